@@ -1,0 +1,1 @@
+"""privity: private AI that can be checked."""

@@ -1,0 +1,265 @@
+"""Floor 2: who could learn what of a job, and on what ground we believe it.
+
+A job touches *assets*; *parties* take part in it. For each pair there is a `View`: the most that
+party could learn of that asset. Each view rests on a *basis*: the grounds that must all hold for
+it to be no larger. A `Disclosure` is the table of them, and disclosures of successive steps
+combine with ``|``.
+
+All four vocabularies are closed sets, so that a policy can speak about every cell there is.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any
+
+from privity.errors import MalformedError
+
+__all__ = ["Asset", "Basis", "Cell", "Disclosure", "Ground", "Party", "View"]
+
+
+class Asset(enum.StrEnum):
+    """What a job touches. The value is the name in policies and receipts."""
+
+    PROMPT = "prompt"
+    ANSWER = "answer"
+    IDENTITY = "identity"
+    """Who asked: a name, an account, a key that comes back."""
+    ADDRESS = "address"
+    """From where: the network address of the person's device."""
+    WEIGHTS = "weights"
+    RECORDS = "records"
+    UPDATE = "update"
+    PAYMENT = "payment"
+
+
+class Party(enum.StrEnum):
+    """Who takes part in a job. The value is the name in policies and receipts."""
+
+    PERSON = "person"
+    DEVICE = "device"
+    RELAY = "relay"
+    ENCLAVE = "enclave"
+    """The code a statement measures, and nothing else on that machine."""
+    HOST = "host"
+    """Whoever owns or operates the machine the enclave or engine runs on."""
+    PROVIDER = "provider"
+    PEERS = "peers"
+    LEDGER = "ledger"
+    OBSERVER = "observer"
+    """Anyone watching the network between any two of the others."""
+
+
+class View(enum.Flag):
+    """The most a party could learn of an asset: a set of facets, ordered by inclusion.
+
+    `NOTHING` is below all others and `EVERYTHING` above; `SIZE`, `PREDICATE` and `AGGREGATE` are
+    incomparable, and combine with ``|``.
+    """
+
+    NOTHING = 0
+    SIZE = enum.auto()
+    """Its length and timing, after padding."""
+    PREDICATE = enum.auto()
+    """One proved statement about it."""
+    AGGREGATE = enum.auto()
+    """A noised combination with others' assets."""
+    CONTENT = enum.auto()
+    EVERYTHING = SIZE | PREDICATE | AGGREGATE | CONTENT
+
+    def __le__(self, other: View) -> bool:
+        return self & other == self
+
+    def __lt__(self, other: View) -> bool:
+        return self != other and self <= other
+
+    @property
+    def text(self) -> str:
+        """The name in policies and receipts: ``nothing``, ``size``, ``size+predicate`` and so on."""
+        if self == View.NOTHING:
+            return "nothing"
+        if self & View.CONTENT:
+            return "everything"
+        return "+".join(facet.name.lower() for facet in _FACETS if self & facet and facet.name)
+
+    @classmethod
+    def parse(cls, text: str) -> View:
+        """Read what `text` writes.
+
+        Raises:
+            MalformedError: not a view.
+        """
+        if text == "nothing":
+            return cls.NOTHING
+        if text == "everything":
+            return cls.EVERYTHING
+        names = {facet.name.lower(): facet for facet in _FACETS if facet.name}
+        try:
+            return reduce(lambda a, b: a | b, (names[part] for part in text.split("+")))
+        except KeyError:
+            known = ", ".join(["nothing", *names, "everything"])
+            raise MalformedError(f"{text!r} is not a view; views are {known}") from None
+
+
+_FACETS = (View.SIZE, View.PREDICATE, View.AGGREGATE)
+
+
+class Ground(enum.StrEnum):
+    """Why a view is believed to be no larger than stated. The value is the name in policies."""
+
+    MATHEMATICS = "mathematics"
+    HARDWARE = "hardware"
+    """Attested hardware, its maker, and the code it measured."""
+    QUORUM = "quorum"
+    """Several operators, of whom enough do not collude."""
+    NOISE = "noise"
+    PROMISE = "promise"
+    """A party's word, with nothing to check it by."""
+    NOTHING = "nothing"
+    """Nothing stops this party; the view is what it could take."""
+
+
+@dataclass(frozen=True, order=True)
+class Basis:
+    """One ground with the reason it applies here, in a few plain words.
+
+    Attributes:
+        ground: the closed-set ground, which policies speak about.
+        why: completes "mathematics: …", as in ``sealed``; for people; policies look at the ground alone.
+    """
+
+    ground: Ground
+    why: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one party could learn of one asset.
+
+    Attributes:
+        view: the most it could learn.
+        basis: the grounds that must *all* hold for that; empty where no trust is needed at all.
+        instead: what the party sees in place of the asset, such as ``the relay`` for an address.
+    """
+
+    view: View = View.NOTHING
+    basis: frozenset[Basis] = frozenset()
+    instead: frozenset[str] = frozenset()
+
+    @property
+    def grounds(self) -> frozenset[Ground]:
+        """The closed-set grounds of the basis."""
+        return frozenset(basis.ground for basis in self.basis)
+
+    def __or__(self, other: Cell) -> Cell:
+        return Cell(self.view | other.view, self.basis | other.basis, self.instead | other.instead)
+
+    def __le__(self, other: Cell) -> bool:
+        return self.view <= other.view and self.grounds <= other.grounds
+
+
+_NO_CELL = Cell()
+
+
+@dataclass(frozen=True)
+class Disclosure:
+    """The table of one route: for each party and asset, the view and its basis.
+
+    A pair without a cell learns nothing because it has no part in the job.
+
+    Attributes:
+        cells: the table.
+        labels: what to call a party here, such as ``enclave · dev``; for people only.
+
+    Guarantees:
+        ``|`` is commutative, associative and idempotent, and never makes a disclosure smaller:
+        ``a <= a | b`` (tests/property/test_disclosure.py).
+    """
+
+    cells: Mapping[tuple[Party, Asset], Cell] = field(default_factory=dict)
+    labels: Mapping[Party, frozenset[str]] = field(default_factory=dict)
+
+    def __getitem__(self, pair: tuple[Party, Asset]) -> Cell:
+        return self.cells.get(pair, _NO_CELL)
+
+    def __or__(self, other: Disclosure) -> Disclosure:
+        pairs = self.cells.keys() | other.cells.keys()
+        names = self.labels.keys() | other.labels.keys()
+        return Disclosure(
+            {pair: self[pair] | other[pair] for pair in pairs},
+            {
+                party: self.labels.get(party, frozenset()) | other.labels.get(party, frozenset())
+                for party in names
+            },
+        )
+
+    def __le__(self, other: Disclosure) -> bool:
+        return all(cell <= other[pair] for pair, cell in self.cells.items())
+
+    def parties(self) -> Iterator[Party]:
+        """Yield the parties that have a row, in the order tables are drawn."""
+        present = {party for party, _ in self.cells}
+        return (party for party in Party if party in present)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the table as JSON-ready data, in an order that does not depend on history."""
+        table: dict[str, Any] = {}
+        for party in self.parties():
+            row: dict[str, Any] = {}
+            for asset in Asset:
+                cell = self.cells.get((party, asset))
+                if cell is None:
+                    continue
+                entry: dict[str, Any] = {"view": cell.view.text}
+                if cell.basis:
+                    entry["basis"] = [
+                        {"ground": basis.ground.value, "why": basis.why}
+                        for basis in sorted(cell.basis)
+                    ]
+                if cell.instead:
+                    entry["instead"] = sorted(cell.instead)
+                row[asset.value] = entry
+            table[party.value] = {"views": row}
+            if self.labels.get(party):
+                table[party.value]["label"] = sorted(self.labels[party])
+        return table
+
+    @classmethod
+    def from_json(cls, data: Any) -> Disclosure:
+        """Read what `to_json` writes.
+
+        Raises:
+            MalformedError: not a disclosure.
+        """
+        try:
+            cells: dict[tuple[Party, Asset], Cell] = {}
+            labels: dict[Party, frozenset[str]] = {}
+            for name, row in data.items():
+                party = Party(name)
+                if "label" in row:
+                    labels[party] = frozenset(_strings(row["label"]))
+                for asset, entry in row["views"].items():
+                    cells[party, Asset(asset)] = Cell(
+                        View.parse(entry["view"]),
+                        frozenset(
+                            Basis(Ground(basis["ground"]), _string(basis["why"]))
+                            for basis in entry.get("basis", [])
+                        ),
+                        frozenset(_strings(entry.get("instead", []))),
+                    )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise MalformedError(f"not a disclosure: {error}") from error
+        return cls(cells, labels)
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("expected a string")
+    return value
+
+
+def _strings(values: Iterable[object]) -> list[str]:
+    return [_string(value) for value in values]

@@ -1,0 +1,62 @@
+"""Floor 0: where privity keeps a person's files, and how it writes them.
+
+One folder, ``$PRIVITY_HOME`` or the platform's data folder, mode 0700; every file in it 0600 and
+written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import platformdirs
+
+from privity.errors import InputError
+
+__all__ = ["home", "read_private", "write_private"]
+
+
+def home() -> Path:
+    """Return the folder of this person's privity files, created 0700 if absent."""
+    given = os.environ.get("PRIVITY_HOME")
+    path = Path(given) if given else Path(platformdirs.user_data_dir("privity", appauthor=False))
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` with mode 0600, atomically and durably.
+
+    A reader sees the old file or the new one, never a part; a crash loses at most the new one.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fd, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600 by mkstemp
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_private(path: Path) -> bytes:
+    """Read a secret file, refusing one that others on this machine can read.
+
+    Raises:
+        InputError: the file is absent, or its mode lets group or others in.
+    """
+    try:
+        mode = path.stat().st_mode
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    if os.name == "posix" and mode & 0o077:
+        raise InputError(
+            f"{path} can be read by others on this machine (mode {mode & 0o777:o})",
+            hint=f"chmod 600 {path}",
+        )
+    return data
