@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from privity.errors import InputError
+from privity.infer.config import Config, EnclavePeer, load_config, load_devnet
+
+FULL = """
+policy = "anonymous"
+
+[[enclave]]
+name = "home"
+url = "https://enclave.example"
+relay = "https://relay.example/home"
+
+[[enclave]]
+url = "http://127.0.0.1:9000"
+
+[trust]
+dev_roots = ["did:key:one"]
+max_age = 60
+
+[device]
+port = 8585
+allowed_origins = ["http://localhost:3000"]
+engine = "http://127.0.0.1:11434/v1"
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.toml").write_text(text)
+    return folder
+
+
+def devnet_file(folder: Path, **change: object) -> None:
+    (folder / "devnet").mkdir(parents=True, exist_ok=True)
+    description = {
+        "enclave": "http://127.0.0.1:4001",
+        "relay": "http://127.0.0.1:4002/devnet",
+        "root": "did:key:devnet",
+        "pids": {"relay": os.getpid()},
+        **change,
+    }
+    (folder / "devnet" / "devnet.json").write_text(json.dumps(description))
+
+
+def test_an_absent_file_means_the_defaults(tmp_path: Path) -> None:
+    config = load_config(tmp_path)
+    assert config == Config()
+    assert config.peer() is None
+    assert config.trusted_dev_roots == ()
+
+
+def test_a_full_file_is_read(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, FULL))
+    home_peer = EnclavePeer("https://enclave.example", "https://relay.example/home", "home")
+    assert config.policy == "anonymous"
+    assert config.enclaves == (home_peer, EnclavePeer("http://127.0.0.1:9000"))
+    assert (config.max_age, config.port) == (60, 8585)
+    assert config.allowed_origins == ("http://localhost:3000",)
+    assert config.engine == "http://127.0.0.1:11434/v1"
+    assert config.peer() == config.peer("home") == home_peer
+    assert config.peer("https://enclave.example/") == home_peer
+    assert config.peer("https://other.example") == EnclavePeer("https://other.example")
+    assert config.peer(relay="https://r.example/x") == EnclavePeer(
+        "https://enclave.example", "https://r.example/x", "home"
+    )
+    with pytest.raises(InputError, match="configured: home"):
+        config.peer("work")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "policy = 1",
+        'polcy = "dev"',
+        'enclave = "x"',
+        '[[enclave]]\nname = "x"',
+        '[[enclave]]\nurl = "ftp://x"',
+        '[[enclave]]\nurl = "http://user:pass@x"',
+        '[[enclave]]\nurl = "http://x/?q=1"',
+        '[[enclave]]\nurl = "http://x:99999"',
+        '[[enclave]]\nurl = "http://x"\nrely = "http://y"',
+        "[trust]\ndev_roots = 'x'",
+        "[trust]\nmax_age = 0",
+        "[trust]\nmax_age = true",
+        "trust = 1",
+        "[device]\nport = 70000",
+        "[device]\nengine = 'x'",
+        "not toml",
+        "\x00",
+    ],
+)
+def test_a_wrong_setting_is_refused_with_the_file_named(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError, match=r"config\.toml"):
+        load_config(write(tmp_path, text))
+
+
+def test_a_running_devnet_stands_in_where_no_enclave_is_configured(tmp_path: Path) -> None:
+    devnet_file(tmp_path)
+    config = load_config(tmp_path)
+    assert config.peer() == EnclavePeer(
+        "http://127.0.0.1:4001", "http://127.0.0.1:4002/devnet", "devnet"
+    )
+    assert config.peer("devnet") == config.peer("http://127.0.0.1:4001")
+    assert config.trusted_dev_roots == ("did:key:devnet",)
+    configured = load_config(write(tmp_path, FULL))
+    assert configured.peer() == configured.enclaves[0]
+    assert configured.trusted_dev_roots == ("did:key:one", "did:key:devnet")
+
+
+def test_a_devnet_whose_processes_are_gone_is_not_there(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    devnet_file(tmp_path, pids={"relay": os.getpid(), "enclave": gone.pid})
+    assert load_devnet(tmp_path) is None
+    assert load_config(tmp_path).peer() is None
+
+
+@pytest.mark.parametrize(
+    "change", [{"enclave": 1}, {"root": None}, {"pids": 3}, {"pids": ["x"]}, {"relay": "nonsense"}]
+)
+def test_a_malformed_devnet_file_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    devnet_file(tmp_path, **change)
+    with pytest.raises(InputError):
+        load_devnet(tmp_path)
+
+
+def test_a_relay_without_an_enclave_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no enclave to reach"):
+        load_config(tmp_path).peer(relay="http://127.0.0.1:1/x")
