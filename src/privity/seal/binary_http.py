@@ -235,7 +235,8 @@ class Decoder:
             head = yield from self._response_head(known)
         self._events.append(head)
         yield from self._known_content() if known else self._chunked_content()
-        self._events.append(Trailers((yield from self._fields(known))))
+        trailers = yield from self._fields(known)
+        self._events.append(Trailers(trailers))
         yield from self._padding()
 
     def _request_head(self, known: bool) -> Generator[None, None, RequestHead]:
