@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from cryptography.exceptions import InvalidTag
 
-from privity.errors import InputError, MalformedError, OpenError, SealError
+from privity.errors import InputError, MalformedError, OpenError, OversizeError, SealError
 from privity.hazmat.aead import (
     AES_128_GCM,
     AES_256_GCM,
@@ -47,6 +47,7 @@ __all__ = [
 
 _MODE_BASE = b"\x00"
 _NONCE_SIZE = 12  # of every cipher in the registry
+_MAX_MESSAGE = 1 << 30  # OpenSSL counts in signed 32 bits; `cryptography` panics above
 _LAST_NUMBER = (1 << 8 * _NONCE_SIZE) - 2  # RFC 9180 §5.2: the largest is never used
 
 
@@ -197,9 +198,12 @@ class SenderContext(_Context):
         """Return the next message, sealed; ``aad`` is authenticated and not sent.
 
         Raises:
+            OversizeError: the plaintext is larger than 1 GiB.
             SealError: 2**96 - 1 messages were sealed.
             InputError: the suite is export-only.
         """
+        if len(plaintext) > _MAX_MESSAGE:
+            raise OversizeError("an HPKE message is at most 1 GiB; send it in parts")
         number = next(self._numbers)
         if number > _LAST_NUMBER:
             raise SealError("this HPKE context is exhausted", hint="set up a new one")
@@ -228,9 +232,12 @@ class RecipientContext(_Context):
 
         Raises:
             OpenError: it is not the next message of this sender; the error does not say why.
+            OversizeError: the ciphertext is larger than any that `SenderContext.seal` makes.
             SealError: 2**96 - 1 messages were opened.
             InputError: the suite is export-only.
         """
+        if len(ciphertext) > _MAX_MESSAGE + 16:
+            raise OversizeError("a sealed HPKE message is at most 1 GiB and its tag")
         number = self._number
         if number > _LAST_NUMBER:
             raise SealError("this HPKE context is exhausted", hint="set up a new one")
