@@ -1,0 +1,100 @@
+"""Where this device's own signing key lives: a 0600 file, or the operating system's keyring.
+
+The file is the default, since a keyring may ask for a password or be absent on a server.
+``PRIVITY_KEYRING=1`` chooses the keyring. There is no fall-back from one to the other: a key the
+person asked to be kept in the keyring must not turn up in a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+from privity.errors import InputError, MalformedError
+from privity.home import home, read_private, write_private
+from privity.identity.did_key import encode_secret, parse_secret
+from privity.identity.keys import SigningKey
+
+__all__ = ["device_key", "load_key", "load_or_create_key"]
+
+_FILE = "device.key"
+_SERVICE = "privity device key"
+
+
+def device_key() -> SigningKey:
+    """Return this device's signing key, made on first use.
+
+    Raises:
+        InputError: the stored key cannot be read, is damaged, or is open to others.
+    """
+    if os.environ.get("PRIVITY_KEYRING", "") not in ("", "0"):
+        return _from_keyring(str(home()))
+    return load_or_create_key(home() / _FILE)
+
+
+def load_or_create_key(path: Path) -> SigningKey:
+    """Return the key in ``path``, made first if there is none.
+
+    Raises:
+        InputError: the file cannot be read or written, is damaged, or is open to others.
+
+    Guarantees:
+        Processes that call it at once get the same key (tests/unit/test_keystore.py).
+    """
+    if not path.exists():
+        _create(path)
+    return load_key(path)
+
+
+def load_key(path: Path) -> SigningKey:
+    """Return the key in ``path``.
+
+    Raises:
+        InputError: there is none, it is damaged, or others on this machine can read it.
+    """
+    return _parse(read_private(path).decode("ascii", errors="replace"), str(path))
+
+
+def _create(path: Path) -> None:
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    secret = encode_secret(SigningKey.generate().unsafe_seed())
+    try:
+        write_private(fresh, secret.encode("ascii") + b"\n")
+        try:
+            # A link, not a rename: whoever comes second keeps the first one's key.
+            with contextlib.suppress(FileExistsError):
+                os.link(fresh, path)
+        finally:
+            fresh.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _parse(text: str, place: str) -> SigningKey:
+    try:
+        return SigningKey(parse_secret(text.strip()))
+    except MalformedError as error:
+        raise InputError(
+            f"the key in {place} is damaged: {error.message}",
+            hint="restore it from a copy, or remove it to begin with a new key",
+        ) from None
+
+
+def _from_keyring(account: str) -> SigningKey:
+    # Imported here: it takes 100 ms and most people keep the file.
+    import keyring
+    import keyring.errors
+
+    try:
+        stored = keyring.get_password(_SERVICE, account)
+        if stored is None:
+            stored = encode_secret(SigningKey.generate().unsafe_seed())
+            keyring.set_password(_SERVICE, account, stored)
+    except keyring.errors.KeyringError as error:
+        raise InputError(
+            f"the keyring of this system did not answer: {type(error).__name__}",
+            hint="unlock or install one, or unset PRIVITY_KEYRING to keep the key in a file",
+        ) from error
+    return _parse(stored, "the keyring")
