@@ -5,10 +5,10 @@ it was sealed and whole per message, or not at all; with X-Wing, the default, th
 either ML-KEM-768 or X25519 stands. Every refusal to open is the same `OpenError`. Nothing is said
 about who sealed it, nor about its length. Private keys have no exported form and no telling repr.
 
-What Python cannot promise: keys held by OpenSSL are overwritten when freed, but shared secrets,
-exporter secrets and seeds pass through immutable objects, which nobody can overwrite; they stay in
-the process's memory until it is used again. An enclave therefore needs memory that its host cannot
-read, and neither core dumps nor swap.
+What Python cannot promise: private keys made by `Kem.generate` live in OpenSSL only, which
+overwrites them when they are freed; but shared secrets, message keys, exporter secrets and seeds
+pass through immutable objects, which nobody can overwrite; they stay in memory until it is used
+again. An enclave therefore needs memory that its host cannot read, and no core dumps nor swap.
 
 Public: `hpke` (suites, `setup_sender`, `setup_recipient`), `kem` (the interface) with `kem_x25519`
 and `kem_xwing`, `aead`, `kdf`.
