@@ -11,9 +11,11 @@ All four vocabularies are closed sets, so that a policy can speak about every ce
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import reduce
+from types import MappingProxyType
 from typing import Any
 
 from privity.errors import MalformedError
@@ -57,7 +59,8 @@ class View(enum.Flag):
     """The most a party could learn of an asset: a set of facets, ordered by inclusion.
 
     `NOTHING` is below all others and `EVERYTHING` above; `SIZE`, `PREDICATE` and `AGGREGATE` are
-    incomparable, and combine with ``|``.
+    incomparable, and combine with ``|``. Whoever has the content has all the rest, so a view with
+    `CONTENT` in it always means `EVERYTHING`: see `closed`.
     """
 
     NOTHING = 0
@@ -77,8 +80,13 @@ class View(enum.Flag):
         return self != other and self <= other
 
     @property
+    def closed(self) -> View:
+        """The view with all that follows from it: the content tells everything."""
+        return View.EVERYTHING if self & View.CONTENT else self
+
+    @property
     def text(self) -> str:
-        """The name in policies and receipts: ``nothing``, ``size``, ``size+predicate`` and so on."""
+        """The name in policies and receipts, such as ``nothing`` or ``size+predicate``."""
         if self == View.NOTHING:
             return "nothing"
         if self & View.CONTENT:
@@ -99,9 +107,9 @@ class View(enum.Flag):
         names = {facet.name.lower(): facet for facet in _FACETS if facet.name}
         try:
             return reduce(lambda a, b: a | b, (names[part] for part in text.split("+")))
-        except KeyError:
+        except (AttributeError, KeyError):
             known = ", ".join(["nothing", *names, "everything"])
-            raise MalformedError(f"{text!r} is not a view; views are {known}") from None
+            raise MalformedError(f"{text!r:.80} is not a view; views are {known}") from None
 
 
 _FACETS = (View.SIZE, View.PREDICATE, View.AGGREGATE)
@@ -128,7 +136,8 @@ class Basis:
 
     Attributes:
         ground: the closed-set ground, which policies speak about.
-        why: completes "mathematics: …", as in ``sealed``; for people; policies look at the ground alone.
+        why: completes "mathematics: …", as in ``sealed``; for people, as policies look at the
+            ground alone.
     """
 
     ground: Ground
@@ -148,6 +157,9 @@ class Cell:
     view: View = View.NOTHING
     basis: frozenset[Basis] = frozenset()
     instead: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "view", self.view.closed)
 
     @property
     def grounds(self) -> frozenset[Ground]:
@@ -177,10 +189,17 @@ class Disclosure:
     Guarantees:
         ``|`` is commutative, associative and idempotent, and never makes a disclosure smaller:
         ``a <= a | b`` (tests/property/test_disclosure.py).
+        Nothing changes it once made: what a policy admitted is what runs
+        (tests/unit/test_disclosure.py::test_a_disclosure_cannot_be_changed).
     """
 
     cells: Mapping[tuple[Party, Asset], Cell] = field(default_factory=dict)
     labels: Mapping[Party, frozenset[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        labels = {party: names for party, names in self.labels.items() if names}
+        object.__setattr__(self, "cells", MappingProxyType(dict(self.cells)))
+        object.__setattr__(self, "labels", MappingProxyType(labels))
 
     def __getitem__(self, pair: tuple[Party, Asset]) -> Cell:
         return self.cells.get(pair, _NO_CELL)
@@ -200,8 +219,8 @@ class Disclosure:
         return all(cell <= other[pair] for pair, cell in self.cells.items())
 
     def parties(self) -> Iterator[Party]:
-        """Yield the parties that have a row, in the order tables are drawn."""
-        present = {party for party, _ in self.cells}
+        """Yield the parties with a cell or a label, in the order tables are drawn."""
+        present = {party for party, _ in self.cells} | self.labels.keys()
         return (party for party in Party if party in present)
 
     def to_json(self) -> dict[str, Any]:
@@ -228,38 +247,61 @@ class Disclosure:
         return table
 
     @classmethod
-    def from_json(cls, data: Any) -> Disclosure:
-        """Read what `to_json` writes.
+    def from_json(cls, data: object) -> Disclosure:
+        """Read what `to_json` writes, and nothing else: an unknown key could hide a view.
 
         Raises:
             MalformedError: not a disclosure.
         """
+        cells: dict[tuple[Party, Asset], Cell] = {}
+        labels: dict[Party, frozenset[str]] = {}
         try:
-            cells: dict[tuple[Party, Asset], Cell] = {}
-            labels: dict[Party, frozenset[str]] = {}
-            for name, row in data.items():
+            for name, row in _record(data).items():
                 party = Party(name)
-                if "label" in row:
-                    labels[party] = frozenset(_strings(row["label"]))
-                for asset, entry in row["views"].items():
-                    cells[party, Asset(asset)] = Cell(
-                        View.parse(entry["view"]),
-                        frozenset(
-                            Basis(Ground(basis["ground"]), _string(basis["why"]))
-                            for basis in entry.get("basis", [])
-                        ),
-                        frozenset(_strings(entry.get("instead", []))),
-                    )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+                fields = _record(row, required={"views"}, optional={"label"})
+                labels[party] = frozenset(_string(label) for label in _list(fields, "label"))
+                for asset, entry in _record(fields["views"]).items():
+                    cells[party, Asset(asset)] = _cell(entry)
+        except (TypeError, ValueError) as error:
             raise MalformedError(f"not a disclosure: {error}") from error
         return cls(cells, labels)
+
+
+def _cell(entry: object) -> Cell:
+    fields = _record(entry, required={"view"}, optional={"basis", "instead"})
+    basis = [_record(item, required={"ground", "why"}) for item in _list(fields, "basis")]
+    return Cell(
+        View.parse(_string(fields["view"])),
+        frozenset(Basis(Ground(item["ground"]), _string(item["why"])) for item in basis),
+        frozenset(_string(text) for text in _list(fields, "instead")),
+    )
+
+
+def _record(
+    value: object,
+    *,
+    required: AbstractSet[str] = frozenset(),
+    optional: AbstractSet[str] = frozenset(),
+) -> dict[str, Any]:
+    """Return `value` if it is an object with the required keys, and only known ones if any."""
+    if not isinstance(value, dict):
+        raise TypeError(f"expected an object, not {type(value).__name__}")
+    if missing := required - value.keys():
+        raise TypeError(f"{min(missing)!r} is missing")
+    if required and (unknown := value.keys() - required - optional):
+        raise TypeError(f"unknown key {min(map(str, unknown))!r:.80}")
+    return value
+
+
+def _list(fields: Mapping[str, object], key: str) -> list[object]:
+    """Return the list under `key`, empty if absent; a bare string is not a list of letters."""
+    value = fields.get(key, [])
+    if not isinstance(value, list):
+        raise TypeError(f"{key!r} is not a list")
+    return value
 
 
 def _string(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError("expected a string")
     return value
-
-
-def _strings(values: Iterable[object]) -> list[str]:
-    return [_string(value) for value in values]

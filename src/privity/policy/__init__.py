@@ -1,0 +1,11 @@
+"""Floor 2: the ceiling a person sets on what anyone may learn, and who upholds it.
+
+A route whose disclosure exceeds the person's policy is refused before a byte leaves, with the
+offending cells named in words and the least change that would admit it. Only a policy makes an
+`AdmittedRoute`, and only those run.
+"""
+
+from privity.policy.admission import PRESETS, AdmittedRoute, Policy, Routed
+from privity.policy.ceiling import NO_CEILING, Ceiling, Offence
+
+__all__ = ["NO_CEILING", "PRESETS", "AdmittedRoute", "Ceiling", "Offence", "Policy", "Routed"]
