@@ -103,6 +103,13 @@ class Fields:
         """Take a member that is itself an object."""
         return Fields(self.take(name), f"{self.where}.{name}")
 
+    def object(self, name: str) -> dict[str, Any]:
+        """Take a member that is an object, unread."""
+        value = self.take(name)
+        if not isinstance(value, dict):
+            raise self._wrong(name, "an object")
+        return value
+
     def done(self) -> None:
         """Refuse members nothing took: an unknown one could mean something to another reader."""
         if self._left:
