@@ -1,0 +1,118 @@
+"""Floor 5: how a role listens: one uvicorn server on a socket of its own, silent about requests.
+
+No access log, no server name in answers, no forwarded-for headers believed. The socket is bound
+before the server starts, so that a role on port 0 can say where it is.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+
+from privity.errors import InputError
+
+__all__ = ["bind", "end_with_stdin", "serve_app"]
+
+_GRACE_S = 3
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket on ``host``; port 0 takes a free one.
+
+    Raises:
+        InputError: the address is not this machine's, or the port is taken.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(1024)
+    except (OSError, OverflowError) as error:
+        sock.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(
+            f"cannot listen on {host}:{port}: {reason}",
+            hint="another program may hold the port; port 0 takes a free one",
+        ) from error
+    return sock
+
+
+def url_of(sock: socket.socket) -> str:
+    """Return the http URL of a listening socket."""
+    host, port = sock.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def serve_app(
+    app: Any,
+    sock: socket.socket,
+    *,
+    on_ready: Callable[[str], None],
+    backlog: int = 1024,
+) -> None:
+    """Serve an ASGI app until SIGINT or SIGTERM, then close its connections and return.
+
+    Args:
+        app: the role.
+        sock: from `bind`; closed on the way out.
+        on_ready: called with the URL once the app's start-up is done and requests are answered.
+        backlog: connections the system may queue.
+
+    Raises:
+        InputError: the app refused to start.
+    """
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        backlog=backlog,
+        lifespan="on",
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+    server = _Server(config, lambda: on_ready(url_of(sock)))
+    try:
+        server.run(sockets=[sock])
+    except KeyboardInterrupt:
+        return  # uvicorn raises the signal again after its own orderly end
+    finally:
+        sock.close()
+    if not server.started:
+        raise InputError("the server's start-up failed", hint="its messages are above")
+
+
+class _Server(uvicorn.Server):
+    """A server that says when it is ready."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and not self.should_exit:
+            self._on_ready()
+
+
+def end_with_stdin() -> None:
+    """End this process, as SIGTERM would, when its standard input ends.
+
+    For a role that another process started: see `privity.node.role_process`.
+    """
+    threading.Thread(target=_await_end, name="lifeline", daemon=True).start()
+
+
+def _await_end() -> None:
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
