@@ -196,7 +196,10 @@ class _Opener(ABC):
             if start > end:
                 self._need = width
                 break
-            size, _ = varint.decode(data, position)
+            if width == 2:  # inlined `varint.decode`, as above
+                size = (data[position] & 0x3F) << 8 | data[position + 1]
+            else:
+                size, _ = varint.decode(data, position)
             if not size:
                 self._last = True
                 self._keep_last(data[start:])
