@@ -1,0 +1,309 @@
+"""Floor 5: the relay role: carries sealed messages to the gateways it was configured with.
+
+Promise: a gateway behind this relay learns nothing of who asked. No address, header, path, query
+or connection of a client reaches it; clients share the relay's own connections. The relay sees who
+asks and how much, and cannot read either way. It keeps and logs nothing.
+
+It is no open proxy: it goes only to configured targets, only to their gateway, key and statement
+paths, and only with the media types of Oblivious HTTP (RFC 9458 §6.2, and its chunked draft).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+import httpx
+
+from privity.errors import InputError
+from privity.seal import problem
+from privity.seal.problem import Problem, Refused
+
+__all__ = ["Relay", "RelayLimits", "relay_app"]
+
+GATEWAY_PATH = "/.well-known/ohttp-gateway"
+STATEMENT_PATH = "/.well-known/privity/statement"
+
+Scope = MutableMapping[str, Any]
+Receive = Any
+Send = Any
+
+_SEALED = {  # media type of a sealed request -> of its response
+    b"message/ohttp-req": "message/ohttp-res",
+    b"message/ohttp-chunked-req": "message/ohttp-chunked-res",
+}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,63}")
+_STATEMENT_QUERY = re.compile(rb"nonce=[A-Za-z0-9_-]{43}")  # 32 bytes, base64url
+_RETURNED = (b"content-type", b"cache-control")
+
+
+@dataclass(frozen=True)
+class RelayLimits:
+    """What a relay carries at most.
+
+    Attributes:
+        request_bytes: size of one sealed request.
+        response_bytes: size of one sealed response.
+        concurrency: exchanges at one time, over all clients.
+        idle_s: seconds without a byte, in either direction, after which an exchange is ended.
+    """
+
+    request_bytes: int = 4 << 30
+    response_bytes: int = 4 << 30
+    concurrency: int = 1024
+    idle_s: float = 120.0
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A request the relay will make: all of it is fixed by the target and the media type."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    has_body: bool = False
+
+
+class _ClientGone(Exception):
+    pass
+
+
+@dataclass
+class _Progress:
+    """Where one exchange stands."""
+
+    started: bool = False
+    uploaded: anyio.Event = field(default_factory=anyio.Event)
+
+
+def relay_app(
+    targets: Mapping[str, str],
+    limits: RelayLimits | None = None,
+    *,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> Relay:
+    """Return the ASGI application of a relay.
+
+    Args:
+        targets: for each name, the base URL of an enclave: ``POST /NAME`` goes to its gateway.
+        limits: what it carries at most.
+        transport: how it reaches the targets; a shared connection pool by default.
+
+    Raises:
+        InputError: a name or URL cannot be a target.
+    """
+    return Relay(targets, limits or RelayLimits(), transport)
+
+
+class Relay:
+    """An ASGI application that forwards sealed messages, and nothing that identifies a client.
+
+    Guarantees:
+        The gateway receives a fixed set of header fields and the sealed body, nothing else
+        (tests/adversary/test_relay.py). Memory per exchange is bounded in both directions
+        (tests/unit/test_relay.py). A client that leaves ends the upstream request, and an upstream
+        that breaks never looks like a clean end (tests/unit/test_relay.py).
+    """
+
+    def __init__(
+        self,
+        targets: Mapping[str, str],
+        limits: RelayLimits,
+        transport: httpx.AsyncBaseTransport | None,
+    ) -> None:
+        self._targets = {name: _checked_target(name, url) for name, url in targets.items()}
+        self._limits = limits
+        self._upstream = transport or _pool(limits)
+        self._running = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        elif self._running >= self._limits.concurrency:
+            await _answer(send, problem.BUSY)
+        else:
+            self._running += 1
+            try:
+                await self._serve(scope, receive, send)
+            finally:
+                self._running -= 1
+
+    async def aclose(self) -> None:
+        """Close the connections to the targets."""
+        await self._upstream.aclose()
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] != "lifespan.shutdown":
+            await send({"type": "lifespan.startup.complete"})
+        await self.aclose()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            plan = self._plan(scope)
+        except Refused as refused:
+            await _answer(send, refused.problem)
+            return
+        progress = _Progress()
+        async with anyio.create_task_group() as group:
+            group.start_soon(_watch, receive, progress, group.cancel_scope)
+            try:
+                await self._exchange(plan, receive, send, progress)
+            except Refused as refused:
+                # Once a response has begun only its breaking off can say that it is not whole.
+                if not progress.started:
+                    await _answer(send, refused.problem)
+            except _ClientGone:
+                pass
+            group.cancel_scope.cancel()
+
+    def _plan(self, scope: Scope) -> _Plan:
+        """Say what to ask of which target, or refuse."""
+        name, slash, rest = scope["path"].removeprefix("/").partition("/")
+        base = self._targets.get(name)
+        if base is None:
+            raise Refused(problem.NO_TARGET)
+        if scope["method"] == "POST" and not slash:
+            return self._plan_sealed(base, scope)
+        if scope["method"] not in ("GET", "POST"):
+            raise Refused(problem.NO_METHOD)
+        if scope["method"] == "GET" and not slash:
+            return _Plan("GET", base + GATEWAY_PATH, {"accept": "application/ohttp-keys"})
+        if scope["method"] == "GET" and slash + rest == STATEMENT_PATH:
+            query = scope["query_string"]
+            if not _STATEMENT_QUERY.fullmatch(query):
+                raise Refused(problem.NOT_FOUND)
+            return _Plan("GET", f"{base}{STATEMENT_PATH}?{query.decode()}", {"accept": "*/*"})
+        raise Refused(problem.NOT_FOUND)
+
+    def _plan_sealed(self, base: str, scope: Scope) -> _Plan:
+        fields: dict[bytes, bytes] = dict(scope["headers"])
+        kind = fields.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if kind not in _SEALED:
+            raise Refused(problem.NOT_SEALED)
+        headers = {"content-type": kind.decode(), "accept": _SEALED[kind]}
+        length = fields.get(b"content-length")
+        if length is not None and length.isdigit():
+            if int(length) > self._limits.request_bytes:
+                raise Refused(problem.OVERSIZE)
+            headers["content-length"] = str(int(length))
+        if kind == b"message/ohttp-chunked-req":
+            headers["incremental"] = "?1"
+        return _Plan("POST", base + GATEWAY_PATH, headers, has_body=True)
+
+    async def _exchange(
+        self, plan: _Plan, receive: Receive, send: Send, progress: _Progress
+    ) -> None:
+        """Carry one request up and its response down."""
+        idle = self._limits.idle_s
+        body = self._upload(receive, progress) if plan.has_body else b""
+        if not plan.has_body:
+            progress.uploaded.set()
+        request = httpx.Request(
+            plan.method,
+            plan.url,
+            headers=plan.headers,
+            content=body,
+            extensions={"timeout": {"connect": 10.0, "read": idle, "write": idle, "pool": 10.0}},
+        )
+        try:
+            response = await self._upstream.handle_async_request(request)
+            try:
+                await self._download(response, send, progress)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await response.aclose()
+        except (httpx.ReadTimeout, httpx.WriteTimeout, TimeoutError) as error:
+            raise Refused(problem.SLOW) from error
+        except (httpx.HTTPError, httpx.StreamError) as error:
+            raise Refused(problem.UNREACHABLE) from error
+
+    async def _upload(self, receive: Receive, progress: _Progress) -> AsyncIterator[bytes]:
+        """Yield the client's body piece by piece: the next is asked for when one has gone up."""
+        total = 0
+        more = True
+        while more:
+            with anyio.fail_after(self._limits.idle_s):
+                message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _ClientGone
+            piece: bytes = message.get("body", b"")
+            more = message.get("more_body", False)
+            total += len(piece)
+            if total > self._limits.request_bytes:
+                raise Refused(problem.OVERSIZE)
+            if piece:
+                yield piece
+        progress.uploaded.set()
+
+    async def _download(self, response: httpx.Response, send: Send, progress: _Progress) -> None:
+        """Send the answer piece by piece: the next is read when the client has taken one."""
+        headers = [(k, v) for k, v in response.headers.raw if k.lower() in _RETURNED]
+        await send(
+            {"type": "http.response.start", "status": response.status_code, "headers": headers}
+        )
+        progress.started = True
+        total = 0
+        async for piece in _stream(response):
+            total += len(piece)
+            if total > self._limits.response_bytes:
+                raise Refused(problem.OVERSIZE)
+            with anyio.fail_after(self._limits.idle_s):
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _watch(receive: Receive, progress: _Progress, scope: anyio.CancelScope) -> None:
+    """Cancel the exchange when the client leaves after its request was taken."""
+    await progress.uploaded.wait()
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
+
+
+async def _answer(send: Send, refused: Problem) -> None:
+    await send(
+        {"type": "http.response.start", "status": refused.status, "headers": refused.headers}
+    )
+    await send({"type": "http.response.body", "body": refused.body})
+
+
+def _stream(response: httpx.Response) -> httpx.AsyncByteStream:
+    if not isinstance(response.stream, httpx.AsyncByteStream):
+        raise InputError("the relay's transport must be asynchronous")
+    return response.stream
+
+
+def _pool(limits: RelayLimits) -> httpx.AsyncHTTPTransport:
+    # Idle connections are dropped before the usual five seconds after which servers close them,
+    # so that a request is not sent into one that is just closing: a sealed one cannot be resent.
+    return httpx.AsyncHTTPTransport(
+        limits=httpx.Limits(
+            max_connections=limits.concurrency, max_keepalive_connections=64, keepalive_expiry=2.0
+        ),
+        trust_env=False,
+    )
+
+
+def _checked_target(name: str, url: str) -> str:
+    """Return the base URL without a slash at its end."""
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            f"{name!r} cannot name a target", hint="use letters, digits and . _ ~ - only"
+        )
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, TypeError) as error:
+        raise InputError(f"the URL of target {name!r} is not one") from error
+    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.query or parsed.fragment:
+        raise InputError(
+            f"the URL of target {name!r} is not that of an enclave",
+            hint="give http(s)://HOST[:PORT] with an optional path, without a query",
+        )
+    return url.rstrip("/")

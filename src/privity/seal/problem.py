@@ -1,0 +1,159 @@
+"""What a gateway or a relay says outside the seal when it cannot serve (RFC 9457 problems).
+
+The host of a gateway reads these, so each is a constant: nothing in one depends on anything that
+was decrypted. Whatever the gateway learns from a plaintext it answers inside the seal. The client
+turns a problem back into the error a caller can act on with `refusal`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from privity.errors import (
+    MalformedError,
+    OpenError,
+    OversizeError,
+    PeerError,
+    ReplayError,
+    SealError,
+    StaleKeyError,
+)
+
+__all__ = ["INSIDE_HEADER", "MEDIA_TYPE", "Problem", "Refused", "refusal"]
+
+MEDIA_TYPE = "application/problem+json"
+
+INSIDE_HEADER = b"privity-problem"
+"""Field of a sealed response that the gateway wrote itself, in place of the application."""
+
+_IANA = "https://iana.org/assignments/http-problem-types"
+_OURS = "urn:privity:problem:"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One constant answer outside the seal.
+
+    Attributes:
+        status: HTTP status code.
+        kind: the problem type, a URI.
+        title: what it means, for people.
+    """
+
+    status: int
+    kind: str
+    title: str
+
+    @property
+    def body(self) -> bytes:
+        """The ``application/problem+json`` document."""
+        return json.dumps({"type": self.kind, "title": self.title, "status": self.status}).encode()
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """The header fields to send with `body`."""
+        return [
+            (b"content-type", MEDIA_TYPE.encode()),
+            (b"content-length", b"%d" % len(self.body)),
+            (b"cache-control", b"no-store"),
+        ]
+
+
+class Refused(Exception):
+    """Raised where a request is refused, to be answered outside the seal with `problem`."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.title)
+        self.problem = problem
+
+
+# From the gateway, outside the seal. The type is the one registered by RFC 9458 §5.3.
+STALE_KEY = Problem(400, f"{_IANA}#ohttp-key", "key identifier unknown")
+UNOPENABLE = Problem(400, f"{_OURS}unopenable", "the sealed request does not open")
+REPLAYED = Problem(409, f"{_OURS}replayed", "this sealed request was served before")
+OVERSIZE = Problem(413, f"{_OURS}oversize", "the sealed request is too large")
+NOT_SEALED = Problem(415, f"{_OURS}not-sealed", "only sealed requests are served here")
+BUSY = Problem(503, f"{_OURS}busy", "at the limit of requests at one time")
+NO_METHOD = Problem(405, f"{_OURS}method", "method not allowed")
+NOT_FOUND = Problem(404, f"{_OURS}not-found", "nothing is served here")
+# From the gateway, only ever inside the seal, because they depend on what was decrypted. The type
+# of the first is the one registered by RFC 9458 §6.5.1.
+DATE = Problem(400, f"{_IANA}#date", "date not acceptable")
+MALFORMED = Problem(400, f"{_OURS}malformed", "what was sealed is not a Binary HTTP request")
+FIELDS = Problem(431, f"{_OURS}fields", "the header fields of the sealed request are too large")
+FAILED = Problem(500, f"{_OURS}failed", "the application inside the seal failed")
+UNSTREAMED = Problem(500, f"{_OURS}unstreamed", "the response is too large for an unchunked seal")
+# From the relay alone.
+NO_TARGET = Problem(404, f"{_OURS}no-target", "the relay knows no such gateway")
+UNREACHABLE = Problem(502, f"{_OURS}unreachable", "the relay could not reach the gateway")
+SLOW = Problem(504, f"{_OURS}slow", "nothing was sent for longer than the relay waits")
+
+
+_REFUSALS: dict[str, Callable[[], SealError | PeerError]] = {
+    STALE_KEY.kind: lambda: StaleKeyError(
+        "the gateway no longer holds the key this request was sealed to",
+        hint="fetch and verify its statement again, then retry",
+    ),
+    UNOPENABLE.kind: lambda: OpenError(
+        "the gateway could not open the request: altered on the way, or sealed to another key",
+        hint="retry; if it happens again, the relay or the network alters what you send",
+    ),
+    REPLAYED.kind: lambda: ReplayError(
+        "the gateway has served this sealed request before, so something on the way sent it twice",
+        hint="ask again: every new request is sealed afresh",
+    ),
+    OVERSIZE.kind: lambda: OversizeError("the request is larger than the relay or gateway accepts"),
+    BUSY.kind: lambda: PeerError(
+        "the relay or gateway is at its limit of requests", hint="try again in a moment"
+    ),
+    DATE.kind: lambda: PeerError(
+        "the clock of this device and that of the gateway are too far apart",
+        hint="set this device's clock",
+    ),
+    MALFORMED.kind: lambda: MalformedError("the gateway could not parse what was sealed to it"),
+    FIELDS.kind: lambda: OversizeError(
+        "the header fields of the request are larger than the gateway accepts"
+    ),
+    UNSTREAMED.kind: lambda: OversizeError(
+        "the response is too large to be sealed as a whole", hint="ask in chunked Oblivious HTTP"
+    ),
+    NO_TARGET.kind: lambda: PeerError(
+        "the relay does not forward to this gateway", hint="check the relay's URL"
+    ),
+    NOT_FOUND.kind: lambda: PeerError(
+        "no gateway is served at this URL", hint="check the relay's or gateway's URL"
+    ),
+    UNREACHABLE.kind: lambda: PeerError(
+        "the relay could not reach the gateway", hint="is the enclave running?"
+    ),
+    SLOW.kind: lambda: PeerError("nothing was sent for longer than the relay waits"),
+}
+
+
+def refusal(status: int, media_type: str, body: bytes) -> SealError | PeerError:
+    """Return the error that stands for an answer outside the seal. Run by the client.
+
+    The text of the answer is not repeated: whoever wrote it is not trusted, only its type is read.
+
+    Args:
+        status: HTTP status code of the outer answer.
+        media_type: its content type, with or without parameters.
+        body: its body, or the first kilobytes of it.
+    """
+    kind = None
+    if media_type.partition(";")[0].strip().lower() == MEDIA_TYPE:
+        try:
+            document = json.loads(body)
+        except (ValueError, RecursionError):
+            document = None
+        kind = document.get("type") if isinstance(document, dict) else None
+    if isinstance(kind, str) and kind in _REFUSALS:
+        return _REFUSALS[kind]()
+    if status == 413:
+        return _REFUSALS[OVERSIZE.kind]()
+    return PeerError(
+        f"the relay or gateway answered outside the protocol (HTTP {status}, no sealed response)",
+        hint="check that the URL is that of a relay or gateway",
+    )
