@@ -71,8 +71,9 @@ class BodyDigest:
         MalformedError: a salt of another length.
 
     Guarantees:
-        Independent of how the body is cut into pieces; the label ends at its zero byte and the
-        salt has a fixed length, so no byte can move between them and the body (tests/property/test_receipt.py).
+        Independent of how the body is cut into pieces, and no byte can move between label, salt
+        and body: one ends at its zero byte, the other has a fixed length
+        (tests/property/test_receipt.py).
     """
 
     def __init__(self, kind: Literal["request", "answer"], salt: bytes) -> None:
