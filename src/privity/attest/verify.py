@@ -52,7 +52,7 @@ def verify_statement(
         verifiers: by kind; by default `verifiers_for` the trust.
 
     Raises:
-        EvidenceError: ``.check`` is ``statement format``, ``nonce``, ``beacon``,
+        EvidenceError: ``.check`` is ``format``, ``nonce``, ``beacon``,
             ``evidence kind``, ``endorsement kind``, ``evidence format``, or one of the kind's own.
 
     Guarantees:
@@ -63,9 +63,9 @@ def verify_statement(
     try:
         statement = Statement.parse(data)
     except (MalformedError, OversizeError) as error:
-        raise EvidenceError(error.message, check="statement format") from None
+        raise EvidenceError(error.message, check="format") from None
     checks = [
-        Check("statement format", True, "canonical JSON, version 1"),
+        Check("format", True, "canonical JSON, version 1"),
         _check_freshness(statement, nonce, trust, now),
     ]
     evidence = _check_evidence(

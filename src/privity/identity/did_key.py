@@ -6,6 +6,8 @@ another key.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from privity.errors import MalformedError
 from privity.identity import multibase
 
@@ -20,7 +22,7 @@ _P = 2**255 - 19
 _D = -121665 * pow(121666, -1, _P) % _P
 # The y coordinates of the eight points of small order. With such a "key" one signature fits every
 # message, so its holder could deny having signed any particular one.
-_ORDER_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD83D3D706A17C7
+_ORDER_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
 _SMALL_ORDER = frozenset({0, 1, _P - 1, _ORDER_8, _P - _ORDER_8})
 
 
@@ -34,6 +36,7 @@ def encode_did(public_key: bytes) -> str:
     return _PREFIX + multibase.encode_z(_ED25519_PUB + public_key)
 
 
+@lru_cache(maxsize=1024)  # the same few keys come back with every receipt
 def parse_did(did: str) -> bytes:
     """Return the 32 public key bytes a did:key names.
 
