@@ -70,6 +70,7 @@ def test_streamed_requests_of_one_bucket_have_one_size_sealed(
         sealer = RequestSealer(keys().configs[0])
         *chunks, last = [b for data in writes for b in blocks.write(data)] + blocks.end()
         assert sum(map(len, (*chunks, last))) == bucket(sum(map(len, writes)))
+        assert last, "an empty final chunk would be one chunk too many"
         return [*map(len, map(sealer.chunk, chunks)), len(sealer.final(last))]
 
     total = sum(map(len, one))

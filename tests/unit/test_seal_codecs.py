@@ -108,6 +108,18 @@ def test_content_chunks_of_every_width_pass(size: int) -> None:
     assert decoder.feed(encoder.end()) == [bhttp.Trailers()]
 
 
+def test_what_only_looks_like_one_whole_chunk_is_read_as_what_it_is() -> None:
+    # Both begin with the two bytes that a chunk with a length of two bytes would, if there were
+    # lengths of more than 14 bits in two bytes.
+    decoder, encoder = bhttp.Decoder("response"), bhttp.ResponseEncoder()
+    decoder.feed(encoder.head(OK))
+    wide = (0xC000000000000000 | 0x7FFA).to_bytes(8, "big") + b"x" * 0x7FFA
+    assert len(wide) == 0x8002
+    assert decoder.feed(wide) == [bhttp.Content(b"x" * 0x7FFA)]
+    assert decoder.feed(b"\x40\x00" + bytes(0x4000)) == [bhttp.Trailers()]
+    assert decoder.finish() == []
+
+
 def test_content_over_its_limit_is_refused_in_either_framing() -> None:
     limits = bhttp.Limits(content=1000)
     with pytest.raises(OversizeError):
