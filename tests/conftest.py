@@ -1,10 +1,16 @@
-"""Shared fixtures: one async backend, and a privity home of its own for every test."""
+"""Shared fixtures: an async backend, a privity home of its own for every test, real servers."""
 
 from __future__ import annotations
 
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvicorn
 
 
 @pytest.fixture
@@ -18,3 +24,36 @@ def privity_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "privity-home"
     monkeypatch.setenv("PRIVITY_HOME", str(folder))
     return folder
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Any], str]]:
+    """Return a function that serves an ASGI app on a free loopback port and gives its URL.
+
+    Each app has a uvicorn of its own, in a thread of this process, until the test ends.
+    """
+    running: list[tuple[uvicorn.Server, threading.Thread]] = []
+
+    def start(app: Any, **settings: Any) -> str:
+        sock = socket.socket()
+        sock.bind(("127.0.0.1", 0))
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, timeout_graceful_shutdown=1, **settings
+        )
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
+        thread.start()
+        running.append((server, thread))
+        deadline = time.monotonic() + 10
+        while not server.started:
+            if time.monotonic() > deadline or not thread.is_alive():
+                raise RuntimeError("the test server did not start")
+            time.sleep(0.005)
+        return f"http://127.0.0.1:{sock.getsockname()[1]}"
+
+    yield start
+    for server, _ in running:
+        server.should_exit = True
+    for _, thread in running:
+        thread.join(timeout=10)
+    assert not any(thread.is_alive() for _, thread in running)

@@ -86,7 +86,7 @@ class SealedExchange:
         trailers: its trailer fields, by lower-case name; empty until it has ended.
     """
 
-    config: KeyConfig
+    config: KeyConfig = field(repr=False)
     records: int | None = None
     ended: bool = False
     trailers: dict[bytes, bytes] = field(default_factory=dict)
