@@ -31,10 +31,11 @@ def measure_tree(root: Path) -> str:
     Raises:
         InputError: there is no file below ``root``, or one cannot be read.
     """
+    names = {path.relative_to(root): path for path in root.rglob("*") if path.is_file()}
     paths = {
-        path.relative_to(root).as_posix().encode(): path
-        for path in root.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
+        name.as_posix().encode(): path
+        for name, path in names.items()
+        if "__pycache__" not in name.parts and name.suffix != ".pyc"
     }
     if not paths:
         raise InputError(f"nothing to measure below {root}")
