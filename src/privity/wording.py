@@ -14,6 +14,7 @@ from privity.disclosure import Asset, Basis, Cell, Disclosure, Ground, Party, Vi
 __all__ = [
     "ASSET_HEADINGS",
     "NOTHING_WORD",
+    "SEEN",
     "WEAKEST_FIRST",
     "asset_name",
     "basis_words",
@@ -57,8 +58,8 @@ _GROUND_WORDS = {
     Ground.PROMISE: "a promise",
 }
 
-# Contents are read; who, from where and how much are seen.
-_SEEN = frozenset({Asset.IDENTITY, Asset.ADDRESS, Asset.PAYMENT})
+SEEN = frozenset({Asset.IDENTITY, Asset.ADDRESS, Asset.PAYMENT})
+"""What is about the person and not content: it is *seen*, where contents are *read*."""
 
 WEAKEST_FIRST = (
     Ground.NOTHING,
@@ -104,7 +105,7 @@ def asset_name(asset: Asset) -> str:
 def cell_word(asset: Asset, cell: Cell) -> str:
     """Return the one or two words of a table's cell; an empty cell is ``–``."""
     if cell.view == View.EVERYTHING:
-        verb = "see" if asset in _SEEN else "read"
+        verb = "see" if asset in SEEN else "read"
         return f"could {verb}" if Ground.NOTHING in cell.grounds else f"{verb}s"
     parts = [] if cell.view == View.NOTHING else cell.view.text.split("+")
     parts += [printable(text) for text in sorted(cell.instead)]
@@ -158,7 +159,7 @@ def summarise(disclosure: Disclosure) -> str:
     Speaks of the prompt and the answer; of every content, where a job has neither. Such as
     ``read by: you, enclave · dev (plain software); host could read``.
     """
-    contents = [asset for asset in Asset if asset not in _SEEN]
+    contents = [asset for asset in Asset if asset not in SEEN]
     spoken = {asset for _, asset in disclosure.cells} & {Asset.PROMPT, Asset.ANSWER}
     reads, could = [], []
     for party in disclosure.parties():

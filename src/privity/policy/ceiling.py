@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from privity.disclosure import Asset, Cell, Ground, Party, View
-from privity.wording import WEAKEST_FIRST
+from privity.wording import SEEN, WEAKEST_FIRST
 
 __all__ = ["NO_CEILING", "Ceiling", "Offence"]
 
@@ -64,11 +64,12 @@ class Offence:
         """The strictest ceiling that is no stricter than the present one and admits the cell."""
         return Ceiling(self.ceiling.view | self.cell.view, self.ceiling.grounds | self.cell.grounds)
 
-    def severity(self) -> tuple[bool, int, int, int]:
-        """Sort key, the worst first: too large a view, then the weakest ground, then the asset."""
+    def severity(self) -> tuple[bool, bool, int, int, int]:
+        """Sort key, the worst first: too large a view, contents, then the weakest ground."""
         weakest = min((WEAKEST_FIRST.index(g) for g in self.cell.grounds), default=len(Ground))
         return (
             not self.shows_too_much,
+            self.asset in SEEN,
             weakest,
             list(Party).index(self.party),
             list(Asset).index(self.asset),
