@@ -1,0 +1,137 @@
+"""`privity ask`: one question, its answer as it comes, and the receipt of it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from privity.cli import output
+from privity.cli.choice import (
+    EnclaveOption,
+    ModelOption,
+    PolicyOption,
+    RelayOption,
+    RouteKind,
+    RouteOption,
+)
+
+if TYPE_CHECKING:
+    from privity.infer.client import AnswerStream
+    from privity.infer.routes.route import Route
+    from privity.policy import AdmittedRoute
+
+__all__ = ["ask"]
+
+
+def ask(
+    question: Annotated[
+        str | None, typer.Argument(help="What to ask; `-` or nothing reads standard input.")
+    ] = None,
+    policy: PolicyOption = None,
+    route: RouteOption = RouteKind.AUTO,
+    enclave: EnclaveOption = None,
+    relay: RelayOption = None,
+    model: ModelOption = None,
+    system: Annotated[
+        str | None, typer.Option("--system", "-s", help="Instructions before the question.")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(help="The most tokens the answer may have.", min=1)
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="0 always takes the likeliest token.", min=0, max=2)
+    ] = None,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", "-e", help="First draw who will be privy to what, and ask."),
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="With --explain: draw it and go on.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON document.")] = False,
+) -> None:
+    """Ask one question; the answer leaves a receipt.
+
+    Who will be privy to it is verified and compared with your policy before anything is sent. The
+    answer is written as it comes; the receipt of it is signed.
+    """
+    from privity.cli.job import settings, verified_route, write_text
+    from privity.infer.client import Asker
+
+    prompt = _question(question)
+    messages = [{"role": "system", "content": system}] if system else []
+    messages.append({"role": "user", "content": prompt})
+    with Asker(settings(policy, route, enclave, relay)) as asker:
+        admitted = verified_route(asker, quiet=as_json)
+        if explain and not _explained(admitted, yes=yes, as_json=as_json):
+            output.note("nothing was sent")
+            return
+        stream = asker.stream(messages, model=model, max_tokens=max_tokens, temperature=temperature)
+        with stream:
+            if as_json:
+                stream.answer()
+                output.emit_json(_document(stream, admitted))
+                return
+            _write(stream, write_text)
+
+
+def _write(stream: AnswerStream, write_text: Any) -> None:
+    try:
+        for piece in stream:
+            write_text(piece)
+        output.out()
+    except KeyboardInterrupt:
+        output.out()
+        stream.close()
+        output.note(f"interrupted · receipt {stream.receipt_id}")
+        raise
+    except BaseException:
+        output.out()  # the error begins on a line of its own
+        raise
+    if stream.finish_reason == "length":
+        output.note("the answer was cut at its limit of tokens")
+    output.note(receipt_line(stream.receipt_id))
+
+
+def receipt_line(receipt_id: str) -> str:
+    """Return the line that follows an answer."""
+    short = receipt_id.rpartition("-")[2]
+    line = f"receipt {receipt_id} · privity receipts show {short}"
+    return output.style(line, "dim", stream=sys.stderr)
+
+
+def _question(given: str | None) -> str:
+    from privity.errors import InputError
+
+    if given is None and sys.stdin.isatty():
+        raise InputError("nothing was asked", hint='privity ask "What is a relay?"')
+    text = sys.stdin.read() if given in (None, "-") else given
+    if text is None or not text.strip():
+        raise InputError("the question is empty")
+    return text
+
+
+def _explained(admitted: AdmittedRoute[Route], *, yes: bool, as_json: bool) -> bool:
+    """Draw the disclosure; return whether to go on."""
+    from privity.cli.job import draw_route
+
+    if not as_json:
+        draw_route(admitted)
+    return yes or output.confirm("Send it?")
+
+
+def _document(stream: AnswerStream, admitted: AdmittedRoute[Route]) -> dict[str, Any]:
+    from privity.cli.job import is_dev
+
+    return {
+        "answer": stream.text,
+        "finish_reason": stream.finish_reason,
+        "usage": stream.usage,
+        "receipt": stream.receipt_id,
+        "route": admitted.route.name,
+        "policy": admitted.policy.name,
+        "dev": is_dev(admitted),
+        "disclosure": admitted.disclosure.to_json(),
+    }

@@ -1,0 +1,70 @@
+"""`privity devnet`: a relay and an enclave of one's own, in the foreground."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from privity.cli import output
+
+if TYPE_CHECKING:
+    from privity.node.devnet import Devnet
+
+__all__ = ["devnet"]
+
+
+def devnet(
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="Base URL of a running OpenAI-compatible engine for the enclave; "
+            "by default the embedded one.",
+            metavar="URL",
+        ),
+    ] = None,
+    enclave_port: Annotated[
+        int, typer.Option(help="TCP port of the enclave; 0 takes a free one.", min=0, max=65535)
+    ] = 0,
+    relay_port: Annotated[
+        int, typer.Option(help="TCP port of the relay; 0 takes a free one.", min=0, max=65535)
+    ] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Describe it as one JSON line.")] = False,
+) -> None:
+    """Run a relay and a dev enclave on this machine.
+
+    It runs until Ctrl-C, for trying things out. It is labelled dev wherever it shows: plain
+    software, which protects nothing from whoever owns this machine. Only the policy `dev`, or one
+    of your own, admits it. While it runs, `privity ask --policy dev` and `privity up --policy dev`
+    find it by themselves.
+    """
+    from privity.node.devnet import DevnetSettings, run_devnet
+
+    settings = DevnetSettings(engine=engine, enclave_port=enclave_port, relay_port=relay_port)
+    starting = output.progress("starting the enclave, its engine and the relay", quiet=as_json)
+    with starting as done, run_devnet(settings) as running:
+        done()
+        if as_json:
+            output.json_line(running.devnet.to_json())
+        else:
+            output.out(_describe(running.devnet))
+        try:
+            running.wait()
+        except KeyboardInterrupt:
+            output.note("stopping the devnet")
+
+
+def _describe(devnet: Devnet) -> str:
+    rows = {
+        "enclave · dev": f"{devnet.enclave}  pid {devnet.pids['enclave']}",
+        "relay": f"{devnet.relay}  pid {devnet.pids['relay']}",
+        "models": ", ".join(devnet.models),
+        "root": devnet.root,
+        "logs": str(devnet.logs),
+    }
+    return (
+        output.style("a devnet is running", "bold")
+        + ": plain software, which protects nothing from whoever owns this machine\n\n"
+        + output.label_rows(rows)
+        + '\n\nask it:   privity ask --policy dev "What is a relay?"\nstop it:  Ctrl-C'
+    )

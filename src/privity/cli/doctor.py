@@ -1,0 +1,233 @@
+"""`privity doctor`: what is there, what is missing, and what to do about it."""
+
+from __future__ import annotations
+
+import enum
+import os
+import platform
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from privity.cli import output
+
+__all__ = ["doctor"]
+
+
+class State(enum.StrEnum):
+    """How a finding stands; only `BAD` fails the command."""
+
+    GOOD = "good"
+    NOTE = "note"
+    BAD = "bad"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing the doctor looked at."""
+
+    subject: str
+    state: State
+    detail: str
+    hint: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """Return it as JSON-ready data."""
+        return {
+            "subject": self.subject,
+            "state": self.state.value,
+            "detail": self.detail,
+            "hint": self.hint,
+        }
+
+
+def doctor(
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Look at one subject only; may be given again.", metavar="SUBJECT"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+) -> None:
+    """Look at what is there, and say what to do about the rest.
+
+    Subjects: versions, home, settings, keyring, engine, weights, servers, devnet, enclave. Nothing
+    is sent anywhere but to loopback and to the enclaves you configured.
+    """
+    from privity.errors import InputError
+
+    unknown = sorted(set(only or ()) - _LOOKS.keys())
+    if unknown:
+        raise InputError(f"{unknown[0]!r} is not a subject", hint=f"one of {', '.join(_LOOKS)}")
+    chosen = [name for name in _LOOKS if not only or name in only]
+    found: list[Finding] = []
+    with output.progress("looking", quiet=as_json):
+        for name in chosen:
+            found += _look(name)
+    bad = sum(finding.state is State.BAD for finding in found)
+    if as_json:
+        output.emit_json({"healthy": not bad, "findings": [one.to_json() for one in found]})
+    else:
+        _write(found)
+    if bad:
+        raise typer.Exit(output.FAILURE)
+
+
+def _look(name: str) -> list[Finding]:
+    """Look at one subject; an error there is a finding, not the end of the others."""
+    from privity.errors import PrivityError
+
+    try:
+        return list(_LOOKS[name]())
+    except PrivityError as error:
+        return [Finding(name, State.BAD, error.message, error.hint)]
+
+
+def _write(found: list[Finding]) -> None:
+    longest = max(len(one.subject) for one in found)
+    for one in found:
+        mark = output.style("-", "yellow")
+        if one.state is not State.NOTE:
+            mark = output.check_mark(one.state is State.GOOD)
+        output.out(f"{mark} {one.subject.ljust(longest)}  {one.detail}")
+        if one.hint and one.state is not State.GOOD:
+            output.out(f"  {' ' * longest}  {output.style('hint:', 'cyan')} {one.hint}")
+
+
+def _versions() -> Iterator[Finding]:
+    from importlib.metadata import version
+
+    detail = f"privity {version('privity')}, Python {platform.python_version()}"
+    detail += f" on {platform.system()} {platform.machine()}"
+    yield Finding("versions", State.GOOD, detail)
+
+
+def _home() -> Iterator[Finding]:
+    from privity.home import home
+
+    folder = home()
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if mode & 0o077:
+        detail = f"{folder} can be entered by others on this machine (mode {mode:o})"
+        yield Finding("home", State.BAD, detail, f"chmod 700 '{folder}'")
+    elif not os.access(folder, os.W_OK):
+        yield Finding("home", State.BAD, f"{folder} cannot be written", "receipts need it")
+    else:
+        yield Finding("home", State.GOOD, f"{folder}, for you only")
+
+
+def _settings() -> Iterator[Finding]:
+    from privity.infer.config import load_config
+    from privity.policy import Policy
+
+    config = load_config()
+    policy = Policy.load(config.policy)
+    count = len(config.enclaves)
+    enclaves = "no enclave" if not count else f"{count} enclave{'s' * (count > 1)}"
+    detail = f"policy {policy.name}, {enclaves}, {len(config.dev_roots)} development roots"
+    yield Finding("settings", State.GOOD, detail)
+
+
+def _keyring() -> Iterator[Finding]:
+    if os.environ.get("PRIVITY_KEYRING") != "1":
+        detail = "not used: the device key is a file only you can read"
+        yield Finding("keyring", State.GOOD, detail)
+        return
+    import keyring
+    from keyring.backends import fail
+
+    backend = keyring.get_keyring()
+    if isinstance(backend, fail.Keyring):
+        hint = "unset PRIVITY_KEYRING to keep the device key in a file"
+        yield Finding("keyring", State.BAD, "this system has no keyring to use", hint)
+    else:
+        yield Finding("keyring", State.GOOD, f"holds the device key: {backend.name}")
+
+
+def _engine() -> Iterator[Finding]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        yield Finding("engine", State.GOOD, f"xllamacpp {version('xllamacpp')}, embedded")
+    except PackageNotFoundError:
+        hint = "pip install xllamacpp, or run another engine: see `servers`"
+        yield Finding("engine", State.NOTE, "the embedded engine is not installed", hint)
+
+
+def _weights() -> Iterator[Finding]:
+    from privity.errors import MissingDependency
+    from privity.infer.engines.weights import find_default
+
+    try:
+        weights = find_default()
+    except MissingDependency as error:
+        yield Finding("weights", State.NOTE, error.message, error.hint)
+        return
+    size = weights.path.stat().st_size / 1e6
+    yield Finding("weights", State.GOOD, f"{weights.model}, {size:.0f} MB")
+
+
+def _servers() -> Iterator[Finding]:
+    import anyio
+
+    from privity.infer.engines.discover import discover
+
+    found = anyio.run(discover)
+    for server in found:
+        models = ", ".join(model.id for model in server.models[:3]) or "no model loaded"
+        yield Finding("servers", State.GOOD, f"{server.kind} at {server.base_url}: {models}")
+    if not found:
+        detail = "no Ollama, LM Studio, vLLM or llama-server on its usual port"
+        yield Finding("servers", State.NOTE, detail, "none is needed: there is an embedded engine")
+
+
+def _devnet() -> Iterator[Finding]:
+    from privity.home import home
+    from privity.infer.config import load_devnet
+
+    devnet = load_devnet(home())
+    if devnet is None:
+        yield Finding("devnet", State.NOTE, "none is running", "privity devnet starts one")
+        return
+    detail = f"dev, running: enclave {devnet.peer.url}, relay {devnet.peer.relay}"
+    yield Finding("devnet", State.GOOD, detail)
+
+
+def _enclave() -> Iterator[Finding]:
+    """Verify the enclave a job would use now, without sending anything of a job."""
+    from privity.cli.choice import RouteKind
+    from privity.cli.job import is_dev, settings
+    from privity.errors import PolicyRefusal
+    from privity.infer.client import Asker
+    from privity.infer.config import load_config
+
+    if load_config().peer() is None:
+        detail = "none is configured and no devnet runs: jobs stay on this device"
+        hint = "add an [[enclave]] to config.toml, or start a devnet"
+        yield Finding("enclave", State.NOTE, detail, hint)
+        return
+    with Asker(settings(None, RouteKind.CONFIDENTIAL, None, None)) as asker:
+        try:
+            admitted = asker.route()
+        except PolicyRefusal as refusal:
+            yield Finding("enclave", State.NOTE, refusal.message, refusal.hint)
+            return
+    label = "dev: plain software" if is_dev(admitted) else "attested hardware"
+    models = ", ".join(model.id for model in admitted.route.models)
+    detail = f"verified, {label}, admitted by {admitted.policy.name}: {models}"
+    yield Finding("enclave", State.GOOD, detail)
+
+
+_LOOKS: dict[str, Callable[[], Iterator[Finding]]] = {
+    "versions": _versions,
+    "home": _home,
+    "settings": _settings,
+    "keyring": _keyring,
+    "engine": _engine,
+    "weights": _weights,
+    "servers": _servers,
+    "devnet": _devnet,
+    "enclave": _enclave,
+}

@@ -1,0 +1,279 @@
+"""`privity receipts`: the receipts you hold: list them, show one, verify one, hand one on."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from privity.cli import output
+
+if TYPE_CHECKING:
+    from privity.receipt import DeviceRecord, JobReceipt, ReceiptFile
+    from privity.receipt.verify import Reverify
+
+__all__ = ["app", "print_receipt"]
+
+app = typer.Typer(
+    help="List, show, verify and export the receipts of your jobs.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+Which = Annotated[
+    str,
+    typer.Argument(
+        help="A receipt's id, the beginning of it or of its last part, `last`, or a file.",
+        metavar="ID|FILE",
+    ),
+]
+_MAX_FILE = 1 << 20
+
+
+@app.command("list")
+def list_receipts(
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", help="How many, newest first.", min=1)
+    ] = 20,
+    as_json: Json = False,
+) -> None:
+    """List your receipts: when, how it ended, and who read."""
+    from itertools import islice
+
+    from privity.infer.receipts import ReceiptStore
+
+    rows = [_row(receipt_id) for receipt_id in islice(ReceiptStore().ids(), limit)]
+    if as_json:
+        output.emit_json(rows)
+        return
+    if not rows:
+        output.note("no receipts yet; `privity ask` leaves one")
+        return
+    for row in rows:
+        if "error" in row:
+            output.out(f"{row['id']}  {output.style(row['error'], 'red')}")
+            continue
+        outcome = row["outcome"].ljust(11)
+        colour = "green" if row["outcome"] == "complete" else "yellow"
+        head = f"{row['id']}  {output.style(outcome, colour)}  {row['route']}, {row['policy']}"
+        output.out(f"{head}  {output.style(row['summary'], 'dim')}")
+
+
+@app.command("show")
+def show(receipt: Which = "last", as_json: Json = False) -> None:
+    """Show who was privy to what in one job.
+
+    What the device and the enclave signed, their signatures checked; `privity receipts verify`
+    checks everything.
+    """
+    name, file = _read(receipt)
+    if as_json:
+        import json
+
+        output.emit_json({"id": name, "file": json.loads(file.export().to_bytes())})
+        return
+    print_receipt(name, file)
+
+
+@app.command("verify")
+def verify(
+    receipt: Which = "last",
+    request: Annotated[
+        Path | None, typer.Option(help="The request's body, to compare.", metavar="FILE")
+    ] = None,
+    answer: Annotated[
+        Path | None, typer.Option(help="The answer's body, to compare.", metavar="FILE")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="The did:key the record must be signed by.", metavar="DID")
+    ] = None,
+    dev_root: Annotated[
+        list[str] | None,
+        typer.Option(help="A development root to trust, beside those of config.toml."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check everything a receipt claims.
+
+    The signatures, the digests that tie its parts together, and the enclave's evidence as of then.
+    """
+    from privity.errors import ReceiptError
+    from privity.receipt import check_receipt_file
+
+    name, file = _read(receipt)
+    checks = check_receipt_file(
+        file,
+        now=datetime.now(UTC),
+        reverify=_reverify(dev_root or []),
+        device=device,
+        request=_body(request),
+        answer=_body(answer),
+    )
+    failed = next((check for check in checks if not check.ok), None)
+    if as_json and not failed:
+        listed = [{"check": one.name, "ok": one.ok, "detail": one.detail} for one in checks]
+        output.emit_json({"id": name, "verified": True, "dev": _is_dev(file), "checks": listed})
+        return
+    if not as_json:
+        for check in checks:
+            detail = output.style(_short(check.detail), "dim")
+            output.out(f"{output.check_mark(check.ok)} {check.name.ljust(24)} {detail}")
+    if failed:
+        raise ReceiptError(f"{name}: {failed.name}: {failed.detail}", check=failed.name)
+    output.out()
+    output.out(f"{output.style('verified', 'green', 'bold')}: {len(checks)} checks hold for {name}")
+    if _is_dev(file):
+        output.out(
+            output.style("dev evidence", "yellow", "bold")
+            + ": plain software, vouched for by a development root; no hardware stands behind it"
+        )
+
+
+@app.command("export")
+def export(
+    receipt: Which = "last",
+    to: Annotated[Path | None, typer.Option("--output", "-o", help="Write it to a file.")] = None,
+) -> None:
+    """Write a receipt without its secret, to hand it on.
+
+    The secret would let its holder test guesses of the prompt and the answer.
+    """
+    from privity.errors import InputError
+
+    _, file = _read(receipt)
+    data = file.export().to_bytes()
+    if to is None:
+        output.out(data.decode())
+        return
+    try:
+        to.write_bytes(data)
+    except OSError as error:
+        raise InputError(f"cannot write {to}: {error.strerror}") from error
+
+
+def print_receipt(name: str, file: ReceiptFile) -> None:
+    """Draw a receipt: what it is about, the table of who was privy to what, and who signed."""
+    from privity.cli.table import render_disclosure
+    from privity.receipt import verify_record
+
+    verified = verify_record(file.record, device=None, now=datetime.now(UTC))
+    record = verified.record
+    job = _job(file)
+    output.out(output.style(f"receipt {name}", "bold"))
+    output.out(output.label_rows(_facts(record, job)))
+    output.out()
+    output.out(
+        render_disclosure(
+            record.disclosure,
+            width=output.width(),
+            color=output.uses_color(),
+            ascii_only=not output.takes_unicode(),
+            heading="who was privy to what",
+        )
+    )
+    output.out()
+    signed = {"signed by": f"your device   {verified.device}"}
+    if file.receipt is not None:
+        kinds = " + ".join(one.kind for one in job.evidence) if job else ""
+        label = f"the enclave · {kinds}" if kinds else "the enclave"
+        signed["and by"] = f"{label}   {file.receipt['issuer']}"
+    output.out(output.label_rows(signed))
+
+
+def _facts(record: DeviceRecord, job: JobReceipt | None) -> dict[str, str]:
+    model = job.model if job else None
+    facts = {
+        "asked": f"{record.started.astimezone():%Y-%m-%d %H:%M:%S %Z}",
+        "outcome": record.outcome.value,
+        "route": f"{record.route}, admitted by the policy {record.policy}",
+        "model": model.id if model else record.model or "not named",
+    }
+    if model:
+        facts["engine"] = model.engine
+        facts["weights"] = model.weights or "not known to the enclave"
+    if job:
+        counts = (job.prompt_tokens, job.completion_tokens)
+        asked, answered = ("not reported" if one is None else str(one) for one in counts)
+        facts["tokens"] = f"prompt {asked}, answer {answered}"
+    return facts
+
+
+def _row(receipt_id: str) -> dict[str, Any]:
+    from privity.errors import PrivityError
+    from privity.receipt import verify_record
+    from privity.wording import summarise
+
+    try:
+        _, file = _read(receipt_id)
+        record = verify_record(file.record, device=None, now=datetime.now(UTC)).record
+    except PrivityError as error:
+        return {"id": receipt_id, "error": f"does not verify: {error.message}"}
+    return {
+        "id": receipt_id,
+        "started": record.started.isoformat(),
+        "outcome": record.outcome.value,
+        "route": record.route,
+        "policy": record.policy,
+        "model": record.model,
+        "dev": _is_dev(file),
+        "summary": summarise(record.disclosure),
+    }
+
+
+def _read(which: str) -> tuple[str, ReceiptFile]:
+    """Return a name for the receipt and its file, from the store or from a path."""
+    from privity.errors import InputError
+    from privity.infer.receipts import ReceiptStore
+    from privity.receipt import ReceiptFile
+
+    path = Path(which)
+    if "/" not in which and path.suffix != ".json":
+        return ReceiptStore().get(which)
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_FILE + 1)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    return path.name, ReceiptFile.parse(data.strip())
+
+
+def _job(file: ReceiptFile) -> JobReceipt | None:
+    """Return what the enclave signed, its signature checked against the statement in the file."""
+    from privity.receipt import verify_receipt
+
+    if file.receipt is None or file.statement is None:
+        return None
+    issuer = file.statement.keyset.receipts
+    return verify_receipt(file.receipt, issuer=issuer, now=datetime.now(UTC)).job
+
+
+def _is_dev(file: ReceiptFile) -> bool:
+    return file.statement is not None and any(
+        evidence.get("kind") == "dev" for evidence in file.statement.evidence
+    )
+
+
+def _body(path: Path | None) -> bytes | None:
+    from privity.errors import InputError
+
+    if path is None:
+        return None
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _reverify(dev_roots: list[str]) -> Reverify:
+    from privity.attest import Trust, reverifier
+    from privity.infer.config import load_config
+
+    return reverifier(Trust(dev_roots=(*load_config().trusted_dev_roots, *dev_roots)))
+
+
+def _short(detail: str) -> str:
+    room = max(output.width() - 30, 24)
+    return detail if len(detail) <= room else detail[: room - 1] + "…"

@@ -1,0 +1,70 @@
+"""`privity serve`: run one role in the foreground, for operators and for a devnet.
+
+A role prints one JSON line on stdout when it is ready, then nothing; its messages go to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from privity.cli import output
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Run an enclave or a relay, in the foreground.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Host = Annotated[str, typer.Option(help="Address to listen on.", metavar="ADDRESS")]
+Port = Annotated[int, typer.Option(help="TCP port; 0 takes a free one.", min=0, max=65535)]
+Lifeline = Annotated[
+    bool, typer.Option("--lifeline", help="End when standard input ends.", hidden=True)
+]
+
+
+@app.command("relay")
+def relay(
+    target: Annotated[
+        list[str],
+        typer.Option(help="NAME=URL of an enclave; may be given again.", metavar="NAME=URL"),
+    ],
+    host: Host = "127.0.0.1",
+    port: Port = 0,
+    lifeline: Lifeline = False,
+) -> None:
+    """Carry sealed messages, and nothing of who sent them.
+
+    The relay reads no prompt, keeps nothing and logs nothing. It goes only to its targets.
+    """
+    from privity.node.listen import bind, end_with_stdin, serve_app
+    from privity.node.relay import relay_app
+
+    application = relay_app(dict(_target(text) for text in target))
+    sock = bind(host, port)
+    if lifeline:
+        end_with_stdin()
+    serve_app(application, sock, on_ready=lambda url: _ready(url))
+
+
+def _target(text: str) -> tuple[str, str]:
+    from privity.errors import InputError
+
+    name, equals, url = text.partition("=")
+    if not equals:
+        raise InputError(f"{text!r} is not NAME=URL", hint="such as home=https://enclave.example")
+    return name, url
+
+
+def _ready(url: str, **more: Any) -> None:
+    output.out(json.dumps({"ready": True, "url": url, "pid": os.getpid(), **more}))
+
+
+def _expand(path: Path | None) -> Path | None:
+    return path.expanduser() if path else None

@@ -1,0 +1,230 @@
+"""The command line as a whole: help, usage errors, exit codes, JSON, colour."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from privity.cli import app, output
+from privity.errors import (
+    InputError,
+    PeerError,
+    PolicyRefusal,
+    PrivityError,
+    ReceiptError,
+)
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Make `privity doctor` raise; it stands for any command."""
+
+    def fail(*_: object) -> list[Any]:
+        raise error
+
+    monkeypatch.setattr("privity.cli.doctor._look", fail)
+
+
+def test_help_lists_every_command_with_a_whole_sentence(capsys: Capture) -> None:
+    assert app.run(["--help"]) == 0
+    text = capsys.readouterr().out
+    for command in ("ask", "chat", "up", "receipts", "policy", "devnet", "doctor", "serve"):
+        line = next(line for line in text.splitlines() if line.startswith(f"  {command} "))
+        assert line.endswith("."), "cut off at this width"
+        assert not line.endswith("...")
+
+
+def test_help_answers_at_once_and_loads_nothing_heavy() -> None:
+    script = (
+        "import sys, time; start = time.perf_counter(); from privity.cli import app; "
+        "assert app.run(['--help']) == 0; took = time.perf_counter() - start; "
+        "heavy = {'httpx', 'cryptography', 'starlette', 'uvicorn', 'xllamacpp', 'rich'}; "
+        "print(took, *heavy & set(sys.modules), file=sys.stderr)"
+    )
+    took = []
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+        assert done.returncode == 0
+        seconds, *heavy = done.stderr.split()
+        assert not heavy
+        took.append(float(seconds))
+    assert min(took) < 0.3
+
+
+def test_version(capsys: Capture) -> None:
+    assert app.run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("privity 0.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "hint"),
+    [
+        (["bogus"], "No such command 'bogus'.", "privity --help"),
+        (["ask", "--nope"], "No such option: --nope", "privity ask --help"),
+        (["receipts", "list", "-n", "x"], "Invalid value for '--limit'", "receipts list --help"),
+        (["serve", "relay", "--port", "70000"], "Invalid value for '--port'", "serve relay"),
+    ],
+)
+def test_a_usage_error_is_two_lines_and_exit_code_2(
+    capsys: Capture, arguments: list[str], said: str, hint: str
+) -> None:
+    assert app.run(arguments) == output.USAGE
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert f"error: {said}" in captured.err
+    assert hint in captured.err.split("hint: ")[1]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (PrivityError("it broke"), output.FAILURE),
+        (PeerError("nobody there"), output.FAILURE),
+        (InputError("not a file"), output.USAGE),
+        (PolicyRefusal("too much", report={}), output.REFUSED),
+        (KeyboardInterrupt(), output.INTERRUPTED),
+    ],
+)
+def test_each_error_has_its_exit_code(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int
+) -> None:
+    raising(monkeypatch, error)
+    assert app.run(["doctor"]) == code
+
+
+def test_an_error_is_said_with_its_hint(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    raising(monkeypatch, PeerError("the relay is gone", hint="start it"))
+    app.run(["doctor"])
+    captured = capsys.readouterr()
+    assert captured.err == "error: the relay is gone\nhint: start it\n"
+    assert captured.out == ""
+
+
+def test_json_mode_writes_one_document_also_on_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    raising(monkeypatch, ReceiptError("another key", check="issuer", hint="look again"))
+    assert app.run(["doctor", "--json"]) == output.FAILURE
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {
+        "error": {
+            "type": "ReceiptError",
+            "message": "another key",
+            "hint": "look again",
+            "check": "issuer",
+        }
+    }
+    assert captured.err == ""
+
+
+def test_a_refusal_in_json_mode_carries_its_report(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    raising(monkeypatch, PolicyRefusal("too much", report={"offending": [1]}))
+    assert app.run(["doctor", "--json"]) == output.REFUSED
+    assert json.loads(capsys.readouterr().out)["error"]["report"] == {"offending": [1]}
+
+
+def test_a_usage_error_in_json_mode_is_json(capsys: Capture) -> None:
+    assert app.run(["doctor", "--json", "--nope"]) == output.USAGE
+    assert json.loads(capsys.readouterr().out)["error"]["type"] == "UsageError"
+
+
+def test_a_question_that_looks_like_an_option_is_not_one() -> None:
+    assert app._options(["ask", "--", "--json"]) == ["ask"]
+
+
+def test_a_bug_is_named_without_its_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    raising(monkeypatch, KeyError("the prompt itself"))
+    assert app.run(["doctor"]) == output.FAILURE
+    captured = capsys.readouterr().err
+    assert "unexpected KeyError at test_cli_app.py" in captured
+    assert "the prompt itself" not in captured
+
+
+def test_sigterm_unwinds(tmp_path: Path) -> None:
+    """So that a devnet stops its roles when it is asked to end."""
+    script = (
+        "import sys, time\n"
+        "from privity.cli import app, doctor\n"
+        "def look(name):\n"
+        "    print('up', flush=True)\n"
+        "    try: time.sleep(30)\n"
+        "    finally: print('unwound', flush=True)\n"
+        "doctor._look = look\n"
+        "app.main(['doctor'])\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PRIVITY_HOME": str(tmp_path)},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    process.terminate()
+    assert process.communicate(timeout=10)[0] == "unwound\n"
+    assert process.returncode == 143
+
+
+def test_a_reader_that_left_is_no_error() -> None:
+    script = (
+        "from privity.cli import app, output, doctor\n"
+        "doctor._look = lambda name: [output.out('x' * 1000) for _ in range(1000)]\n"
+        "app.main(['doctor'])\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(timeout=10) == output.FAILURE
+
+
+def test_colour_needs_a_terminal_and_no_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert output.style("x", "red") == "x"
+    monkeypatch.delenv("NO_COLOR")
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    assert output.style("x", "red") == "x", "coloured without a terminal"
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert output.style("x", "red") == "\x1b[31mx\x1b[0m"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert output.style("x", "red") == "x"
+
+
+def test_progress_says_what_takes_long_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr(output, "_PATIENCE_S", 0.05)
+    with output.progress("quick"):
+        pass
+    with output.progress("quiet", quiet=True):
+        time.sleep(0.1)
+    with output.progress("thinking"):
+        time.sleep(0.15)
+    assert capsys.readouterr().err.startswith("thinking")
+
+
+def test_nobody_to_ask_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", open(os.devnull))
+    with pytest.raises(InputError, match="no terminal"):
+        output.confirm("Send it?")
+    sys.stdin.close()
