@@ -282,6 +282,8 @@ class Exchange:
         except OversizeError:  # only where the response is gathered, so nothing was sent
             await self._refuse(answer.sink, problem.UNSTREAMED)
             group.cancel()
+        except OSError:  # how ASGI servers may say that the client has left
+            group.cancel()
         self._watching.cancel()
 
     async def _refuse(self, sink: Sink, answer: Problem) -> None:
@@ -360,9 +362,12 @@ class _Answer:
         while not self.over.is_set():
             await asyncio.sleep(max(0.0, due - loop.time()))
             due = max(due + period, loop.time())  # behind a slow client no burst makes up for it
+            if self._front:  # the head has a tick of its own
+                await self._send([], last=False)
+                continue
             data = self._drawn(self._room_per_tick)
-            last = self._end is not None and not data and not self._front
-            await self._send(() if last or self._front else self._cut(data, cover=True), last=last)
+            last = self._end is not None and not data
+            await self._send([] if last else self._cut(data, cover=True), last=last)
 
     def _drawn(self, most: int) -> bytes:
         data = bytes(self._buffer[:most])
@@ -375,7 +380,7 @@ class _Answer:
             return self._records.write(data) or ([self._records.cover()] if cover else [])
         return _blocks(data, _LARGEST_CONTENT)
 
-    async def _send(self, pieces: list[bytes] | tuple[()], *, last: bool) -> None:
+    async def _send(self, pieces: list[bytes], *, last: bool) -> None:
         chunk, content = self.sink.chunk, self._encoder.content
         sealed = []
         if self._front:
