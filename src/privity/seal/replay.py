@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Hashable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
-from privity.errors import MalformedError, OversizeError, ReplayError
+from privity.errors import MalformedError, OversizeError, ReplayError, SealError
 
 __all__ = ["ReplayWindow"]
 
@@ -76,6 +76,9 @@ class ReplayWindow:
     def settle(self, enc: bytes, date: bytes | None) -> None:
         """Take the sealed date of a reserved request into account.
 
+        One that is refused here is not served, and so is not remembered either: dates far in the
+        future must not fill the memory.
+
         Args:
             enc: as given to `reserve`.
             date: the value of the sealed ``Date`` field, an IMF-fixdate; None where it has none.
@@ -85,17 +88,25 @@ class ReplayWindow:
             MalformedError: the date is not one.
             OversizeError: it has none, and the part of the memory for such requests is full.
         """
+        digest = _digest(enc)
+        try:
+            expiry = self._checked(date)
+        except SealError:
+            del self._seen[digest]
+            raise
+        if expiry is not None:
+            heapq.heappush(self._expiries, (expiry, digest))
+
+    def _checked(self, date: bytes | None) -> float | None:
+        """Return until when a date is acceptable, None where there is none."""
         if date is None:
             if len(self._seen) - len(self._expiries) > self._capacity // 2:
-                del self._seen[_digest(enc)]  # it is not served, so it may come again
                 raise OversizeError("as many requests without a date are remembered as can be")
-            return
+            return None
         stamp = _seconds(date)
-        now = self._expire()
-        # A refused date in the future comes into the window later, so that request too is kept.
-        heapq.heappush(self._expiries, (stamp + self.window_s, _digest(enc)))
-        if abs(stamp - now) > self.window_s:
+        if abs(stamp - self._expire()) > self.window_s:
             raise ReplayError("the date of this request is too far from the gateway's clock")
+        return stamp + self.window_s
 
     def retain(self, keys: Collection[Hashable]) -> None:
         """Forget the requests that were opened by keys which no longer exist."""
