@@ -1,0 +1,134 @@
+"""Keeps one admitted route fresh, so that a job need not wait for its verification.
+
+A verified statement is used for at most ``max_age`` seconds; from half of that on it is verified
+anew in the background, while jobs go on with the one at hand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import anyio
+
+from privity.errors import EvidenceError, PolicyRefusal, PrivityError
+from privity.infer.routes.route import Route
+from privity.policy import AdmittedRoute, Policy
+
+__all__ = ["RouteKeeper"]
+
+
+class RouteKeeper:
+    """Finds a route, has the policy admit it, and does both again when it ages or breaks.
+
+    Args:
+        find: finds and verifies a route.
+        policy: the ceiling; asked again for every route found.
+        max_age: seconds an admitted route is used.
+        clock: seconds, monotonic.
+
+    Guarantees:
+        No job runs on a route older than ``max_age``, nor on one after a later verification of
+        the same enclave was refused (tests/unit/test_route_keeper.py).
+    """
+
+    def __init__(
+        self,
+        find: Callable[[], Awaitable[Route]],
+        policy: Policy,
+        *,
+        max_age: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.policy = policy
+        self._find = find
+        self._max_age = max_age
+        self._clock = clock
+        self._admitted: AdmittedRoute[Route] | None = None
+        self._found_at = 0.0
+        self._lock = anyio.Lock()
+        self._background: asyncio.Task[None] | None = None
+        self.problem: PrivityError | None = None
+        """Why the last attempt found no admitted route; None after one that did."""
+
+    @property
+    def cached(self) -> AdmittedRoute[Route] | None:
+        """The route at hand, however old; for showing, not for running."""
+        return self._admitted
+
+    async def current(self) -> AdmittedRoute[Route]:
+        """Return an admitted route that is fresh enough; cheap when there is one.
+
+        Raises:
+            PolicyRefusal: the route there is would disclose more than the policy allows.
+            EvidenceError: the enclave's statement does not verify.
+            PeerError: the enclave or its relay cannot be reached.
+        """
+        admitted = self._admitted
+        if admitted is not None:
+            age = self._clock() - self._found_at
+            if age < self._max_age:
+                if age > self._max_age / 2:
+                    self._renew_in_background()
+                return admitted
+        return await self.refresh(admitted)
+
+    async def refresh(self, stale: AdmittedRoute[Route] | None) -> AdmittedRoute[Route]:
+        """Find and admit a route anew, unless another job already replaced ``stale``.
+
+        Raises:
+            PrivityError: as `current`.
+        """
+        async with self._lock:
+            if self._admitted is not None and self._admitted is not stale:
+                return self._admitted
+            return await self._renew()
+
+    async def keep_fresh(self) -> None:
+        """Renew for as long as this runs; the daemon runs it beside its server.
+
+        Failures are kept in `problem`: a job that needs the route raises them, and the next turn
+        tries again, so that an enclave that comes back is found without a restart.
+        """
+        while True:
+            try:
+                await self.refresh(self._admitted)
+                wait = self._max_age / 2
+            except PrivityError:
+                wait = min(self._max_age / 2, 5.0)
+            await anyio.sleep(wait)
+
+    async def aclose(self) -> None:
+        """Stop the background renewal, if one runs."""
+        task, self._background = self._background, None
+        if task is not None and not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _renew(self) -> AdmittedRoute[Route]:
+        started = self._clock()  # age counts from before the nonce went out: never flattering
+        try:
+            admitted = self.policy.admit(await self._find())
+        except PrivityError as error:
+            self.problem = error
+            if isinstance(error, EvidenceError | PolicyRefusal):
+                self._admitted = None  # what no longer verifies is not used for its remaining age
+            raise
+        self._admitted, self._found_at, self.problem = admitted, started, None
+        return admitted
+
+    def _renew_in_background(self) -> None:
+        if self._background is not None and not self._background.done():
+            return
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return  # under another event loop, renewal waits for the full age
+        self._background = loop.create_task(self._try_renew())
+
+    async def _try_renew(self) -> None:
+        try:
+            await self.refresh(self._admitted)
+        except PrivityError:
+            return  # kept in `problem`; the next job past the age raises it

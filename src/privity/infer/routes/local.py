@@ -1,0 +1,132 @@
+"""The local route: an engine on this device answers, and nothing leaves it.
+
+Layer 1. An engine given by URL may turn out not to be on this device at all; then the table says
+so, and a policy such as `local-only` refuses it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import httpx
+
+from privity.disclosure import Asset, Basis, Cell, Disclosure, Ground, Party, View
+from privity.errors import EngineError
+from privity.seal.transport import KeySource
+from privity.statement import AttestedEnclave, Model
+
+if TYPE_CHECKING:
+    from privity.infer.engines.engine import Engine
+
+__all__ = ["LocalRoute", "local_disclosure"]
+
+_CONTENT = (Asset.PROMPT, Asset.ANSWER)
+
+
+@dataclass(frozen=True)
+class LocalRoute:
+    """An engine that runs, and what asking it discloses.
+
+    Attributes:
+        engine: started; whoever started it closes it.
+        disclosure: computed from where the engine listens.
+    """
+
+    engine: Engine
+    disclosure: Disclosure
+
+    @property
+    def name(self) -> str:
+        """``local``."""
+        return "local"
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """The models the engine has."""
+        return tuple(self.engine.models)
+
+    @property
+    def enclave(self) -> AttestedEnclave | None:
+        """None: nobody but the device answers, so nobody else signs for it."""
+        return None
+
+    def transport(
+        self, keys: KeySource, inner: httpx.AsyncBaseTransport
+    ) -> httpx.AsyncBaseTransport:
+        """Return a transport to the engine; ``keys`` has no part in it."""
+        return _EngineTransport(self.engine, inner)
+
+
+def local_disclosure(base_url: str, kind: str) -> Disclosure:
+    """Return who learns what when the engine at ``base_url`` answers.
+
+    Args:
+        base_url: where the engine listens.
+        kind: what it is, such as ``ollama``; names the row of the table.
+    """
+    host = urlsplit(base_url).hostname or ""
+    person = {(Party.PERSON, asset): Cell(View.EVERYTHING) for asset in _CONTENT}
+    if _on_this_device(host):
+        device = {(Party.DEVICE, asset): Cell(View.EVERYTHING) for asset in _CONTENT}
+        label = frozenset({f"your device · {kind}"})
+        return Disclosure(person | device, {Party.DEVICE: label})
+    return Disclosure(person | _elsewhere(base_url), {Party.HOST: frozenset({f"host · {kind}"})})
+
+
+def _elsewhere(base_url: str) -> dict[tuple[Party, Asset], Cell]:
+    """Return what an engine on another machine amounts to: its host, and perhaps the wire, read."""
+    stops = frozenset({Basis(Ground.NOTHING, "a plain engine does not stop its host")})
+    encrypted = urlsplit(base_url).scheme == "https"
+    wire = (
+        Cell(View.SIZE, frozenset({Basis(Ground.MATHEMATICS, "TLS")}))
+        if encrypted
+        else Cell(View.EVERYTHING, frozenset({Basis(Ground.NOTHING, "sent in the clear")}))
+    )
+    cells: dict[tuple[Party, Asset], Cell] = {}
+    for asset in _CONTENT:
+        cells[Party.HOST, asset] = Cell(View.EVERYTHING, stops)
+        cells[Party.OBSERVER, asset] = wire
+    cells[Party.HOST, Asset.ADDRESS] = Cell(View.EVERYTHING)
+    cells[Party.OBSERVER, Asset.ADDRESS] = Cell(View.EVERYTHING)
+    return cells
+
+
+def _on_this_device(host: str) -> bool:
+    """Take the loopback addresses and ``localhost``; any other name could be anywhere."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class _EngineTransport(httpx.AsyncBaseTransport):
+    """Sends a request to the engine's own address, with its key."""
+
+    def __init__(self, engine: Engine, inner: httpx.AsyncBaseTransport) -> None:
+        self._engine = engine
+        self._inner = inner
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        base = httpx.URL(self._engine.base_url)
+        # Engines serve /v1; a base URL may name it or not, as with the stock client.
+        prefix = base.raw_path.rstrip(b"/").removesuffix(b"/v1")
+        request.url = request.url.copy_with(
+            scheme=base.scheme,
+            host=base.host,
+            port=base.port,
+            raw_path=prefix + request.url.raw_path,
+        )
+        request.headers["host"] = base.netloc.decode("ascii")
+        request.headers.update(dict(self._engine.headers))
+        try:
+            return await self._inner.handle_async_request(request)
+        except httpx.HTTPError as error:
+            raise EngineError(
+                f"the {self._engine.kind} engine did not answer: {type(error).__name__}",
+                hint="is it still running?",
+            ) from error

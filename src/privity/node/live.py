@@ -1,0 +1,172 @@
+"""Floor 5: what the device daemon is doing right now, for programs and for a terminal.
+
+Counts, names and outcomes. No prompt, no answer, and no part of either is in it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from privity.errors import PolicyRefusal, PrivityError
+from privity.identity.timestamps import Clock, format_time, utc_now
+from privity.infer.journal import Job
+from privity.infer.routes.route import Route
+from privity.infer.session import PrivateTransport
+from privity.policy import AdmittedRoute
+from privity.receipt import Outcome
+from privity.wording import printable, summarise
+
+__all__ = ["live_state", "live_view", "render"]
+
+_ENDED = (Outcome.COMPLETE, Outcome.FAILED, Outcome.INTERRUPTED)
+_REFRESH_HZ = 4
+_SHOWN = 8
+# A mark beside each colour: colour never carries the meaning alone.
+_OUTCOMES = {
+    Outcome.COMPLETE.value: ("✓", "green"),
+    Outcome.FAILED.value: ("✗", "red"),
+    Outcome.INTERRUPTED.value: ("\N{EN DASH}", "yellow"),
+    Outcome.UNFINISHED.value: ("…", "cyan"),
+}
+
+
+def live_state(transport: PrivateTransport, *, clock: Clock = utc_now) -> dict[str, Any]:
+    """Return the daemon's state as JSON-ready data; may be called from any thread."""
+    routes, journal = transport.routes, transport.journal
+    now = clock()
+    return {
+        "policy": routes.policy.name,
+        "route": _route_state(routes.cached, routes.problem),
+        "streams": [_job_state(job, now) for job in list(journal.running.values())],
+        "totals": {outcome.value: journal.totals[outcome.value] for outcome in _ENDED},
+        "recent": [_job_state(job, now) for job in list(journal.recent)],
+    }
+
+
+def _route_state(
+    admitted: AdmittedRoute[Route] | None, problem: PrivityError | None
+) -> dict[str, Any]:
+    state: dict[str, Any] = {"status": _status(admitted, problem), "problem": None}
+    if problem is not None:
+        state["problem"] = {
+            "kind": type(problem).__name__,
+            "message": problem.message,
+            "hint": problem.hint,
+        }
+    if admitted is None:
+        return state
+    route, enclave = admitted.route, admitted.route.enclave
+    state["name"] = route.name
+    state["models"] = [model.id for model in route.models]
+    state["summary"] = summarise(admitted.disclosure)
+    state["disclosure"] = admitted.disclosure.to_json()
+    if enclave is not None:
+        state["enclave"] = {
+            "label": "dev: plain software, which does not stop its host"
+            if enclave.dev
+            else ", ".join(enclave.kinds),
+            "dev": enclave.dev,
+            "kinds": list(enclave.kinds),
+            "statement": enclave.statement_digest,
+            "verified_at": format_time(enclave.verified_at),
+        }
+    return state
+
+
+def _status(admitted: AdmittedRoute[Route] | None, problem: PrivityError | None) -> str:
+    if isinstance(problem, PolicyRefusal):
+        return "refused by policy"
+    if admitted is not None:
+        return "ready" if problem is None else "ready, but not renewed"
+    return "starting" if problem is None else "unavailable"
+
+
+def _job_state(job: Job, now: datetime) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "path": job.path,
+        "model": job.model,
+        "route": job.route,
+        "outcome": job.outcome.value,
+        "error": job.error,
+        "chunks": job.chunks,
+        "bytes": job.size,
+        "seconds": round(((job.ended or now) - job.started).total_seconds(), 1),
+    }
+
+
+def live_view(transport: PrivateTransport, **options: Any) -> Live:
+    """Return a `rich` live display of a running daemon; use it in ``with``.
+
+    Args:
+        transport: the daemon's.
+        options: passed to `rich.live.Live`, such as ``console``.
+    """
+    return Live(
+        get_renderable=lambda: render(live_state(transport)),
+        refresh_per_second=_REFRESH_HZ,
+        **options,
+    )
+
+
+def render(state: dict[str, Any]) -> RenderableType:
+    """Draw a state of `live_state`, in lines that fold to any width."""
+    route = state["route"]
+    parts: list[RenderableType] = [_headline(state), *_problem(route)]
+    if "summary" in route:
+        parts.append(Text(printable(route["summary"]), style="dim"))
+    jobs = [*state["streams"], *state["recent"]][:_SHOWN]
+    parts.append(Text(""))
+    parts.append(_jobs_table(jobs) if jobs else Text("no requests yet", style="dim"))
+    totals = "  ".join(f"{count} {outcome}" for outcome, count in state["totals"].items())
+    parts.append(Text(f"{len(state['streams'])} running  {totals}", style="dim"))
+    return Group(*parts)
+
+
+def _headline(state: dict[str, Any]) -> Text:
+    route = state["route"]
+    line = Text()
+    line.append(route.get("name", "route"), style="bold")
+    if "enclave" in route:
+        style = "yellow" if route["enclave"]["dev"] else "green"
+        line.append(" · ").append(printable(route["enclave"]["label"]), style=style)
+    line.append(f" · {route['status']}", style="green" if route["status"] == "ready" else "red")
+    line.append(f" · policy {state['policy']}")
+    if route.get("models"):
+        line.append(f" · {printable(', '.join(route['models'][:3]))}")
+    return line
+
+
+def _problem(route: dict[str, Any]) -> list[Text]:
+    if route["problem"] is None:
+        return []
+    lines = [Text(printable(route["problem"]["message"]), style="red")]
+    if route["problem"]["hint"]:
+        lines.append(Text(f"hint: {printable(route['problem']['hint'])}"))
+    return lines
+
+
+def _jobs_table(jobs: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=True, header_style="dim")
+    for heading in ("", "receipt", "request", "model", "bytes", "seconds", "outcome"):
+        right = heading in ("bytes", "seconds")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=True)
+    for job in jobs:
+        mark, style = _OUTCOMES[job["outcome"]]
+        ending = f"{job['outcome']} ({job['error']})" if job["error"] else job["outcome"]
+        table.add_row(
+            Text(mark, style=style),
+            job["id"].rpartition("-")[2],
+            printable(job["path"].removeprefix("/v1/")),
+            printable(job["model"] or "\N{EN DASH}"),
+            str(job["bytes"]),
+            f"{job['seconds']:.1f}",
+            Text("running" if job["outcome"] == "unfinished" else ending, style=style),
+        )
+    return table

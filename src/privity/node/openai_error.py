@@ -1,0 +1,102 @@
+"""The errors of the device daemon, in the shape clients of the OpenAI API understand.
+
+``{"error": {"message", "type", "param", "code", "hint"}}``. The ``type`` is ``privity_error`` for
+what privity says; an error that the engine itself answered is passed on as it was.
+
+Each status is what a client can act on: 4xx is for the caller to mend, 502 says that a peer
+answered but what it answered may not be used, 503 that trying again later can help.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from privity.errors import (
+    EngineError,
+    EvidenceError,
+    InputError,
+    MalformedError,
+    MissingDependency,
+    OpenError,
+    OversizeError,
+    PeerError,
+    PolicyRefusal,
+    PrivityError,
+    ReceiptError,
+    ReplayError,
+    SealError,
+    StaleKeyError,
+    TruncatedError,
+)
+
+__all__ = ["describe", "error_body", "error_event", "error_status", "should_retry"]
+
+# The first that fits; the order is from the special to the general.
+_KINDS: tuple[tuple[type[PrivityError], int, str], ...] = (
+    (PolicyRefusal, 403, "policy_refused"),
+    (InputError, 400, "bad_setting"),
+    (OversizeError, 413, "too_large"),
+    (TruncatedError, 502, "answer_truncated"),
+    (StaleKeyError, 503, "enclave_restarted"),
+    (ReplayError, 502, "replayed"),
+    (OpenError, 502, "seal_broken"),
+    (MalformedError, 502, "peer_malformed"),
+    (SealError, 502, "seal_failed"),
+    (EvidenceError, 502, "evidence_not_verified"),
+    (ReceiptError, 502, "receipt_not_verified"),
+    (PeerError, 502, "peer_unreachable"),
+    (EngineError, 503, "engine_unavailable"),
+    (MissingDependency, 503, "not_installed"),
+)
+# Sending the prompt again can help only where nothing was wrong with what came back.
+_RETRY = (StaleKeyError, PeerError, EngineError)
+
+
+def error_status(error: PrivityError) -> tuple[int, str]:
+    """Return the HTTP status and the code word of an error."""
+    for kind, status, code in _KINDS:
+        if isinstance(error, kind):
+            return status, code
+    return 500, "internal"
+
+
+def should_retry(error: PrivityError) -> bool:
+    """Tell a client that retries by itself whether to; a refusal stays one."""
+    return isinstance(error, _RETRY)
+
+
+def error_body(message: str, code: str, hint: str, **more: Any) -> bytes:
+    """Return the JSON body of an error; ``more`` holds machine-readable detail."""
+    error: dict[str, Any] = {
+        "message": f"{message} ({hint})" if hint else message,
+        "type": "privity_error",
+        "param": None,
+        "code": code,
+        "hint": hint,
+        **more,
+    }
+    return json.dumps({"error": error}, ensure_ascii=False).encode()
+
+
+def describe(error: PrivityError, code: str | None = None) -> bytes:
+    """Return the JSON body for an error of privity's tree.
+
+    Args:
+        error: what went wrong.
+        code: in place of the error's own.
+    """
+    more: dict[str, Any] = {}
+    if isinstance(error, EvidenceError | ReceiptError):
+        more["check"] = error.check
+    if isinstance(error, PolicyRefusal):
+        more["report"] = error.report
+    return error_body(error.message, code or error_status(error)[1], error.hint, **more)
+
+
+def error_event(error: PrivityError) -> bytes:
+    """Return the error as one server-sent event, for an answer that had already begun.
+
+    The stock ``openai`` client raises ``openai.APIError`` for it, with the message and the code.
+    """
+    return b"data: " + describe(error) + b"\n\n"
