@@ -18,26 +18,30 @@ from typing import Any
 import anyio
 import httpx
 
+from privity import statement
 from privity.errors import InputError
-from privity.seal import problem
+from privity.seal import chunked_ohttp, ohttp, problem
+from privity.seal.gateway import GATEWAY_PATH
+from privity.seal.key_config import KEYS_TYPE
 from privity.seal.problem import Problem, Refused
 
 __all__ = ["Relay", "RelayLimits", "relay_app"]
-
-GATEWAY_PATH = "/.well-known/ohttp-gateway"
-STATEMENT_PATH = "/.well-known/privity/statement"
 
 Scope = MutableMapping[str, Any]
 Receive = Any
 Send = Any
 
 _SEALED = {  # media type of a sealed request -> of its response
-    b"message/ohttp-req": "message/ohttp-res",
-    b"message/ohttp-chunked-req": "message/ohttp-chunked-res",
+    ohttp.REQUEST_TYPE.encode(): ohttp.RESPONSE_TYPE,
+    chunked_ohttp.REQUEST_TYPE.encode(): chunked_ohttp.RESPONSE_TYPE,
 }
+# A gateway may be hostile: nothing of it shall run in a browser as if it were the relay's.
+_ANSWERED = frozenset(
+    (*_SEALED.values(), KEYS_TYPE, statement.MEDIA_TYPE, "application/json", problem.MEDIA_TYPE)
+)
+_OPAQUE = b"application/octet-stream"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,63}")
 _STATEMENT_QUERY = re.compile(rb"nonce=[A-Za-z0-9_-]{43}")  # 32 bytes, base64url
-_RETURNED = (b"content-type", b"cache-control")
 
 
 @dataclass(frozen=True)
@@ -174,12 +178,14 @@ class Relay:
         if scope["method"] not in ("GET", "POST"):
             raise Refused(problem.NO_METHOD)
         if scope["method"] == "GET" and not slash:
-            return _Plan("GET", base + GATEWAY_PATH, {"accept": "application/ohttp-keys"})
-        if scope["method"] == "GET" and slash + rest == STATEMENT_PATH:
+            return _Plan("GET", base + GATEWAY_PATH, {"accept": KEYS_TYPE})
+        if scope["method"] == "GET" and slash + rest == statement.PATH:
             query = scope["query_string"]
             if not _STATEMENT_QUERY.fullmatch(query):
                 raise Refused(problem.NOT_FOUND)
-            return _Plan("GET", f"{base}{STATEMENT_PATH}?{query.decode()}", {"accept": "*/*"})
+            return _Plan(
+                "GET", f"{base}{statement.PATH}?{query.decode()}", {"accept": statement.MEDIA_TYPE}
+            )
         raise Refused(problem.NOT_FOUND)
 
     def _plan_sealed(self, base: str, scope: Scope) -> _Plan:
@@ -193,7 +199,7 @@ class Relay:
             if int(length) > self._limits.request_bytes:
                 raise Refused(problem.OVERSIZE)
             headers["content-length"] = str(int(length))
-        if kind == b"message/ohttp-chunked-req":
+        if kind == chunked_ohttp.REQUEST_TYPE.encode():
             headers["incremental"] = "?1"
         return _Plan("POST", base + GATEWAY_PATH, headers, has_body=True)
 
@@ -244,7 +250,7 @@ class Relay:
 
     async def _download(self, response: httpx.Response, send: Send, progress: _Progress) -> None:
         """Send the answer piece by piece: the next is read when the client has taken one."""
-        headers = [(k, v) for k, v in response.headers.raw if k.lower() in _RETURNED]
+        headers = _returned(response.headers)
         await send(
             {"type": "http.response.start", "status": response.status_code, "headers": headers}
         )
@@ -265,6 +271,15 @@ async def _watch(receive: Receive, progress: _Progress, scope: anyio.CancelScope
     while (await receive())["type"] != "http.disconnect":
         pass
     scope.cancel()
+
+
+def _returned(fields: httpx.Headers) -> list[tuple[bytes, bytes]]:
+    """Return what a client learns of the gateway's header: two fields at most."""
+    kind = fields.get("content-type", "").partition(";")[0].strip().lower()
+    returned = [(b"content-type", kind.encode() if kind in _ANSWERED else _OPAQUE)]
+    if "cache-control" in fields:
+        returned.append((b"cache-control", fields["cache-control"].encode("latin-1", "replace")))
+    return returned
 
 
 async def _answer(send: Send, refused: Problem) -> None:
@@ -301,7 +316,13 @@ def _checked_target(name: str, url: str) -> str:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, TypeError) as error:
         raise InputError(f"the URL of target {name!r} is not one") from error
-    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.query or parsed.fragment:
+    if (
+        parsed.scheme not in ("http", "https")
+        or not parsed.host
+        or parsed.query
+        or parsed.fragment
+        or parsed.userinfo
+    ):
         raise InputError(
             f"the URL of target {name!r} is not that of an enclave",
             hint="give http(s)://HOST[:PORT] with an optional path, without a query",
