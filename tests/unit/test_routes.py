@@ -1,0 +1,137 @@
+"""What the two routes disclose, and that it never flatters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from privity.disclosure import Asset, Basis, Cell, Ground, Party, View
+from privity.errors import PolicyRefusal
+from privity.infer.config import EnclavePeer
+from privity.infer.routes.confidential import confidential_disclosure
+from privity.infer.routes.local import local_disclosure
+from privity.policy import Policy
+from privity.statement import VerifiedEvidence
+
+DEV = VerifiedEvidence(
+    "dev",
+    "sha256:" + "0" * 64,
+    frozenset({Basis(Ground.NOTHING, "a dev enclave does not stop its host")}),
+    True,
+)
+HARDWARE = VerifiedEvidence(
+    "tdx", "sha256:" + "0" * 64, frozenset({Basis(Ground.HARDWARE, "Intel TDX")}), False
+)
+NEITHER = VerifiedEvidence(
+    "odd", "sha256:" + "0" * 64, frozenset({Basis(Ground.PROMISE, "says so")}), False
+)
+DIRECT = EnclavePeer("https://enclave.example")
+APART = EnclavePeer("https://enclave.example", "https://relay.example/one")
+TOGETHER = EnclavePeer("http://127.0.0.1:4001", "http://localhost:4002/devnet")
+
+
+@dataclass(frozen=True)
+class Attested:
+    """Stands for an AttestedEnclave, which only verification can make."""
+
+    evidence: tuple[VerifiedEvidence, ...]
+
+    @property
+    def dev(self) -> bool:
+        return any(one.dev for one in self.evidence)
+
+
+def table(peer: EnclavePeer, *evidence: VerifiedEvidence) -> Any:
+    enclave: Any = Attested(evidence)
+    return confidential_disclosure(enclave, peer)
+
+
+@dataclass(frozen=True)
+class Named:
+    disclosure: Any
+    name: str = "route"
+
+
+def admitted_by(policy: str, disclosure: Any) -> bool:
+    try:
+        Policy.load(policy).admit(Named(disclosure))
+    except PolicyRefusal:
+        return False
+    return True
+
+
+def test_a_dev_enclave_is_called_so_and_stops_nobody() -> None:
+    found = table(APART, DEV)
+    assert found.labels[Party.ENCLAVE] == {"enclave · dev"}
+    host = found[Party.HOST, Asset.PROMPT]
+    assert (host.view, host.grounds) == (View.EVERYTHING, {Ground.NOTHING})
+    assert found[Party.ENCLAVE, Asset.ANSWER] == Cell(
+        View.EVERYTHING, frozenset({Basis(Ground.PROMISE, "plain software")})
+    )
+    assert admitted_by("dev", found)
+    for policy in ("confidential", "anonymous", "zero-retention", "local-only"):
+        assert not admitted_by(policy, found)
+
+
+def test_attested_hardware_leaves_the_host_the_size() -> None:
+    found = table(APART, HARDWARE)
+    host = found[Party.HOST, Asset.PROMPT]
+    assert host.view == View.SIZE
+    assert host.grounds == {Ground.HARDWARE, Ground.MATHEMATICS}
+    assert found[Party.ENCLAVE, Asset.PROMPT].grounds == {Ground.HARDWARE}
+    assert admitted_by("confidential", found)
+    assert admitted_by("anonymous", found)
+
+
+def test_one_piece_of_dev_evidence_makes_the_whole_dev() -> None:
+    found = table(APART, HARDWARE, DEV)
+    assert found[Party.HOST, Asset.PROMPT].view == View.EVERYTHING
+    assert found[Party.HOST, Asset.PROMPT].grounds == {Ground.NOTHING}
+    assert not admitted_by("confidential", found)
+
+
+def test_evidence_that_is_no_hardware_stops_no_host() -> None:
+    found = table(APART, NEITHER)
+    assert found[Party.HOST, Asset.PROMPT].view == View.EVERYTHING
+    assert not admitted_by("confidential", found)
+
+
+@pytest.mark.parametrize("party", [Party.HOST, Party.ENCLAVE])
+def test_who_asked_is_hidden_only_by_a_relay_elsewhere(party: Party) -> None:
+    apart = table(APART, HARDWARE)[party, Asset.ADDRESS]
+    assert (apart.view, apart.grounds) == (View.NOTHING, {Ground.QUORUM})
+    assert apart.instead == {"the relay"}
+    assert table(DIRECT, HARDWARE)[party, Asset.ADDRESS].view == View.EVERYTHING
+    together = table(TOGETHER, HARDWARE)[party, Asset.ADDRESS]
+    assert (together.view, together.grounds) == (View.EVERYTHING, {Ground.NOTHING})
+    for peer in (DIRECT, TOGETHER):
+        assert not admitted_by("anonymous", table(peer, HARDWARE))
+
+
+def test_a_relay_has_a_row_only_where_there_is_one() -> None:
+    assert Party.RELAY not in set(table(DIRECT, DEV).parties())
+    relay = table(APART, DEV)[Party.RELAY, Asset.PROMPT]
+    assert (relay.view, relay.grounds) == (View.SIZE, {Ground.MATHEMATICS})
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:11434/v1", "http://localhost:1234", "http://[::1]:8080/v1"]
+)
+def test_a_local_engine_shows_nothing_to_anyone_else(url: str) -> None:
+    found = local_disclosure(url, "ollama")
+    assert set(found.parties()) == {Party.PERSON, Party.DEVICE}
+    assert found.labels[Party.DEVICE] == {"your device · ollama"}
+    assert admitted_by("local-only", found)
+
+
+def test_an_engine_elsewhere_is_not_local() -> None:
+    found = local_disclosure("http://gpu.example:8000/v1", "vllm")
+    assert found[Party.HOST, Asset.PROMPT].view == View.EVERYTHING
+    assert found[Party.OBSERVER, Asset.PROMPT].view == View.EVERYTHING
+    assert local_disclosure("https://gpu.example/v1", "vllm")[
+        Party.OBSERVER, Asset.PROMPT
+    ].view == (View.SIZE)
+    for policy in ("local-only", "confidential", "anonymous", "zero-retention"):
+        assert not admitted_by(policy, found)
