@@ -92,9 +92,8 @@ def weakest_first(basis: Iterable[Basis]) -> list[Basis]:
 def party_name(party: Party, disclosure: Disclosure | None = None) -> str:
     """Return what to call a party: its labels in this disclosure, else its usual name."""
     labels = disclosure.labels.get(party) if disclosure else None
-    if labels:
-        return ", ".join(printable(label) for label in sorted(labels))
-    return _PARTY_NAMES.get(party, party.value)
+    named = ", ".join(filter(None, (printable(label) for label in sorted(labels or ()))))
+    return named or _PARTY_NAMES.get(party, party.value)
 
 
 def asset_name(asset: Asset) -> str:

@@ -106,8 +106,7 @@ def _beside(sheet: Sheet, width: int) -> list[Text]:
         return []
     last = min(room, wanted, _NOTE_MAX)
     widths = [*grid, last]
-    heading = [Text(name, "bold") for name in ("", *sheet.columns, _RESTS_ON)]
-    lines = _line(_folded(heading, widths), widths, gap)
+    lines = _heading([*sheet.columns, _RESTS_ON], widths, gap)
     lines.append(Text(sheet.rule * (sum(widths) + gap * len(grid)), "dim"))
     for row in sheet.rows:
         said = [line for one in (*row.grounds, *row.limits) for line in fold(one, last, hang=2)]
@@ -124,11 +123,11 @@ def _below(sheet: Sheet, width: int) -> list[Text]:
         gap -= 1
     if gap < (1 if not sheet.marked else _GAP) or not sheet.columns:
         return []
-    heading = [Text(name, "bold") for name in ("", *sheet.columns)]
-    lines = _line(_folded(heading, grid), grid, gap)
+    lines = _heading(sheet.columns, grid, gap)
     lines.append(Text(sheet.rule * (sum(grid) + gap * (len(grid) - 1)), "dim"))
     for row in sheet.rows:
-        lines += _line(_folded(_row_cells(sheet, row), grid), grid, gap)
+        name, *cells = _row_cells(sheet, row)
+        lines += _line(_folded([_bold(name), *cells], grid), grid, gap)
         lines += _below_row(row, f"  {sheet.elbow} ", width)
     return lines
 
@@ -138,14 +137,14 @@ def _stacked(sheet: Sheet, width: int) -> list[Text]:
     lines: list[Text] = []
     for row in sheet.rows:
         lines += [Text()] if lines else []
-        lines += fold(Text.assemble(row.name, style="bold"), width, hang=2)
+        lines += fold(_bold(row.name), width, hang=2)
         said: dict[Slot, list[str]] = {}
         for slot, column in zip(row.slots, sheet.columns, strict=True):
             said.setdefault(slot, []).append(column)
         words = max((slot.text(True).cell_len for slot in said), default=0)
         for slot, columns in said.items():
-            lead = Text("  ").append_text(slot.text(True))
-            lead.pad_right(words - slot.text(True).cell_len + 2)
+            drawn = slot.text(True)
+            lead = Text("  ").append_text(drawn).append(" " * (words - drawn.cell_len + 2))
             lines += _led(lead, Text(", ".join(columns)), width)
         lines += _below_row(row, "  ", width)
     return lines
@@ -158,7 +157,7 @@ def _below_row(row: Row, elbow: str, width: int) -> list[Text]:
         lead = f"{' ' * len(elbow)}{_AND_ON} " if index else f"{elbow}{_RESTS_ON} "
         lines += _led(Text(lead, "dim"), ground, width)
     for limit in row.limits:
-        lines += _led(Text(elbow, "dim"), limit, width)
+        lines += fold(Text().append(elbow, "dim").append_text(limit), width, hang=len(elbow) + 2)
     return lines
 
 
@@ -170,6 +169,18 @@ def _led(lead: Text, text: Text, width: int) -> list[Text]:
     first, *rest = fold(text, width - lead.cell_len)
     indent = Text(" " * lead.cell_len)
     return [Text().append_text(lead).append_text(first), *(indent + line for line in rest)]
+
+
+def _heading(columns: Sequence[str], widths: Sequence[int], gap: int) -> list[Text]:
+    """Return the line of headings, those that fold standing on the same foot as the others."""
+    cells = _folded([Text(name, "bold") for name in ("", *columns)], widths)
+    tall = max(map(len, cells))
+    return _line([[Text()] * (tall - len(cell)) + cell for cell in cells], widths, gap)
+
+
+def _bold(name: Text) -> Text:
+    """Return a name that the eye finds again between the grounds of the rows."""
+    return Text.assemble(name, style="bold")
 
 
 def _row_cells(sheet: Sheet, row: Row) -> list[Text]:
@@ -201,9 +212,8 @@ def _line(cells: Sequence[list[Text]], widths: Sequence[int], gap: int) -> list[
     for index in range(max(map(len, cells))):
         line = Text()
         for cell, width in zip(cells, widths, strict=True):
-            part = cell[index].copy() if index < len(cell) else Text()
-            part.pad_right(width - part.cell_len + gap)
-            line.append_text(part)
+            part = cell[index] if index < len(cell) else Text()
+            line.append_text(part).append(" " * (width - part.cell_len + gap))
         line.rstrip()
         lines.append(line)
     return lines

@@ -141,7 +141,8 @@ def _text(value: object, where: str, origin: str) -> str | None:
 
 def _wrong(origin: str, where: str, wanted: str, value: object) -> InputError:
     kind = {dict: "a table", list: "a list", str: "a string", bool: "a boolean"}
-    found = kind.get(type(value), f"a {type(value).__name__}")
+    number = "a number" if isinstance(value, int | float) else "a date or time"
+    found = kind.get(type(value), number)
     return InputError(f"{origin}: `{where}` is {found}; expected {wanted}")
 
 
