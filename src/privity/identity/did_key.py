@@ -45,7 +45,7 @@ def parse_did(did: str) -> bytes:
 
     Guarantees:
         ``encode_did(parse_did(did)) == did``, and a key of small order is refused
-        (tests/vectors/test_did_key.py, tests/property/test_identity.py).
+        (tests/vectors/test_identity_vectors.py, tests/property/test_identity.py).
     """
     if not did.startswith(_PREFIX) or len(did) > _MAX_CHARS:
         raise MalformedError("not a did:key")
