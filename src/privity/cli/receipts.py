@@ -120,7 +120,7 @@ def verify(
     if not as_json:
         for check in checks:
             detail = output.style(_short(check.detail), "dim")
-            output.out(f"{output.check_mark(check.ok)} {check.name.ljust(24)} {detail}")
+            output.out(f"{output.check_mark(check.ok)} {check.name.ljust(26)} {detail}")
     if failed:
         raise ReceiptError(f"{name}: {failed.name}: {failed.detail}", check=failed.name)
     output.out()
@@ -175,7 +175,7 @@ def print_receipt(name: str, file: ReceiptFile) -> None:
         )
     )
     output.out()
-    signed = {"signed by": f"your device   {verified.device}"}
+    signed = {"signed by": f"the device   {verified.device}"}
     if file.receipt is not None:
         kinds = " + ".join(one.kind for one in job.evidence) if job else ""
         label = f"the enclave · {kinds}" if kinds else "the enclave"

@@ -1,0 +1,93 @@
+"""How a role listens: where it says it is, what it refuses, how it ends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from privity.errors import InputError
+from privity.node.listen import bind, url_of
+
+RELAY = [sys.executable, "-m", "privity.cli", "serve", "relay", "--target", "a=http://127.0.0.1:1"]
+
+
+@pytest.fixture
+def relay() -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    process = subprocess.Popen(
+        [*RELAY, "--lifeline"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    ready = json.loads(process.stdout.readline())
+    assert ready["ready"] is True
+    assert ready["pid"] == process.pid
+    yield process, ready["url"]
+    process.kill()
+    process.communicate()
+
+
+def test_a_free_port_is_taken_and_told() -> None:
+    with bind("127.0.0.1", 0) as sock:
+        assert url_of(sock) == f"http://127.0.0.1:{sock.getsockname()[1]}"
+
+
+def test_an_address_of_version_6_is_bracketed() -> None:
+    try:
+        sock = bind("::1", 0)
+    except InputError:
+        pytest.skip("this machine has no IPv6 loopback")
+    with sock:
+        assert url_of(sock) == f"http://[::1]:{sock.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no address"])
+def test_an_address_that_is_not_here_is_refused(host: str) -> None:
+    with pytest.raises(InputError, match="cannot listen on"):
+        bind(host, 0)
+
+
+def test_a_port_that_is_taken_is_refused() -> None:
+    with bind("127.0.0.1", 0) as sock, pytest.raises(InputError, match="port 0 takes a free one"):
+        try:
+            bind("127.0.0.1", sock.getsockname()[1])
+        except InputError as error:
+            raise InputError(error.hint) from error
+
+
+def test_a_role_answers_once_it_says_so_and_names_no_server(
+    relay: tuple[subprocess.Popen[bytes], str],
+) -> None:
+    _, url = relay
+    answer = httpx.get(f"{url}/nobody", trust_env=False)
+    assert answer.status_code == 404
+    assert "server" not in answer.headers
+    assert "date" not in answer.headers
+
+
+def test_a_role_ends_with_its_lifeline_and_says_nothing_of_requests(
+    relay: tuple[subprocess.Popen[bytes], str],
+) -> None:
+    process, url = relay
+    httpx.get(f"{url}/canary-path", trust_env=False)
+    assert process.stdin is not None
+    process.stdin.close()
+    process.stdin = None
+    out, err = process.communicate(timeout=10)
+    assert out == b""
+    assert err == b""
+
+
+def test_a_target_that_is_none_is_a_usage_error() -> None:
+    for target in ("enclave", "a=ftp://127.0.0.1"):
+        command = [*RELAY[:-1], target]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+        assert done.returncode == 2
+        assert done.stdout == ""
+        assert done.stderr.startswith("error: ")
