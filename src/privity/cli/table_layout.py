@@ -118,13 +118,12 @@ def _beside(sheet: Sheet, width: int) -> list[Text]:
 def _below(sheet: Sheet, width: int) -> list[Text]:
     """Lay out with the grounds of each row below it; empty where the grid does not fit."""
     grid = _grid_widths(sheet)
-    gap = _WIDE_GAP
-    while gap and sum(grid) + gap * (len(grid) - 1) > width:
-        gap -= 1
-    if gap < (1 if not sheet.marked else _GAP) or not sheet.columns:
+    fitting = [gap for gap in (_WIDE_GAP, _GAP) if sum(grid) + gap * len(sheet.columns) <= width]
+    if not fitting or not sheet.columns:
         return []
+    gap = fitting[0]
     lines = _heading(sheet.columns, grid, gap)
-    lines.append(Text(sheet.rule * (sum(grid) + gap * (len(grid) - 1)), "dim"))
+    lines.append(Text(sheet.rule * (sum(grid) + gap * len(sheet.columns)), "dim"))
     for row in sheet.rows:
         name, *cells = _row_cells(sheet, row)
         lines += _line(_folded([_bold(name), *cells], grid), grid, gap)
