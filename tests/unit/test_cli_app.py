@@ -71,6 +71,33 @@ def test_version(capsys: Capture) -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("privity rec", "receipts"),
+        ("privity receipts v", "verify"),
+        ("privity ask --pol", "--policy"),
+        ("privity ask --policy zero", "zero-retention"),
+        ("privity policy show conf", "confidential"),
+        ("privity receipts show la", "last"),
+    ],
+)
+def test_the_shell_completes(words: str, offered: str) -> None:
+    completion = {
+        "_PRIVITY_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", "from privity.cli import main; main()"],
+        env={**os.environ, **completion},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == [offered]
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
     ("arguments", "said", "hint"),
     [
         (["bogus"], "No such command 'bogus'.", "privity --help"),

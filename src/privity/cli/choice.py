@@ -14,7 +14,26 @@ __all__ = [
     "RelayOption",
     "RouteKind",
     "RouteOption",
+    "complete_policy",
+    "complete_receipt",
 ]
+
+
+def complete_policy(incomplete: str) -> list[str]:
+    """Offer the presets to shell completion; run on a key press, so it must be quick."""
+    from privity.policy import PRESETS
+
+    return [name for name in PRESETS if name.startswith(incomplete)]
+
+
+def complete_receipt(incomplete: str) -> list[str]:
+    """Offer the ids of the newest receipts to shell completion."""
+    from itertools import islice
+
+    from privity.infer.receipts import ReceiptStore
+
+    ids = ["last", *islice(ReceiptStore().ids(), 50)]
+    return [receipt_id for receipt_id in ids if receipt_id.startswith(incomplete)]
 
 
 class RouteKind(enum.StrEnum):
@@ -32,6 +51,7 @@ PolicyOption = Annotated[
         "-p",
         help="A preset or a policy file; by default that of config.toml, else `confidential`.",
         metavar="NAME|FILE",
+        autocompletion=complete_policy,
     ),
 ]
 RouteOption = Annotated[

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from privity.cli import output
-from privity.cli.choice import EnclaveOption, RelayOption, RouteKind, RouteOption
+from privity.cli.choice import (
+    EnclaveOption,
+    RelayOption,
+    RouteKind,
+    RouteOption,
+    complete_policy,
+)
 
 if TYPE_CHECKING:
     from privity.policy import Policy
@@ -27,7 +33,10 @@ Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 def show(
     policy: Annotated[
         str | None,
-        typer.Argument(help="A preset or the path of a policy file; absent: list the presets."),
+        typer.Argument(
+            help="A preset or the path of a policy file; absent: list the presets.",
+            autocompletion=complete_policy,
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -82,7 +91,10 @@ def _in_force() -> str:
 def check(
     policy: Annotated[
         str | None,
-        typer.Argument(help="A preset or a policy file; absent: the one in force."),
+        typer.Argument(
+            help="A preset or a policy file; absent: the one in force.",
+            autocompletion=complete_policy,
+        ),
     ] = None,
     route: RouteOption = RouteKind.AUTO,
     enclave: EnclaveOption = None,

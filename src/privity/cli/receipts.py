@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from privity.cli import output
+from privity.cli.choice import complete_receipt
 
 if TYPE_CHECKING:
     from privity.receipt import DeviceRecord, JobReceipt, ReceiptFile
@@ -28,6 +29,7 @@ Which = Annotated[
     typer.Argument(
         help="A receipt's id, the beginning of it or of its last part, `last`, or a file.",
         metavar="ID|FILE",
+        autocompletion=complete_receipt,
     ),
 ]
 _MAX_FILE = 1 << 20
