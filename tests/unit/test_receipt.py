@@ -172,9 +172,13 @@ def test_an_interrupted_sealed_job_needs_no_receipt() -> None:
     assert verify_record(issue_record(record, KEY), device=KEY.did, now=NOW).record == record
 
 
-def test_a_disclosure_of_another_version_is_refused_not_dropped() -> None:
+@pytest.mark.parametrize(
+    "change",
+    [{"also": "the colour"}, {"view": "size+size"}, {"view": "everything+size"}, {"instead": []}],
+)
+def test_a_disclosure_of_another_version_or_spelling_is_refused(change: dict[str, Any]) -> None:
     subject = RECORD.to_json()
-    subject["disclosure"]["relay"]["views"]["prompt"]["also"] = "the colour"
+    subject["disclosure"]["relay"]["views"]["prompt"].update(change)
     unsigned = {k: v for k, v in issue_record(RECORD, KEY).items() if k != "proof"}
     document = add_proof({**unsigned, "credentialSubject": subject}, KEY, created=NOW)
     with pytest.raises(ReceiptError) as caught:

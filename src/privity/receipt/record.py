@@ -123,7 +123,7 @@ class DeviceRecord:
         )
         fields.done()
         if record.disclosure.to_json() != table:
-            raise MalformedError("a disclosure with members this version does not know")
+            raise MalformedError("a disclosure that is not in its one spelling")
         return record
 
 
