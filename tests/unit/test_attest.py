@@ -64,6 +64,7 @@ def test_dev_evidence_rests_on_nothing() -> None:
     assert evidence.dev
     assert {basis.ground for basis in evidence.basis} == {Ground.NOTHING}
     assert evidence.measurement == measure_package()
+    assert measure_package() == measure_tree(Path(privity.__file__).parent)
 
 
 def test_reverify_takes_the_challenge_from_the_statement_and_the_time_given() -> None:

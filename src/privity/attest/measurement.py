@@ -10,7 +10,6 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-import privity
 from privity.errors import InputError
 
 __all__ = ["measure_package", "measure_tree"]
@@ -19,7 +18,8 @@ __all__ = ["measure_package", "measure_tree"]
 @cache
 def measure_package() -> str:
     """Return the digest of the installed privity package, as it was at the first call."""
-    return measure_tree(Path(privity.__file__).parent)
+    # From this file's own place: importing the package itself would import every floor above.
+    return measure_tree(Path(__file__).parents[1])
 
 
 def measure_tree(root: Path) -> str:
