@@ -57,7 +57,8 @@ class Served:
     """An ASGI app on a real loopback socket, in a thread; stops as a killed process would."""
 
     def __init__(self, app: Any, port: int = 0) -> None:
-        self._socket = socket.socket()
+        # The protocol is named, for asyncio switches Nagle off only where it sees TCP.
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind(("127.0.0.1", port))
         self.port = self._socket.getsockname()[1]
