@@ -12,6 +12,7 @@ import pytest
 
 from privity.errors import InputError, ReceiptError
 from privity.infer.receipts import ReceiptStore, new_receipt_id
+from privity.receipt import ReceiptFile
 
 NOW = datetime(2025, 11, 21, 3, 40, 1, 123456, tzinfo=UTC)
 
@@ -31,12 +32,12 @@ def test_receipts_are_found_by_id_prefix_tail_and_last(tmp_path: Path) -> None:
         ("20251121-034001124-aabbbb", 2),
         ("20251122-034001124-cccccc", 3),
     ):
-        store.put(name, {"value": value})
+        store.put(name, ReceiptFile({"value": value}))
     (store.folder / "notes.json").write_text("{}")
     assert list(store.ids()) == sorted(store.ids(), reverse=True)
-    assert store.get("last") == ("20251122-034001124-cccccc", {"value": 3})
-    assert store.get("20251121-034001123")[1] == {"value": 1}
-    assert store.get(" AABB ")[1] == {"value": 2}
+    assert store.get("last") == ("20251122-034001124-cccccc", ReceiptFile({"value": 3}))
+    assert store.get("20251121-034001123")[1].record == {"value": 1}
+    assert store.get(" AABB ")[1].record == {"value": 2}
     with pytest.raises(InputError, match="2 receipts match"):
         store.find("aa")
     with pytest.raises(InputError, match="no receipt matches"):
@@ -48,13 +49,13 @@ def test_receipts_are_found_by_id_prefix_tail_and_last(tmp_path: Path) -> None:
 def test_files_are_private_and_replaced_whole(tmp_path: Path) -> None:
     store = ReceiptStore(tmp_path / "receipts")
     name = new_receipt_id(NOW)
-    store.put(name, {"outcome": "unfinished"})
-    store.put(name, {"outcome": "complete"})
+    store.put(name, ReceiptFile({"outcome": "unfinished"}))
+    store.put(name, ReceiptFile({"outcome": "complete"}))
     path = store.folder / f"{name}.json"
     assert path.stat().st_mode & 0o777 == 0o600
     assert store.folder.stat().st_mode & 0o777 == 0o700
     assert [entry.name for entry in store.folder.iterdir()] == [path.name]
-    assert store.get(name)[1] == {"outcome": "complete"}
+    assert store.get(name)[1].record == {"outcome": "complete"}
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_files_are_private_and_replaced_whole(tmp_path: Path) -> None:
 )
 def test_a_name_that_is_no_id_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError):
-        ReceiptStore(tmp_path).put(name, {})
+        ReceiptStore(tmp_path).put(name, ReceiptFile({}))
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff", b"[" * 100_000])
@@ -73,12 +74,12 @@ def test_a_broken_file_is_a_receipt_error(tmp_path: Path, data: bytes) -> None:
     path.chmod(0o600)
     with pytest.raises(ReceiptError) as caught:
         store.get("last")
-    assert caught.value.check == "file"
+    assert caught.value.check == "file format"
 
 
 def test_a_file_others_can_read_is_refused(tmp_path: Path) -> None:
     store = ReceiptStore(tmp_path)
-    store.put(new_receipt_id(NOW), {})
+    store.put(new_receipt_id(NOW), ReceiptFile({}))
     next(tmp_path.glob("*.json")).chmod(0o644)
     with pytest.raises(InputError, match="read by others"):
         store.get("last")
@@ -89,11 +90,13 @@ def test_a_killed_writer_leaves_only_whole_files(tmp_path: Path) -> None:
         """
         import pathlib, sys
         from privity.infer.receipts import ReceiptStore
+        from privity.receipt import ReceiptFile
         store = ReceiptStore(pathlib.Path(sys.argv[1]))
         print("ready", flush=True)
         turn = 0
         while True:
-            store.put("20251121-034001123-aaaaaa", {"turn": turn, "fill": str(turn % 10) * 200_000})
+            fill = str(turn % 10) * 200_000
+            store.put("20251121-034001123-aaaaaa", ReceiptFile({"turn": turn, "fill": fill}))
             turn += 1
         """
     )
@@ -104,9 +107,9 @@ def test_a_killed_writer_leaves_only_whole_files(tmp_path: Path) -> None:
     while not list(store.ids()):
         pass
     for _ in range(20):
-        assert set(store.get("last")[1]) == {"turn", "fill"}
+        assert set(store.get("last")[1].record) == {"turn", "fill"}
     os.kill(writer.pid, signal.SIGKILL)
     writer.wait()
     writer.stdout.close()
-    document = store.get("last")[1]
+    document = store.get("last")[1].record
     assert document["fill"] == str(document["turn"] % 10) * 200_000

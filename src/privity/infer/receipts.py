@@ -10,22 +10,20 @@ Guarantees:
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from privity.errors import InputError, ReceiptError
+from privity.errors import InputError
 from privity.home import home, read_private, write_private
+from privity.receipt import ReceiptFile
 
 __all__ = ["ReceiptStore", "new_receipt_id"]
 
 _ID = re.compile(r"\d{8}-\d{9}-[0-9a-hjkmnp-tv-z]{6}")
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's: no i, l, o, u to misread
-_MAX_BYTES = 4 << 20
 _LATEST = ("last", "latest")
 
 
@@ -47,7 +45,7 @@ class ReceiptStore:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or home() / "receipts"
 
-    def put(self, receipt_id: str, document: Mapping[str, Any]) -> None:
+    def put(self, receipt_id: str, file: ReceiptFile) -> None:
         """Write or replace one receipt file, whole and durable (≈ 0.3 ms on a local disk).
 
         Raises:
@@ -55,9 +53,8 @@ class ReceiptStore:
         """
         if not _ID.fullmatch(receipt_id):
             raise InputError(f"{receipt_id!r} is not a receipt id")
-        data = json.dumps(document, ensure_ascii=False, indent=1).encode() + b"\n"
         try:
-            write_private(self._path(receipt_id), data)
+            write_private(self._path(receipt_id), file.to_bytes())
         except OSError as error:
             raise InputError(
                 f"cannot write a receipt to {self.folder}: {error.strerror}",
@@ -99,27 +96,17 @@ class ReceiptStore:
             )
         return found[0]
 
-    def get(self, text: str) -> tuple[str, dict[str, Any]]:
-        """Return the id and the document that ``text`` means, as `find` reads it.
+    def get(self, text: str) -> tuple[str, ReceiptFile]:
+        """Return the id and the file that ``text`` means, as `find` reads it.
 
-        The document is what the file holds; nothing about it is verified yet.
+        Nothing in the file is verified yet; `privity.receipt.verify_receipt_file` does that.
 
         Raises:
             InputError: no receipt, or several, match; or others on this machine can read the file.
-            ReceiptError: the file is not a JSON object.
+            ReceiptError: it is not a receipt file.
         """
         receipt_id = self.find(text)
-        path = self._path(receipt_id)
-        data = read_private(path)
-        try:
-            if len(data) > _MAX_BYTES:
-                raise ValueError(f"larger than {_MAX_BYTES} bytes")
-            document = json.loads(data)
-            if not isinstance(document, dict):
-                raise ValueError("not a JSON object")
-        except (ValueError, RecursionError) as error:
-            raise ReceiptError(f"{path} is not a receipt file: {error}", check="file") from error
-        return receipt_id, document
+        return receipt_id, ReceiptFile.parse(read_private(self._path(receipt_id)))
 
     def _path(self, receipt_id: str) -> Path:
         return self.folder / f"{receipt_id}.json"
