@@ -204,6 +204,16 @@ def test_a_cell_refused_for_its_ground_alone_is_marked_with_that_ground() -> Non
     assert "▲ could see" in drawn
 
 
+def test_an_accepted_ground_of_a_refused_cell_is_not_marked() -> None:
+    both = on((Ground.HARDWARE, "Intel TDX"), (Ground.PROMISE, "its firmware is unpatched"))
+    table = Disclosure({(Party.ENCLAVE, Asset.PROMPT): Cell(View.EVERYTHING, both)})
+    offences = Policy.load("confidential").offences(table)
+    drawn = render_disclosure(table, width=100, color=False, offences=offences)
+    assert "✗ a promise: its firmware is unpatched" in drawn
+    assert "hardware: Intel TDX" in drawn
+    assert "✗ hardware" not in drawn
+
+
 def test_different_ceilings_in_one_row_name_their_assets() -> None:
     policy = Policy.parse(
         """
