@@ -51,7 +51,7 @@ class PrivateTransport(httpx.AsyncBaseTransport):
         Before the first byte of a request leaves, its record exists as ``unfinished``.
         The last bytes of an answer, for an event stream its end mark, are handed out only after
         the enclave's job receipt was verified and stored
-        (tests/adversary/test_session.py).
+        (tests/adversary/session/test_session.py).
     """
 
     def __init__(

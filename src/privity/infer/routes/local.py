@@ -7,6 +7,7 @@ so, and a policy such as `local-only` refuses it.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from privity.disclosure import Asset, Basis, Cell, Disclosure, Ground, Party, View
-from privity.errors import EngineError
+from privity.errors import EngineError, TruncatedError
 from privity.seal.transport import KeySource
 from privity.statement import AttestedEnclave, Model
 
@@ -124,9 +125,34 @@ class _EngineTransport(httpx.AsyncBaseTransport):
         request.headers["host"] = base.netloc.decode("ascii")
         request.headers.update(dict(self._engine.headers))
         try:
-            return await self._inner.handle_async_request(request)
+            response = await self._inner.handle_async_request(request)
         except httpx.HTTPError as error:
             raise EngineError(
                 f"the {self._engine.kind} engine did not answer: {type(error).__name__}",
                 hint="is it still running?",
             ) from error
+        response.stream = _EngineStream(response.stream, self._engine.kind)
+        return response
+
+
+class _EngineStream(httpx.AsyncByteStream):
+    """An engine's answer, whose breaking off is privity's own error."""
+
+    def __init__(self, stream: httpx.SyncByteStream | httpx.AsyncByteStream, kind: str) -> None:
+        if not isinstance(stream, httpx.AsyncByteStream):
+            raise EngineError("the engine's connection is not asynchronous")
+        self._stream = stream
+        self._kind = kind
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._stream:
+                yield chunk
+        except httpx.HTTPError as error:
+            raise TruncatedError(
+                f"the {self._kind} engine broke off its answer: {type(error).__name__}",
+                hint="what came so far is not the whole; is the engine still running?",
+            ) from error
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()

@@ -1,0 +1,109 @@
+"""A session on the local route: the engine's own address, its key, and records without a seal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from privity.errors import EngineError, PolicyRefusal, TruncatedError
+from privity.identity.keys import SigningKey
+from privity.infer.journal import Journal
+from privity.infer.receipts import ReceiptStore
+from privity.infer.routes.keeper import RouteKeeper
+from privity.infer.routes.local import LocalRoute, local_disclosure
+from privity.infer.session import PrivateTransport
+from privity.policy import Policy
+from privity.statement import Model
+
+pytestmark = pytest.mark.anyio
+
+
+@dataclass
+class FakeEngine:
+    base_url: str = "http://127.0.0.1:4444/v1"
+    kind: str = "fake"
+    headers: dict[str, str] = field(default_factory=lambda: {"authorization": "Bearer engine"})
+    models: tuple[Model, ...] = (Model("small", None, "fake 1"),)
+
+
+def session(
+    engine: Any, inner: httpx.AsyncBaseTransport, tmp_path: Path, policy: str = "local-only"
+) -> PrivateTransport:
+    async def find() -> LocalRoute:
+        return LocalRoute(engine, local_disclosure(engine.base_url, engine.kind))
+
+    keeper = RouteKeeper(find, Policy.load(policy), max_age=math.inf)
+    journal = Journal(ReceiptStore(tmp_path / "receipts"), SigningKey.generate())
+    return PrivateTransport(keeper, journal, inner)
+
+
+@pytest.mark.parametrize("base", ["http://127.0.0.1:4444", "http://127.0.0.1:4444/v1/"])
+async def test_a_request_goes_to_the_engine_with_its_key(base: str, tmp_path: Path) -> None:
+    seen: list[httpx.Request] = []
+
+    def engine(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, json={"ok": True})
+
+    transport = session(FakeEngine(base_url=base), httpx.MockTransport(engine), tmp_path)
+    async with httpx.AsyncClient(transport=transport) as client:
+        response = await client.post(
+            "http://any/v1/chat/completions?x=1",
+            json={"model": "small"},
+            headers={"authorization": "Bearer mine"},
+        )
+    assert response.json() == {"ok": True}
+    assert str(seen[0].url) == "http://127.0.0.1:4444/v1/chat/completions?x=1"
+    assert seen[0].headers["host"] == "127.0.0.1:4444"
+    assert seen[0].headers["authorization"] == "Bearer engine"
+    file = transport.journal.store.get("last")[1]
+    subject = file.record["credentialSubject"]
+    assert (subject["route"], subject["outcome"]) == ("local", "complete")
+    assert (subject["model"], subject["statement"], file.receipt) == ("small", None, None)
+
+
+async def test_an_engine_that_refuses_or_is_gone_leaves_a_failed_record(tmp_path: Path) -> None:
+    def engine(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("gone"):
+            raise httpx.ConnectError("no", request=request)
+        return httpx.Response(404, json={"error": "no such model"})
+
+    transport = session(FakeEngine(), httpx.MockTransport(engine), tmp_path)
+    async with httpx.AsyncClient(transport=transport) as client:
+        assert (await client.post("http://any/v1/x", json={"a": 1})).status_code == 404
+        with pytest.raises(EngineError, match="did not answer"):
+            await client.post("http://any/v1/gone", json={"a": 1})
+    assert transport.journal.totals == {"failed": 2}
+
+
+async def test_an_engine_that_breaks_off_leaves_an_interrupted_record(tmp_path: Path) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"data: {}\n\n"
+        raise httpx.ReadError("died")
+
+    def engine(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=broken())
+
+    transport = session(FakeEngine(), httpx.MockTransport(engine), tmp_path)
+    async with httpx.AsyncClient(transport=transport) as client:
+        with pytest.raises(TruncatedError, match="broke off"):
+            await client.post("http://any/v1/x", json={"a": 1})
+    assert transport.journal.totals == {"interrupted": 1}
+
+
+async def test_an_engine_elsewhere_is_refused_before_a_byte_leaves(tmp_path: Path) -> None:
+    def engine(request: httpx.Request) -> httpx.Response:
+        raise AssertionError("nothing may be sent")
+
+    elsewhere = FakeEngine(base_url="http://gpu.example:8000/v1")
+    transport = session(elsewhere, httpx.MockTransport(engine), tmp_path, "confidential")
+    async with httpx.AsyncClient(transport=transport) as client:
+        with pytest.raises(PolicyRefusal):
+            await client.post("http://any/v1/chat/completions", json={"model": "small"})
+    assert list(transport.journal.store.ids()) == []
