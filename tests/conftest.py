@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import socket
 import threading
 import time
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 import uvicorn
+
+from privity.seal.gateway import Gateway
 
 
 @pytest.fixture
@@ -30,15 +33,22 @@ def privity_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def serve() -> Iterator[Callable[[Any], str]]:
     """Return a function that serves an ASGI app on a free loopback port and gives its URL.
 
-    Each app has a uvicorn of its own, in a thread of this process, until the test ends.
+    Each app has a uvicorn of its own, in a thread of this process, until the test ends. Plain
+    functions, and gateways around them, know nothing of lifespans; all other apps are given one.
     """
     running: list[tuple[uvicorn.Server, threading.Thread]] = []
 
     def start(app: Any, **settings: Any) -> str:
         sock = socket.socket()
         sock.bind(("127.0.0.1", 0))
+        plain = inspect.isfunction(app) or isinstance(app, Gateway)
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, timeout_graceful_shutdown=1, **settings
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off" if plain else "on",
+            timeout_graceful_shutdown=1,
+            **settings,
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
