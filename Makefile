@@ -45,10 +45,10 @@ test-offline: $(DEV) interop ## every test, in a namespace where loopback is the
 bench: $(DEV) ## the headline figures, each beside a named peer
 	$(PY) bench/run.py $(BENCH_ARGS)
 
-interop: # build the Rust peer of the interop tests, where there is a cargo to build it with
-	@if command -v cargo >/dev/null && test -f tests/interop/rust/Cargo.toml; then \
-		echo "building the Rust interop peer"; \
-		cargo build --quiet --release --locked --manifest-path tests/interop/rust/Cargo.toml; \
+interop: # build the Rust peer of the interop tests while there is a network, where there is a cargo
+	@if command -v cargo >/dev/null; then \
+		scripts/quietly "building the Rust peer of the interop tests" cargo build --release \
+			--locked --manifest-path tests/interop/rust/Cargo.toml || echo "the tests go on without it"; \
 	fi
 
 docs: $(DEV) ## write docs/cli.md and the README's command list from the commands themselves
