@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import socket
 import threading
 import time
@@ -12,8 +11,9 @@ from typing import Any
 
 import pytest
 import uvicorn
+from starlette.applications import Starlette
 
-from privity.seal.gateway import Gateway
+from privity.node.relay import Relay
 
 
 @pytest.fixture
@@ -33,20 +33,19 @@ def privity_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def serve() -> Iterator[Callable[[Any], str]]:
     """Return a function that serves an ASGI app on a free loopback port and gives its URL.
 
-    Each app has a uvicorn of its own, in a thread of this process, until the test ends. Plain
-    functions, and gateways around them, know nothing of lifespans; all other apps are given one.
+    Each app has a uvicorn of its own, in a thread of this process, until the test ends. Of the
+    apps in these tests only relays and Starlette's know what a lifespan is.
     """
     running: list[tuple[uvicorn.Server, threading.Thread]] = []
 
     def start(app: Any, **settings: Any) -> str:
         sock = socket.socket()
         sock.bind(("127.0.0.1", 0))
-        plain = inspect.isfunction(app) or isinstance(app, Gateway)
         config = uvicorn.Config(
             app,
             log_config=None,
             access_log=False,
-            lifespan="off" if plain else "on",
+            lifespan="on" if isinstance(app, Relay | Starlette) else "off",
             timeout_graceful_shutdown=1,
             **settings,
         )
