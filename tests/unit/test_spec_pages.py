@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 NAMED = re.compile(r"`(tests/[\w/]+\.py)(?:::(test_\w+))?`")
 
 
-@pytest.mark.parametrize("page", ["seal.md"])
+@pytest.mark.parametrize("page", sorted(path.name for path in (ROOT / "spec").glob("*.md")))
 def test_the_tests_a_page_names_exist(page: str) -> None:
     named = NAMED.findall((ROOT / "spec" / page).read_text())
     assert named
