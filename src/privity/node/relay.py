@@ -11,9 +11,8 @@ paths, and only with the media types of Oblivious HTTP (RFC 9458 §6.2, and its 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import anyio
 import httpx
@@ -21,15 +20,12 @@ import httpx
 from privity import statement
 from privity.errors import InputError
 from privity.seal import chunked_ohttp, ohttp, problem
+from privity.seal.asgi import Receive, Scope, Send, answer_problem
 from privity.seal.gateway import GATEWAY_PATH
 from privity.seal.key_config import KEYS_TYPE
-from privity.seal.problem import Problem, Refused
+from privity.seal.problem import Refused
 
 __all__ = ["Relay", "RelayLimits", "relay_app"]
-
-Scope = MutableMapping[str, Any]
-Receive = Any
-Send = Any
 
 _SEALED = {  # media type of a sealed request -> of its response
     ohttp.REQUEST_TYPE.encode(): ohttp.RESPONSE_TYPE,
@@ -130,7 +126,7 @@ class Relay:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         elif self._running >= self._limits.concurrency:
-            await _answer(send, problem.BUSY)
+            await answer_problem(send, problem.BUSY)
         else:
             self._running += 1
             try:
@@ -152,7 +148,7 @@ class Relay:
         try:
             plan = self._plan(scope)
         except Refused as refused:
-            await _answer(send, refused.problem)
+            await answer_problem(send, refused.problem)
             return
         progress = _Progress()
         async with anyio.create_task_group() as group:
@@ -162,7 +158,7 @@ class Relay:
             except Refused as refused:
                 # Once a response has begun only its breaking off can say that it is not whole.
                 if not progress.started:
-                    await _answer(send, refused.problem)
+                    await answer_problem(send, refused.problem)
             except _ClientGone:
                 pass
             group.cancel_scope.cancel()
@@ -280,13 +276,6 @@ def _returned(fields: httpx.Headers) -> list[tuple[bytes, bytes]]:
     if "cache-control" in fields:
         returned.append((b"cache-control", fields["cache-control"].encode("latin-1", "replace")))
     return returned
-
-
-async def _answer(send: Send, refused: Problem) -> None:
-    await send(
-        {"type": "http.response.start", "status": refused.status, "headers": refused.headers}
-    )
-    await send({"type": "http.response.body", "body": refused.body})
 
 
 def _stream(response: httpx.Response) -> httpx.AsyncByteStream:

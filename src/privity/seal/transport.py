@@ -20,9 +20,9 @@ import httpx
 
 from privity.errors import InputError, PeerError, StaleKeyError, TruncatedError
 from privity.seal import problem
+from privity.seal.answer import CONNECTION_FIELDS
 from privity.seal.binary_http import Decoder, RequestEncoder
 from privity.seal.chunked_ohttp import REQUEST_TYPE, RESPONSE_TYPE, RequestSealer, ResponseOpener
-from privity.seal.exchange import CONNECTION_FIELDS
 from privity.seal.http_message import Content, RequestHead, ResponseHead, Trailers
 from privity.seal.http_message import field as field_of
 from privity.seal.key_config import KeyConfig

@@ -1,0 +1,202 @@
+"""An application's response on its way into the seal.
+
+A writer seals whatever the application has sent so far, all of it each time it wakes, so that a
+burst costs one wake-up and few records, and a lone token leaves at once. With a cadence it wakes by
+the clock instead. The application waits while the client is slow to read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any, Protocol
+
+from privity.seal import problem
+from privity.seal.asgi import Message
+from privity.seal.binary_http import ResponseEncoder, encode_response
+from privity.seal.chunked_ohttp import MAX_CHUNK
+from privity.seal.http_message import Fields, ResponseHead
+from privity.seal.padding import PAD_HEADER, pad, pad_head
+from privity.seal.problem import Problem
+from privity.seal.records import CADENCE_HEADER, RECORDS_HEADER, RecordWriter
+
+__all__ = ["CONNECTION_FIELDS", "GATEWAY_FIELDS", "MARK", "Answer", "Sink", "encode_problem"]
+
+MARK = 64 * 1024
+"""Bytes in one direction beyond which the faster side waits."""
+
+_LARGEST_CONTENT = MAX_CHUNK - 4  # with its Binary HTTP length, one chunk
+
+CONNECTION_FIELDS = frozenset(
+    (b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade")
+)
+"""Fields that mean a connection, which a sealed message does not have (RFC 9292 §6)."""
+
+GATEWAY_FIELDS = frozenset((RECORDS_HEADER, CADENCE_HEADER, PAD_HEADER, problem.INSIDE_HEADER))
+"""Fields by which gateway and client speak to each other; an application's are left out."""
+
+
+class Sink(Protocol):
+    """Where the plaintext of one response goes; `chunk` and `final` only seal."""
+
+    streams: bool
+    """Whether chunks leave one by one, or all together at the end."""
+    started: bool
+    """Whether anything was sent, so that only breaking off can say that it failed."""
+
+    def chunk(self, data: bytes) -> bytes:
+        """Return the next part of the response, sealed, or nothing yet."""
+
+    def final(self, data: bytes) -> bytes:
+        """Return its last part, sealed."""
+
+    async def send(self, sealed: bytes, *, last: bool) -> None:
+        """Send what was sealed; wait while the client is slow to take it."""
+
+
+class Answer:
+    """The application's response on its way into the seal."""
+
+    def __init__(self, sink: Sink, *, records: int | None, cadence_ms: int | None) -> None:
+        self.sink = sink
+        self.begun = False
+        self.ended = False
+        self.over = asyncio.Event()
+        self._confirmed: list[tuple[bytes, bytes]] = []
+        self._records = None if records is None else RecordWriter(records)
+        self._room_per_tick = 0 if records is None else records - 2
+        self._cadence_s = None if cadence_ms is None else cadence_ms / 1000
+        if records is not None:
+            self._confirmed.append((RECORDS_HEADER, b"%d" % records))
+        if cadence_ms is not None:
+            self._confirmed.append((CADENCE_HEADER, b"%d" % cadence_ms))
+        self._encoder = ResponseEncoder()
+        self._front = b""  # the encoded head, until it is sealed
+        self._buffer = bytearray()
+        self._end: bytes | None = None  # the encoded end, once the application has ended
+        self._expect_trailers = False
+        self._trailers: list[tuple[bytes, bytes]] = []
+        self._pending = asyncio.Event()
+        self._room = asyncio.Event()
+
+    async def take(self, message: Message) -> None:
+        """Take one event from the application: its ASGI ``send``."""
+        kind = message["type"]
+        if kind == "http.response.body" and self.begun and not self.ended:
+            self._buffer += message.get("body", b"")
+            if not message.get("more_body", False) and not self._expect_trailers:
+                self._finish()
+            self._pending.set()
+            while len(self._buffer) > MARK:
+                self._room.clear()
+                await self._room.wait()
+        elif kind == "http.response.start" and not self.begun:
+            self._begin(message)
+        elif kind == "http.response.trailers" and self._expect_trailers and not self.ended:
+            self._trailers += _kept(message.get("headers", ()))
+            if not message.get("more_trailers", False):
+                self._finish()
+        else:
+            raise RuntimeError(f"the application sent {kind!r} out of order")
+
+    def replace_by(self, whole: bytes) -> None:
+        """Answer with ``whole``, an encoded response, where the application gave none."""
+        self._end = whole
+        self.ended = True
+        self._pending.set()
+
+    async def write(self) -> None:
+        """Seal and send until the end: as soon as there is something, or at each tick."""
+        if self._cadence_s is not None:
+            await self._write_paced(self._cadence_s)
+        while not self.over.is_set():
+            await self._pending.wait()
+            self._pending.clear()
+            data = self._drawn(MARK)
+            last = self._end is not None and not self._buffer
+            if self._buffer:
+                self._pending.set()
+            await self._send(self._cut(data), last=last)
+
+    async def _write_paced(self, period: float) -> None:
+        await self._pending.wait()
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while not self.over.is_set():
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            due = max(due + period, loop.time())  # behind a slow client no burst makes up for it
+            if self._front:  # the head has a tick of its own
+                await self._send([], last=False)
+                continue
+            data = self._drawn(self._room_per_tick)
+            last = self._end is not None and not data
+            await self._send([] if last else self._cut(data, cover=True), last=last)
+
+    def _drawn(self, most: int) -> bytes:
+        data = bytes(self._buffer[:most])
+        del self._buffer[:most]
+        self._room.set()
+        return data
+
+    def _cut(self, data: bytes, *, cover: bool = False) -> list[bytes]:
+        if self._records is not None:
+            return self._records.write(data) or ([self._records.cover()] if cover else [])
+        return _blocks(data, _LARGEST_CONTENT)
+
+    async def _send(self, pieces: list[bytes], *, last: bool) -> None:
+        chunk, content = self.sink.chunk, self._encoder.content
+        sealed = []
+        if self._front:
+            sealed += [chunk(block) for block in _blocks(self._front, MAX_CHUNK)]
+            self._front = b""
+        sealed += [chunk(content(piece)) for piece in pieces]
+        if last and self._end is not None:
+            *blocks, final = _blocks(self._end, MAX_CHUNK)
+            sealed += [chunk(block) for block in blocks]
+            sealed.append(self.sink.final(final))
+            self.over.set()
+        if sealed:
+            await self.sink.send(b"".join(sealed), last=last)
+
+    def _begin(self, message: Message) -> None:
+        self._expect_trailers = bool(message.get("trailers", False))
+        head = ResponseHead(message["status"], _kept(message.get("headers", ())))
+        if self._records is not None:
+            head = pad_head(replace(head, headers=(*head.headers, *self._confirmed)))
+        self._front = self._encoder.head(head)
+        self.begun = True
+        self._pending.set()
+
+    def _finish(self) -> None:
+        end = self._encoder.end(self._trailers)
+        self._end = end if self._records is None else pad(end)
+        self.ended = True
+        self._pending.set()
+
+
+def encode_problem(answer: Problem, now: bytes, *, own: bool = False) -> bytes:
+    """Return a whole sealed answer in place of the application's, padded to one size.
+
+    Args:
+        answer: what to say.
+        now: the gateway's time, by which a client can correct its clock.
+        own: whether the gateway refused the request, rather than the application failed.
+    """
+    fields = [*answer.headers, (b"date", now)]
+    if own:
+        fields.append((problem.INSIDE_HEADER, b"1"))
+    return pad(encode_response(ResponseHead(answer.status, tuple(fields)), answer.body))
+
+
+def _kept(fields: Any) -> Fields:
+    """Return what may travel of an application's fields, with names in lower case."""
+    lowered = ((name.lower(), value) for name, value in fields)
+    return tuple(
+        (name, value)
+        for name, value in lowered
+        if name not in CONNECTION_FIELDS and name not in GATEWAY_FIELDS
+    )
+
+
+def _blocks(data: bytes, size: int) -> list[bytes]:
+    return [data[at : at + size] for at in range(0, len(data), size)]
