@@ -132,7 +132,7 @@ def test_keys_and_statement_are_fetched_with_a_fixed_head(
     assert b"canary" not in target.received[0]
 
 
-def test_client_receives_three_header_fields_of_the_gateway_at_most(
+def test_client_receives_two_header_fields_of_the_gateway_at_most(
     target: Target, serve: Callable[[Any], str]
 ) -> None:
     answer = httpx.post(

@@ -97,6 +97,17 @@ def test_dated_requests_are_forgotten_only_when_their_date_is_too_old() -> None:
     assert len(window) == 1
 
 
+def test_a_clock_that_is_set_back_brings_nothing_back() -> None:
+    clock = Clock()
+    window = ReplayWindow(window_s=WINDOW, clock=clock)
+    date = clock.now
+    assert served(window, b"a", "key", date)
+    clock.now += 2 * WINDOW
+    assert served(window, b"b", "key", clock.now)  # by now the first is forgotten
+    clock.now = date
+    assert not served(window, b"a", "key", date)
+
+
 @pytest.mark.parametrize("offset", [-WINDOW - 1, WINDOW + 1, 10 * 365 * 86400])
 def test_refused_dates_take_no_memory(offset: float) -> None:
     clock = Clock()

@@ -200,6 +200,39 @@ async def test_gateway_that_breaks_off_is_no_clean_end(serve: Callable[[Any], st
             await client.post(f"{relay}/one", content=b"x", headers=SEALED)
 
 
+async def test_what_breaks_after_the_start_is_not_answered_a_second_time() -> None:
+    """The only honest thing left is to return without an end, upon which servers hang up."""
+
+    class Breaking(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield b"first"
+            raise httpx.ReadError("broken")
+
+    class Upstream(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            assert isinstance(request.stream, httpx.AsyncByteStream)
+            assert [piece async for piece in request.stream] == [b"x"]
+            return httpx.Response(200, stream=Breaking())
+
+    sent: list[Any] = []
+    arriving = [{"type": "http.request", "body": b"x", "more_body": False}]
+
+    async def receive() -> Any:
+        if not arriving:
+            await asyncio.sleep(60)
+        return arriving.pop()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    relay = relay_app({"one": "http://127.0.0.1:9"}, transport=Upstream())
+    scope = {"type": "http", "method": "POST", "path": "/one", "query_string": b""}
+    fields = [(b"content-type", b"message/ohttp-chunked-req")]
+    await relay({**scope, "headers": fields}, receive, send)
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+    assert sent[-1]["more_body"]
+
+
 async def test_gateway_that_is_away_is_said_so(serve: Callable[[Any], str]) -> None:
     relay = serve(relay_app({"one": "http://127.0.0.1:9"}))
     async with httpx.AsyncClient() as client:

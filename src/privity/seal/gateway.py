@@ -66,11 +66,11 @@ class Gateway:
 
     Guarantees:
         No request is served twice while its key lives (`test_replayed_request_is_refused`). What
-        the host can read does not depend on what was sealed (`test_host_readable_errors_are_the_
-        same_for_different_plaintexts`). A response that breaks off has no authentic end
-        (`test_cut_connection_is_truncation`). Memory is flat whatever the body
-        (`test_memory_stays_flat`). All in tests/adversary/test_sealed_path.py and
-        tests/unit/test_gateway.py.
+        the host can read does not depend on what was sealed
+        (`test_host_readable_errors_are_the_same_for_different_plaintexts`). A response that breaks
+        off has no authentic end (`test_cut_connection_is_truncation`). Memory is flat whatever the
+        body (`test_memory_stays_flat_both_ways`). The promises and their tests:
+        spec/sealed-path.md.
     """
 
     def __init__(
