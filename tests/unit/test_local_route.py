@@ -30,6 +30,10 @@ class FakeEngine:
     kind: str = "fake"
     headers: dict[str, str] = field(default_factory=lambda: {"authorization": "Bearer engine"})
     models: tuple[Model, ...] = (Model("small", None, "fake 1"),)
+    started: int = 0
+
+    async def start(self) -> None:
+        self.started += 1
 
 
 def session(
@@ -62,6 +66,7 @@ async def test_a_request_goes_to_the_engine_with_its_key(base: str, tmp_path: Pa
     assert str(seen[0].url) == "http://127.0.0.1:4444/v1/chat/completions?x=1"
     assert seen[0].headers["host"] == "127.0.0.1:4444"
     assert seen[0].headers["authorization"] == "Bearer engine"
+    assert not [name for name in seen[0].headers if name.startswith("privity-")]
     file = transport.journal.store.get("last")[1]
     subject = file.record["credentialSubject"]
     assert (subject["route"], subject["outcome"]) == ("local", "complete")
@@ -80,6 +85,24 @@ async def test_an_engine_that_refuses_or_is_gone_leaves_a_failed_record(tmp_path
         with pytest.raises(EngineError, match="did not answer"):
             await client.post("http://any/v1/gone", json={"a": 1})
     assert transport.journal.totals == {"failed": 2}
+
+
+async def test_an_engine_that_ended_is_started_again_once(tmp_path: Path) -> None:
+    tries: list[bytes] = []
+
+    def engine(request: httpx.Request) -> httpx.Response:
+        tries.append(request.content)
+        if len(tries) == 1:
+            raise httpx.ConnectError("no", request=request)
+        return httpx.Response(200, json={"ok": True})
+
+    fake = FakeEngine()
+    transport = session(fake, httpx.MockTransport(engine), tmp_path)
+    async with httpx.AsyncClient(transport=transport) as client:
+        assert (await client.post("http://any/v1/x", json={"a": 1})).status_code == 200
+    assert fake.started == 1
+    assert tries[0] == tries[1]
+    assert transport.journal.totals == {"complete": 1}
 
 
 async def test_an_engine_that_breaks_off_leaves_an_interrupted_record(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@
     [device]
     port            = 8484
     allowed_origins = []             # web pages that may call the daemon from a browser
-    engine          = "http://127.0.0.1:11434/v1"   # absent: one that runs, else the embedded one
+    engine          = "embedded"     # or "detect": one on its usual port; or a base URL
 
 A running devnet describes itself in ``devnet/devnet.json``; it stands in where no enclave is
 configured. Nothing here is evidence: which enclave a job may run on is decided by what is
@@ -42,6 +42,7 @@ __all__ = ["Config", "Devnet", "EnclavePeer", "load_config", "load_devnet"]
 DEFAULT_POLICY = "confidential"
 DEFAULT_PORT = 8484
 DEFAULT_MAX_AGE = 300.0
+EMBEDDED, DETECT = "embedded", "detect"
 _MAX_CONFIG_BYTES = 1 << 20
 
 
@@ -84,7 +85,9 @@ class Config:
 
     Attributes:
         max_age: seconds a verified statement is used before it is fetched and verified anew.
-        engine: base URL of a local engine, or None to find or start one.
+        engine: what answers on the local route: ``embedded``, ``detect``, or a base URL. Detecting
+            is asked for by name: whoever came first to a port, another user among them, would
+            get the prompts.
     """
 
     policy: str = DEFAULT_POLICY
@@ -93,7 +96,7 @@ class Config:
     max_age: float = DEFAULT_MAX_AGE
     port: int = DEFAULT_PORT
     allowed_origins: tuple[str, ...] = ()
-    engine: str | None = None
+    engine: str = EMBEDDED
     devnet: Devnet | None = field(default=None, compare=False)
 
     def peer(self, enclave: str | None = None, relay: str | None = None) -> EnclavePeer | None:
@@ -221,8 +224,8 @@ def _parse(table: Mapping[str, Any], devnet: Devnet | None) -> Config:
     _known(table, {"policy", "enclave", "trust", "device"}, "")
     trust = _section(table, "trust", {"dev_roots", "max_age"})
     device = _section(table, "device", {"port", "allowed_origins", "engine"})
-    engine = _text(device, "engine") if "engine" in device else None
-    if engine is not None:
+    engine = _text(device, "engine") if "engine" in device else EMBEDDED
+    if engine not in (EMBEDDED, DETECT):
         check_url(engine)
     return Config(
         policy=_text(table, "policy") if "policy" in table else DEFAULT_POLICY,

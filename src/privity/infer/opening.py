@@ -12,9 +12,9 @@ import anyio
 import httpx
 
 from privity.attest.trust import Trust
-from privity.errors import InputError, MissingDependency
+from privity.errors import InputError
 from privity.identity.keystore import device_key
-from privity.infer.config import Config, EnclavePeer, load_config
+from privity.infer.config import DETECT, EMBEDDED, Config, EnclavePeer, load_config
 from privity.infer.journal import Journal
 from privity.infer.receipts import ReceiptStore
 from privity.infer.routes.confidential import discover
@@ -112,7 +112,7 @@ def _finder(
 class _LocalEngine:
     """The engine of a local route: found or started once, closed with the session."""
 
-    def __init__(self, wanted: str | None) -> None:
+    def __init__(self, wanted: str) -> None:
         self._wanted = wanted
         self._engine: Engine | None = None
         self._lock = anyio.Lock()
@@ -131,4 +131,10 @@ class _LocalEngine:
             await engine.aclose()
 
     async def _choose(self) -> Engine:
-        raise MissingDependency("engines")
+        # Imported here: a session that seals never needs them.
+        from privity.infer.engines.choice import find_engine
+        from privity.infer.engines.embedded import EmbeddedEngine
+
+        if self._wanted == EMBEDDED:
+            return EmbeddedEngine()
+        return await find_engine(None if self._wanted == DETECT else self._wanted)

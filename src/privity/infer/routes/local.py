@@ -113,19 +113,12 @@ class _EngineTransport(httpx.AsyncBaseTransport):
         self._inner = inner
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        base = httpx.URL(self._engine.base_url)
-        # Engines serve /v1; a base URL may name it or not, as with the stock client.
-        prefix = base.raw_path.rstrip(b"/").removesuffix(b"/v1")
-        request.url = request.url.copy_with(
-            scheme=base.scheme,
-            host=base.host,
-            port=base.port,
-            raw_path=prefix + request.url.raw_path,
-        )
-        request.headers["host"] = base.netloc.decode("ascii")
-        request.headers.update(dict(self._engine.headers))
         try:
-            response = await self._inner.handle_async_request(request)
+            try:
+                response = await self._send(request)
+            except httpx.ConnectError:
+                await self._engine.start()  # an engine of ours that ended is started again
+                response = await self._send(request)
         except httpx.HTTPError as error:
             raise EngineError(
                 f"the {self._engine.kind} engine did not answer: {type(error).__name__}",
@@ -133,6 +126,32 @@ class _EngineTransport(httpx.AsyncBaseTransport):
             ) from error
         response.stream = _EngineStream(response.stream, self._engine.kind)
         return response
+
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        base = httpx.URL(self._engine.base_url)
+        # Engines serve /v1; a base URL may name it or not, as with the stock client.
+        prefix = base.raw_path.rstrip(b"/").removesuffix(b"/v1")
+        url = request.url.copy_with(
+            scheme=base.scheme,
+            host=base.host,
+            port=base.port,
+            raw_path=prefix + request.url.raw_path,
+        )
+        kept = [
+            (name, value)
+            for name, value in request.headers.items()
+            if name != "host" and not name.startswith("privity-")  # the salt opens our receipt
+        ]
+        kept.append(("host", base.netloc.decode("ascii")))
+        return await self._inner.handle_async_request(
+            httpx.Request(
+                request.method,
+                url,
+                headers=[*kept, *self._engine.headers.items()],
+                stream=request.stream,
+                extensions=request.extensions,
+            )
+        )
 
 
 class _EngineStream(httpx.AsyncByteStream):
