@@ -129,6 +129,33 @@ async def test_a_stale_route_is_replaced_once() -> None:
     assert source.found == 2
 
 
+async def test_many_who_wait_for_a_dead_peer_share_its_failure() -> None:
+    source = Source()
+    source.error = PeerError("gone")
+    keeper = source.keeper()
+    failures: list[PrivityError] = []
+    tries = 0
+    find = source.find
+
+    async def counted() -> FakeRoute:
+        nonlocal tries
+        tries += 1
+        return await find()
+
+    keeper._find = counted
+
+    async def one() -> None:
+        with pytest.raises(PeerError) as caught:
+            await keeper.current()
+        failures.append(caught.value)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(20):
+            group.start_soon(one)
+    assert len(failures) == 20
+    assert tries <= 2
+
+
 async def test_kept_fresh_it_finds_an_enclave_that_comes_back() -> None:
     source = Source()
     source.error = PeerError("gone")

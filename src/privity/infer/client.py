@@ -2,238 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
 
 import httpx
 
-from privity.errors import EngineError, MalformedError
+from privity.infer.asker import TIMEOUT, Answer, AnswerStream, Asker
 from privity.infer.opening import RouteName, SessionSettings, open_session
-from privity.infer.routes.route import Route
-from privity.infer.session import RECEIPT_ID_HEADER, PrivateTransport
-from privity.policy import AdmittedRoute
-from privity.receipt import ReceiptFile
 from privity.seal.sync_transport import SyncTransport
 
 __all__ = ["Answer", "AnswerStream", "Asker", "ask", "async_http_client", "http_client", "stream"]
-
-BASE_URL = "http://enclave.privity/v1"
-"""Any host would do: the route decides where a request goes."""
-
-# A model may think for minutes before its first word; connecting may not take that long.
-_TIMEOUT = httpx.Timeout(600, connect=15)
-
-Message = Mapping[str, Any]
-
-
-class Answer(str):
-    """A model's answer: a string that holds its receipt.
-
-    Attributes:
-        receipt_id: the receipt's name in the store, for ``privity receipts show``.
-        receipt: the receipt file, as stored.
-    """
-
-    __slots__ = ("receipt", "receipt_id")
-    receipt_id: str
-    receipt: ReceiptFile
-
-    def __new__(cls, text: str, receipt_id: str, receipt: ReceiptFile) -> Self:
-        """Return ``text`` with its receipt; run by `AnswerStream.answer`."""
-        answer = super().__new__(cls, text)
-        answer.receipt_id = receipt_id
-        answer.receipt = receipt
-        return answer
-
-    @property
-    def text(self) -> str:
-        """The answer as a plain string."""
-        return str.__str__(self)
-
-
-class AnswerStream:
-    """A model's answer as it comes: iterate it for pieces of text.
-
-    Close it, or use it in ``with``, to stop the answer early; the receipt then says
-    ``interrupted``.
-
-    Attributes:
-        receipt_id: the receipt's name in the store.
-        usage: the token counts the engine reported, once they came.
-        finish_reason: why the model stopped, such as ``stop`` or ``length``, once it did.
-    """
-
-    def __init__(self, asker: Asker, response: httpx.Response, *, close_asker: bool) -> None:
-        self._asker = asker
-        self._response = response
-        self._close_asker = close_asker
-        self._parts: list[str] = []
-        self.receipt_id = response.headers[RECEIPT_ID_HEADER]
-        self.usage: dict[str, Any] | None = None
-        self.finish_reason: str | None = None
-        self._pieces = self._read()
-
-    def __iter__(self) -> Iterator[str]:
-        return self._pieces
-
-    def __next__(self) -> str:
-        return next(self._pieces)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    @property
-    def text(self) -> str:
-        """The text that has come so far."""
-        return "".join(self._parts)
-
-    @property
-    def receipt(self) -> ReceiptFile:
-        """The receipt file as it stands: ``unfinished`` until the answer has ended."""
-        return self._asker.transport.journal.store.get(self.receipt_id)[1]
-
-    def answer(self) -> Answer:
-        """Read to the end and return the whole answer.
-
-        Raises:
-            PrivityError: the answer broke off, or its receipt does not verify.
-        """
-        for _ in self._pieces:
-            continue
-        return Answer(self.text, self.receipt_id, self.receipt)
-
-    def close(self) -> None:
-        """Stop the answer if it has not ended, and free what it held."""
-        self._pieces.close()
-        self._response.close()
-        if self._close_asker:
-            self._asker.close()
-
-    def _read(self) -> Generator[str, None, None]:
-        try:
-            for line in self._response.iter_lines():
-                if not line.startswith("data:"):
-                    continue
-                data = line[5:].strip()
-                if data == "[DONE]":
-                    continue  # the stream itself is read to its end
-                piece = self._piece(data)
-                if piece:
-                    self._parts.append(piece)
-                    yield piece
-        finally:
-            self._response.close()
-            if self._close_asker:
-                self._asker.close()
-
-    def _piece(self, data: str) -> str:
-        try:
-            event = json.loads(data)
-            if "error" in event:
-                raise EngineError(_engine_message(event["error"]))
-            self.usage = event.get("usage") or self.usage
-            choice = (event.get("choices") or [{}])[0]
-            self.finish_reason = choice.get("finish_reason") or self.finish_reason
-            return (choice.get("delta") or {}).get("content") or ""
-        except (ValueError, AttributeError, TypeError, IndexError) as error:
-            raise MalformedError("the engine's stream is not OpenAI-shaped") from error
-
-
-class Asker:
-    """Asks models by one session: one policy, one route, warm connections. Thread-safe.
-
-    Args:
-        settings: what was asked for; None takes what ``config.toml`` says.
-        transport: a session of one's own in place of one opened from the settings.
-    """
-
-    def __init__(
-        self,
-        settings: SessionSettings | None = None,
-        *,
-        transport: PrivateTransport | None = None,
-    ) -> None:
-        self.transport = transport or open_session(settings)
-        self._sync = SyncTransport(self.transport)
-        self._http = httpx.Client(
-            transport=self._sync, base_url=BASE_URL, timeout=_TIMEOUT, trust_env=False
-        )
-
-    def route(self) -> AdmittedRoute[Route]:
-        """Find, verify and admit the route now, without sending anything of a prompt.
-
-        Raises:
-            PolicyRefusal: the policy does not allow it; `.report` holds its disclosure.
-            EvidenceError: the enclave did not prove what it must.
-            PeerError: it cannot be reached.
-        """
-        return self._sync.call(self.transport.routes.current())
-
-    def stream(
-        self,
-        messages: Sequence[Message],
-        *,
-        model: str | None = None,
-        max_tokens: int | None = None,
-        temperature: float | None = None,
-        close_asker: bool = False,
-    ) -> AnswerStream:
-        """Ask for the continuation of a chat, and return the answer as it comes.
-
-        Args:
-            messages: OpenAI-shaped, such as ``{"role": "user", "content": "…"}``.
-            model: by default the route's first.
-            max_tokens: the most the answer may have.
-            temperature: 0 is greedy.
-            close_asker: close this asker with the stream.
-
-        Raises:
-            PrivityError: nothing was sent, or nothing was answered.
-        """
-        body: dict[str, Any] = {"messages": list(messages), "stream": True}
-        body["stream_options"] = {"include_usage": True}
-        body["model"] = model or self._default_model()
-        if max_tokens is not None:
-            body["max_tokens"] = max_tokens
-        if temperature is not None:
-            body["temperature"] = temperature
-        request = self._http.build_request("POST", "/chat/completions", json=body)
-        response = self._http.send(request, stream=True)
-        if response.status_code != 200:
-            raise _engine_error(response)
-        return AnswerStream(self, response, close_asker=close_asker)
-
-    def close(self) -> None:
-        """Close the connections, and a local engine that was started."""
-        self._http.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _default_model(self) -> str:
-        models = self.route().route.models
-        if not models:
-            raise EngineError("this route has no model", hint="name one with `model`")
-        return models[0].id
 
 
 def ask(
@@ -265,17 +42,8 @@ def ask(
         PolicyRefusal: the route would disclose more than the policy allows; nothing was sent.
         PrivityError: what else can go wrong; `.hint` says what to do.
     """
-    with stream(
-        prompt,
-        system=system,
-        model=model,
-        policy=policy,
-        enclave=enclave,
-        relay=relay,
-        route=route,
-        max_tokens=max_tokens,
-        temperature=temperature,
-    ) as answer:
+    asker = Asker(SessionSettings(policy, enclave, relay, route))
+    with _asked(asker, prompt, system, model, max_tokens, temperature) as answer:
         return answer.answer()
 
 
@@ -297,19 +65,7 @@ def stream(
         PrivityError: as `ask`; while the stream is read too.
     """
     asker = Asker(SessionSettings(policy, enclave, relay, route))
-    messages = [{"role": "system", "content": system}] if system else []
-    messages.append({"role": "user", "content": prompt})
-    try:
-        return asker.stream(
-            messages,
-            model=model,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            close_asker=True,
-        )
-    except BaseException:
-        asker.close()
-        raise
+    return _asked(asker, prompt, system, model, max_tokens, temperature)
 
 
 def http_client(
@@ -329,7 +85,7 @@ def http_client(
         InputError: a setting is wrong. Everything else is raised by the requests.
     """
     transport = open_session(SessionSettings(policy, enclave, relay, route))
-    return httpx.Client(transport=SyncTransport(transport), timeout=_TIMEOUT, trust_env=False)
+    return httpx.Client(transport=SyncTransport(transport), timeout=TIMEOUT, trust_env=False)
 
 
 def async_http_client(
@@ -345,20 +101,28 @@ def async_http_client(
         InputError: as `http_client`.
     """
     transport = open_session(SessionSettings(policy, enclave, relay, route))
-    return httpx.AsyncClient(transport=transport, timeout=_TIMEOUT, trust_env=False)
+    return httpx.AsyncClient(transport=transport, timeout=TIMEOUT, trust_env=False)
 
 
-def _engine_error(response: httpx.Response) -> EngineError:
-    """Read an error answer; what the engine says is shown, for it speaks to the person."""
-    response.read()
+def _asked(
+    asker: Asker,
+    prompt: str,
+    system: str | None,
+    model: str | None,
+    max_tokens: int | None,
+    temperature: float | None,
+) -> AnswerStream:
+    """Put one question; the asker closes with its answer."""
+    messages = [{"role": "system", "content": system}] if system else []
+    messages.append({"role": "user", "content": prompt})
     try:
-        message = _engine_message(response.json()["error"])
-    except (ValueError, KeyError, TypeError):
-        message = f"the engine answered with status {response.status_code}"
-    response.close()
-    return EngineError(message)
-
-
-def _engine_message(error: Any) -> str:
-    text = error.get("message") if isinstance(error, dict) else error
-    return f"the engine refused: {text}"[:500]
+        return asker.stream(
+            messages,
+            model=model,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            close_asker=True,
+        )
+    except BaseException:
+        asker.close()
+        raise

@@ -12,11 +12,14 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from privity.errors import EvidenceError, PolicyRefusal, PrivityError
+from privity.errors import EvidenceError, PeerError, PolicyRefusal, PrivityError
 from privity.infer.routes.route import Route
 from privity.policy import AdmittedRoute, Policy
 
 __all__ = ["RouteKeeper"]
+
+_RETRY_S = 5.0
+_LONGEST_S = 86400.0  # a local route never ages; no event loop sleeps for ever
 
 
 class RouteKeeper:
@@ -49,6 +52,7 @@ class RouteKeeper:
         self._found_at = 0.0
         self._lock = anyio.Lock()
         self._background: asyncio.Task[None] | None = None
+        self._attempts = 0
         self.problem: PrivityError | None = None
         """Why the last attempt found no admitted route; None after one that did."""
 
@@ -80,9 +84,12 @@ class RouteKeeper:
         Raises:
             PrivityError: as `current`.
         """
+        seen = self._attempts
         async with self._lock:
             if self._admitted is not None and self._admitted is not stale:
                 return self._admitted
+            if self._attempts > seen and self.problem is not None:
+                raise self.problem  # an attempt that began after this call failed: one is enough
             return await self._renew()
 
     async def keep_fresh(self) -> None:
@@ -92,12 +99,14 @@ class RouteKeeper:
         tries again, so that an enclave that comes back is found without a restart.
         """
         while True:
+            wait = self._max_age / 2
             try:
                 await self.refresh(self._admitted)
-                wait = self._max_age / 2
+            except PeerError:
+                wait = min(wait, _RETRY_S)
             except PrivityError:
-                wait = min(self._max_age / 2, 5.0)
-            await anyio.sleep(wait)
+                pass  # a refusal: asking often will not change it
+            await anyio.sleep(min(wait, _LONGEST_S))
 
     async def aclose(self) -> None:
         """Stop the background renewal, if one runs."""
@@ -107,6 +116,7 @@ class RouteKeeper:
             await asyncio.gather(task, return_exceptions=True)
 
     async def _renew(self) -> AdmittedRoute[Route]:
+        self._attempts += 1
         started = self._clock()  # age counts from before the nonce went out: never flattering
         try:
             admitted = self.policy.admit(await self._find())

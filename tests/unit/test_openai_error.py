@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from privity import errors
+from privity.node.openai_error import describe, error_event, error_status, should_retry
+
+
+def make(name: str) -> errors.PrivityError:
+    kind = getattr(errors, name)
+    if kind in (errors.EvidenceError, errors.ReceiptError):
+        made: errors.PrivityError = kind("what", check="which", hint="do")
+    elif kind is errors.PolicyRefusal:
+        made = kind("what", report={"policy": "x"}, hint="do")
+    else:
+        made = kind("what", hint="do")
+    return made
+
+
+@pytest.mark.parametrize("name", [name for name in errors.__all__ if name != "PrivityError"])
+def test_each_error_of_the_tree_has_a_status_and_a_code(name: str) -> None:
+    error = make(name)
+    status, code = error_status(error)
+    assert 400 <= status <= 503 and status != 500
+    body = json.loads(describe(error))["error"]
+    assert body["code"] == code
+    assert body["message"] == "what (do)"
+    assert body["hint"] == "do"
+    assert error_event(error) == b"data: " + describe(error) + b"\n\n"
+
+
+def test_what_programs_act_on_is_kept() -> None:
+    assert json.loads(describe(make("ReceiptError")))["error"]["check"] == "which"
+    assert json.loads(describe(make("PolicyRefusal")))["error"]["report"] == {"policy": "x"}
+
+
+def test_only_what_may_pass_by_itself_is_worth_a_retry() -> None:
+    retried = {name for name in errors.__all__ if should_retry(make(name))}
+    assert retried == {"StaleKeyError", "PeerError", "EngineError"}
