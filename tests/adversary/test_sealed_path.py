@@ -349,13 +349,14 @@ class Wire:
         try:
             while data := await reader.read(65536):
                 seen += data
-                if seen is self.down and self.cut_after is not None and len(seen) > self.cut_after:
-                    break
-                writer.write(data)
+                over = len(seen) - self.cut_after if self.cut_after and seen is self.down else 0
+                writer.write(data[: len(data) - max(over, 0)])
                 await writer.drain()
+                if over > 0:
+                    break
         except OSError:
             pass  # one end is gone, so the other goes too
-        writer.transport.abort()
+        writer.close()
 
 
 CANARY_QUESTION = b"canary-question-7f3a"

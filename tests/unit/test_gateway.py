@@ -239,7 +239,7 @@ async def test_cadence_sends_one_record_at_each_tick_and_cover_when_idle() -> No
     bodies = [message["body"] for message in host.sent[1:]]
     _, *records, final = bodies
     assert {len(record) for record in records} == {2 + 1 + 64 + 1 + 16}  # one record in each
-    assert 10 <= len(records) <= 20  # 300 ms, of which only four records carry anything
+    assert 6 <= len(records) <= 20  # in 300 ms; only four of them carry anything
     assert len(final) > 1024  # padded
 
 

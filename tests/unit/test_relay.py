@@ -281,8 +281,11 @@ async def test_exchanges_at_one_time_are_limited(serve: Callable[[Any], str]) ->
         go.set()
         assert (second.status_code, second.content) == (503, problem.BUSY.body)
         assert (await first).content == b"late"
-        third = await client.post(f"{relay}/one", content=b"x", headers=SEALED)
-        assert third.content == b"late"  # the place is free again
+        third = second
+        deadline = time.monotonic() + 5
+        while third.status_code == 503 and time.monotonic() < deadline:
+            third = await client.post(f"{relay}/one", content=b"x", headers=SEALED)
+        assert third.content == b"late"  # the place is free again, once the first has ended
 
 
 async def test_a_silent_gateway_is_not_waited_for(serve: Callable[[Any], str]) -> None:
