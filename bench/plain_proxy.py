@@ -46,6 +46,4 @@ def application() -> Starlette:
         yield
         await client.aclose()
 
-    return Starlette(
-        routes=[Route("/{path:path}", forward, methods=["POST"])], lifespan=lifespan
-    )
+    return Starlette(routes=[Route("/{path:path}", forward, methods=["POST"])], lifespan=lifespan)

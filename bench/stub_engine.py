@@ -18,6 +18,11 @@ EVENT = (
     b'"system_fingerprint":"b0-stub","object":"chat.completion.chunk"}\n\n'
 )
 DONE = b"data: [DONE]\n\n"
+MODELS = b'{"object":"list","data":[{"id":"stub","object":"model","owned_by":"stub"}]}'
+LISTED = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
+    len(MODELS),
+    MODELS,
+)
 HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
     b"cache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -35,7 +40,10 @@ async def serve(rate: float, tokens: int, burst: int) -> asyncio.Server:
 
     async def stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while await _read_request(reader):
+            while True:
+                if await _read_request(reader) == b"GET":
+                    writer.write(LISTED)
+                    continue
                 writer.write(HEAD)
                 began = time.monotonic()
                 for sent in range(0, tokens, burst):
@@ -55,7 +63,8 @@ async def serve(rate: float, tokens: int, burst: int) -> asyncio.Server:
     return await asyncio.start_server(stream, "127.0.0.1", 0, backlog=4096)
 
 
-async def _read_request(reader: asyncio.StreamReader) -> bool:
+async def _read_request(reader: asyncio.StreamReader) -> bytes:
+    """Read one request to its end; return its method."""
     head = await reader.readuntil(b"\r\n\r\n")
     lowered = head.lower()
     if b"content-length:" in lowered:
@@ -65,7 +74,7 @@ async def _read_request(reader: asyncio.StreamReader) -> bool:
         while int(await reader.readline(), 16):
             await reader.readuntil(b"\r\n")
         await reader.readline()
-    return True
+    return head.split(b" ", 1)[0]
 
 
 async def main() -> None:

@@ -8,6 +8,7 @@ up to 16 KiB and less than 12.5 % beyond.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from privity.errors import InputError
@@ -86,14 +87,20 @@ class PaddedBlocks:
         self._buffer += data
         return self._full()
 
-    def end(self, *, padded: bool = True) -> list[bytes]:
-        """Return the remaining blocks, at least one, the last for the final chunk."""
-        if padded:
-            self._buffer += bytes(bucket(self._total) - self._total)
-        blocks = self._full()
-        blocks.append(bytes(self._buffer))
+    def end(self, *, padded: bool = True) -> Iterator[bytes]:
+        """Yield the remaining blocks, at least one, the last for the final chunk.
+
+        Made one by one: the padding of a large message is larger than memory should hold.
+        """
+        missing = bucket(self._total) - self._total if padded else 0
+        while missing > self._size:
+            self._buffer += bytes(self._size)
+            missing -= self._size
+            yield from self._full()
+        self._buffer += bytes(missing)
+        yield from self._full()
+        yield bytes(self._buffer)
         self._buffer.clear()
-        return blocks
 
     def _full(self) -> list[bytes]:
         # One byte stays behind, so that the final chunk is never an afterthought of its own.

@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from itertools import chain
 from typing import Protocol
 
 import httpx
@@ -176,7 +177,7 @@ class SealedTransport(httpx.AsyncBaseTransport):
         first = blocks.write(encoder.head(self._head(request)))
         if isinstance(request.stream, httpx.ByteStream):
             first += blocks.write(encoder.content(await request.aread()))
-            *middle, last = first + blocks.write(encoder.end()) + blocks.end(padded=padded)
+            *middle, last = *first, *blocks.write(encoder.end()), *blocks.end(padded=padded)
             chunks = [sealer.chunk(block) for block in middle]
             return b"".join([sealer.header, *chunks, sealer.final(last)])
         if not isinstance(request.stream, httpx.AsyncByteStream):
@@ -217,10 +218,12 @@ async def _stream(
         for part in _parts(piece):
             for block in blocks.write(encoder.content(part)):
                 yield sealer.chunk(block)
-    *middle, last = blocks.write(encoder.end()) + blocks.end(padded=padded)
-    for block in middle:
-        yield sealer.chunk(block)
-    yield sealer.final(last)
+    held = None  # the last block is only known when there is no other
+    for block in chain(blocks.write(encoder.end()), blocks.end(padded=padded)):
+        if held is not None:
+            yield sealer.chunk(held)
+        held = block
+    yield sealer.final(held or b"")
 
 
 def _parts(piece: bytes) -> Iterator[bytes]:

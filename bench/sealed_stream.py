@@ -1,0 +1,152 @@
+"""What a person feels: the real model through device, relay, enclave, beside calling it directly.
+
+One llama.cpp server with the bundled SmolLM2-135M answers both: directly over HTTP, and through
+four processes of ours (the daemon of `privity up`, a relay, an enclave, the engine behind it), all
+on this machine's cores. Runs alternate; the question differs every time and prefix caches are off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from gateway_load import child
+from measure import Report, title
+from privity.node.role_process import RoleProcess
+
+HERE = Path(__file__).parent
+SERVE = [sys.executable, "-m", "privity.cli", "serve"]
+
+
+@dataclass
+class Run:
+    """One streamed answer: seconds to its first token, and tokens per second after it."""
+
+    first: float
+    rate: float
+
+
+@contextmanager
+def daemon(home: Path, enclave: str, relay: str) -> Iterator[httpx.Client]:
+    """Run `privity up` and return a client of it."""
+    command = [sys.executable, "-m", "privity.cli", "up", "--json", "--policy", "dev"]
+    command += ["--port", "0", "--enclave", enclave, "--relay", relay]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, env={**os.environ, "PRIVITY_HOME": str(home)}
+    )
+    try:
+        if process.stdout is None:
+            raise RuntimeError("no output to read")
+        ready = json.loads(process.stdout.readline())
+        token = Path(ready["token_file"]).read_text().strip()
+        headers = {"authorization": f"Bearer {token}"}
+        with httpx.Client(base_url=ready["url"], headers=headers, timeout=120) as client:
+            yield client
+    finally:
+        process.terminate()
+        process.wait(10)
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def answer(client: httpx.Client, number: int, tokens: int) -> Run:
+    """Stream one answer and time its tokens."""
+    question = f"Question {number}: tell a long story about a lighthouse and number {number * 7}."
+    body = {
+        "messages": [{"role": "user", "content": question}],
+        "stream": True,
+        "max_tokens": tokens,
+        "temperature": 0,
+        "ignore_eos": True,
+    }
+    times: list[float] = []
+    began = time.perf_counter()
+    with client.stream("POST", "/v1/chat/completions", json=body) as response:
+        for line in response.iter_lines():
+            if line.startswith("data: {") and '"content":"' in line:
+                times.append(time.perf_counter())
+    if len(times) < tokens * 0.9:
+        raise RuntimeError(f"{len(times)} tokens of {tokens} came")
+    return Run(times[0] - began, (len(times) - 1) / (times[-1] - times[0]))
+
+
+def main() -> None:
+    """Measure and report."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--runs", type=int, default=25, help="of each side")
+    parser.add_argument("--tokens", type=int, default=150, help="of each answer")
+    options = parser.parse_args()
+    title("Sealed stream of the real model, beside calling the same engine directly")
+    report = Report("sealed_stream")
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        engine = stack.enter_context(child(str(HERE / "llama_server.py")))
+        root = ["--dev-root", str(home / "root.key"), "--engine", engine]
+        role = RoleProcess(
+            "enclave",
+            [*SERVE, "enclave", "--lifeline", "--port", "0", *root],
+            home,
+            start_limit_s=60,
+        )
+        stack.callback(role.stop)
+        target = f"bench={role.ready['url']}"
+        relay = RoleProcess(
+            "relay",
+            [*SERVE, "relay", "--lifeline", "--port", "0", "--target", target],
+            home,
+            start_limit_s=30,
+        )
+        stack.callback(relay.stop)
+        (home / "config.toml").write_text(f'[trust]\ndev_roots = ["{role.ready["root"]}"]\n')
+        via = f"{relay.ready['url']}/bench"
+        sealed = stack.enter_context(daemon(home, str(role.ready["url"]), via))
+        direct = stack.enter_context(httpx.Client(base_url=engine, timeout=120))
+        runs: dict[str, list[Run]] = {"direct": [], "sealed": []}
+        for number in range(-2, options.runs):  # the first two warm both sides up
+            for name, client in (("direct", direct), ("sealed", sealed)):
+                one = answer(client, number, options.tokens)
+                if number >= 0:
+                    runs[name].append(one)
+    _report(report, runs["direct"], runs["sealed"])
+    report.write()
+
+
+def _report(report: Report, direct: list[Run], sealed: list[Run]) -> None:
+    rate, peer = (statistics.median(run.rate for run in runs) for runs in (sealed, direct))
+    report.add(
+        "tokens/s, device → relay → enclave",
+        f"{rate:>8.1f}   direct {peer:>8.1f}   ratio {rate / peer:.3f}   (goal ≥ 0.97)",
+        tokens_per_second=rate,
+        peer="the same llama.cpp server, called directly",
+        peer_tokens_per_second=peer,
+        ratio=round(rate / peer, 4),
+        goal=0.97,
+    )
+    added = [ours.first - theirs.first for ours, theirs in zip(sealed, direct, strict=True)]
+    first, peer = (statistics.median(run.first for run in runs) for runs in (sealed, direct))
+    report.add(
+        "time to first token, concurrency 1",
+        f"{first * 1e3:>5.1f} ms   direct {peer * 1e3:>5.1f} ms   added, median of pairs "
+        f"{statistics.median(added) * 1e3:.1f} ms   (goal ≤ 10 ms)",
+        seconds=first,
+        peer_seconds=peer,
+        added_seconds=statistics.median(added),
+        ratio=round(first / peer, 3),
+        goal_added_seconds=0.010,
+    )
+
+
+if __name__ == "__main__":
+    main()
