@@ -199,6 +199,10 @@ async def _engine(path: str, body: bytes, answer: _Answer) -> None:
         await answer.start(200, "application/json")
         await answer.body(b'{"object": "list", "data": [{"id": "scripted"}]}', more=False)
         return
+    if not body:
+        await answer.start(404, "application/json")
+        await answer.body(b"{}", more=False)
+        return
     request = json.loads(body)
     script = request.get("model", "tokens-3")
     if script == "refuse":

@@ -372,3 +372,31 @@ def test_the_state_of_a_refused_route_says_why(world: Any) -> None:
     assert route["status"] == "refused by policy"
     assert route["problem"]["kind"] == "PolicyRefusal"
     assert route["problem"]["hint"]
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"/v1/\xff\xfe",
+        b"/v1/%zz",
+        b"/v1/a|b\\c^`{}",
+        b"/v1/x?q=\xff|",
+        b"/v1//x",
+        b"/v1/" + b"a" * 5000,
+    ],
+)
+@pytest.mark.parametrize("method", [b"GET", b"POST"])
+def test_an_odd_address_is_answered_and_not_a_crash(
+    door: Daemon, method: bytes, target: bytes
+) -> None:
+    with socket.create_connection(("127.0.0.1", door.served.port)) as client:
+        client.settimeout(10)
+        head = b" HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer " + TOKEN.encode()
+        body = b'{"model": "tokens-2"}' if method == b"POST" else b""
+        length = b"\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+        client.sendall(method + b" " + target + head + length + body)
+        answer = b""
+        while piece := client.recv(65536):
+            answer += piece
+    status = int(answer.split(b" ", 2)[1])
+    assert status in (200, 400, 404)
