@@ -155,6 +155,7 @@ class EmbeddedEngine(Engine):
             slots=self._slots,
             context=self._context,
             threads=self._threads,
+            template=weights.template,
             unsafe_inspectable=self._inspectable,
         )
         process = _Child(settings)
@@ -172,14 +173,18 @@ class EmbeddedEngine(Engine):
             self._client = httpx.AsyncClient(timeout=_ERASE_LIMIT_S, trust_env=False)
 
     async def _erase(self, slots: list[int]) -> None:
-        for slot in slots:
-            if self._client is None or self._process is None or not self._process.alive:
-                return  # what it held has gone with it
-            url = f"{self._process.url}/slots/{slot}?action=erase"
-            try:
-                (await self._client.post(url, headers=dict(self.headers))).raise_for_status()
-            except httpx.HTTPError as error:
-                logger.error("a slot of the engine was not erased: %s", type(error).__name__)
+        """Clear the slots, or end the process, so that what they held is gone in either case."""
+        process, client = self._process, self._client
+        if process is None or client is None:
+            return
+        try:
+            for slot in slots:
+                url = f"{process.url}/slots/{slot}?action=erase"
+                (await client.post(url, headers=dict(self.headers))).raise_for_status()
+        except httpx.HTTPError as error:
+            if process.alive:
+                logger.warning("the embedded engine is ended: %s", type(error).__name__)
+            await to_thread.run_sync(process.stop)
 
 
 class _Child:

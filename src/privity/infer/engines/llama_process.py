@@ -37,6 +37,7 @@ class LlamaSettings:
         slots: requests answered at one time.
         context: tokens of prompt and answer together, for each of them.
         threads: processor threads for computing.
+        template: a chat template in place of the model's own, or empty.
         unsafe_inspectable: see `hardening.harden`.
     """
 
@@ -46,6 +47,7 @@ class LlamaSettings:
     slots: int
     context: int
     threads: int
+    template: str = ""
     unsafe_inspectable: bool = False
 
     def to_line(self) -> bytes:
@@ -67,6 +69,7 @@ def _parameters(settings: LlamaSettings) -> Any:
     p.model.path = settings.path
     p.model_alias = {settings.model}
     p.api_keys = [settings.key]
+    p.chat_template = settings.template
     p.n_parallel = settings.slots
     p.n_ctx = settings.context * settings.slots
     p.kv_unified = False  # each slot has its own: a long prompt takes no room from other callers

