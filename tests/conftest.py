@@ -30,7 +30,7 @@ def privity_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[Any], str]]:
+def serve() -> Iterator[Callable[..., str]]:
     """Return a function that serves an ASGI app on a free loopback port and gives its URL.
 
     Each app has a uvicorn of its own, in a thread of this process, until the test ends. Of the
@@ -38,9 +38,9 @@ def serve() -> Iterator[Callable[[Any], str]]:
     """
     running: list[tuple[uvicorn.Server, threading.Thread]] = []
 
-    def start(app: Any, **settings: Any) -> str:
+    def start(app: Any, host: str = "127.0.0.1", **settings: Any) -> str:
         sock = socket.socket()
-        sock.bind(("127.0.0.1", 0))
+        sock.bind((host, 0))
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -58,7 +58,7 @@ def serve() -> Iterator[Callable[[Any], str]]:
             if time.monotonic() > deadline or not thread.is_alive():
                 raise RuntimeError("the test server did not start")
             time.sleep(0.005)
-        return f"http://127.0.0.1:{sock.getsockname()[1]}"
+        return f"http://{host}:{sock.getsockname()[1]}"
 
     yield start
     for server, _ in running:

@@ -29,6 +29,62 @@ Lifeline = Annotated[
 ]
 
 
+@app.command("enclave")
+def enclave(
+    dev_root: Annotated[
+        Path,
+        typer.Option(
+            help="Development root key that vouches for it; made if absent. Evidence is `dev`.",
+            metavar="FILE",
+        ),
+    ],
+    engine: Annotated[
+        str | None,
+        typer.Option(help="URL of a running engine; by default an embedded one.", metavar="URL"),
+    ] = None,
+    engine_key: Annotated[
+        str | None,
+        typer.Option(help="The engine's API key.", envvar="PRIVITY_ENGINE_KEY", metavar="KEY"),
+    ] = None,
+    unsafe_shared_cache: Annotated[
+        bool,
+        typer.Option(
+            "--unsafe-shared-cache",
+            help="Serve an engine that shares prefix caches between callers: a timing leak.",
+        ),
+    ] = False,
+    host: Host = "127.0.0.1",
+    port: Port = 0,
+    lifeline: Lifeline = False,
+) -> None:
+    """Serve a model to sealed requests only, with keys that live in memory only.
+
+    The evidence is of type `dev`: plain software, which does not stop whoever owns this machine.
+    Only the `dev` policy admits it.
+    """
+    from privity.infer.engines.hardening import harden
+    from privity.node.enclave import dev_enclave
+    from privity.node.listen import bind, end_with_stdin, serve_app
+
+    for gap in harden().gaps():
+        output.note(gap)
+    application, root = dev_enclave(
+        dev_root.expanduser(),
+        engine_url=engine,
+        engine_key=engine_key,
+        unsafe_shared_cache=unsafe_shared_cache,
+    )
+    sock = bind(host, port)
+    if lifeline:
+        end_with_stdin()
+
+    def ready(url: str) -> None:
+        models = [model.id for model in application.keyset.models]
+        _ready(url, kind="dev", root=root, models=models)
+
+    serve_app(application, sock, on_ready=ready)
+
+
 @app.command("relay")
 def relay(
     target: Annotated[
