@@ -32,15 +32,18 @@ Lifeline = Annotated[
 @app.command("enclave")
 def enclave(
     dev_root: Annotated[
-        Path,
+        Path | None,
         typer.Option(
-            help="Development root key that vouches for it; made if absent. Evidence is `dev`.",
+            help="Key file of the development root that vouches for it, made if there is none; "
+            "by default that of your devnet.",
             metavar="FILE",
         ),
-    ],
+    ] = None,
     engine: Annotated[
         str | None,
-        typer.Option(help="URL of a running engine; by default an embedded one.", metavar="URL"),
+        typer.Option(
+            help="Base URL of a running engine; by default the embedded one.", metavar="URL"
+        ),
     ] = None,
     engine_key: Annotated[
         str | None,
@@ -62,6 +65,8 @@ def enclave(
     The evidence is of type `dev`: plain software, which does not stop whoever owns this machine.
     Only the `dev` policy admits it.
     """
+    from privity.errors import InputError
+    from privity.home import home
     from privity.infer.engines.hardening import harden
     from privity.node.enclave import dev_enclave
     from privity.node.listen import bind, end_with_stdin, serve_app
@@ -69,7 +74,7 @@ def enclave(
     for gap in harden().gaps():
         output.note(gap)
     application, root = dev_enclave(
-        dev_root.expanduser(),
+        dev_root.expanduser() if dev_root else home() / "devnet" / "root.key",
         engine_url=engine,
         engine_key=engine_key,
         unsafe_shared_cache=unsafe_shared_cache,
@@ -120,7 +125,3 @@ def _target(text: str) -> tuple[str, str]:
 
 def _ready(url: str, **more: Any) -> None:
     output.out(json.dumps({"ready": True, "url": url, "pid": os.getpid(), **more}))
-
-
-def _expand(path: Path | None) -> Path | None:
-    return path.expanduser() if path else None
