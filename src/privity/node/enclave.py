@@ -1,58 +1,75 @@
-"""Floor 5: the enclave role: keys made in memory, their statement, an engine behind the seal.
+"""Floor 5: the enclave: an engine behind a seal, which says what it is and signs what it served.
 
-Everything under ``/v1`` is reached through the gateway alone. In the open it serves its statement,
-its key configurations and a health check, and nothing else. What it knows of a prompt or an answer
-it knows while it passes: nothing is logged, written or kept.
+Its keys are made in memory and go with the process. Outside the seal it offers three things: its
+statement, its sealed gateway, and a sign of life. Inside, any path below ``/v1`` of the OpenAI API.
+Nothing of a prompt or an answer is logged, written, or kept after the reply.
+
+Evidence here is of the kind ``dev``: the whole path of attestation, without hardware that would
+keep the host out. It says so in its statement, its receipts and its log.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
+import ipaddress
 import json
-import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
-from privity.attest.evidence import Quoter
-from privity.attest.evidence_dev import DevQuoter, DevRoot
-from privity.attest.publish import build_statement
-from privity.errors import EngineError, MalformedError, PrivityError
+from privity.attest import DevQuoter, DevRoot, Quoter, build_statement
+from privity.errors import InputError, MalformedError, PrivityError
 from privity.identity.keys import SigningKey
 from privity.identity.multibase import decode_base64url
 from privity.identity.timestamps import Clock, utc_now
 from privity.infer.engines.embedded import EmbeddedEngine
-from privity.infer.engines.engine import Engine, PrefixCache
+from privity.infer.engines.engine import Engine
+from privity.infer.engines.hardening import harden
 from privity.infer.engines.openai_server import OpenAIServer
 from privity.infer.engines.proxy import EngineProxy
-from privity.node.receipting import Identity, Receipting
+from privity.infer.engines.weights import weights_at
+from privity.node.enclave_receipts import Issuer, ReceiptMiddleware
+from privity.node.listen import bind, end_with_stdin, serve_app
 from privity.receipt import EvidenceRef
-from privity.seal.asgi import Receive, Scope, Send
+from privity.seal.asgi import Receive, Scope, Send, answer_problem
 from privity.seal.gateway import Gateway, GatewayLimits
 from privity.seal.key_config import GatewayKeys
-from privity.statement import MEDIA_TYPE, NONCE_BYTES, PATH, Keyset, Software
+from privity.seal.problem import NO_METHOD, NOT_FOUND, Problem
+from privity.statement import MEDIA_TYPE, PATH, Keyset, Software
 
-__all__ = ["Enclave", "dev_enclave"]
+__all__ = ["HEALTH_PATH", "EnclaveApp", "EnclaveSettings", "serve"]
 
-logger = logging.getLogger("privity.enclave")
+HEALTH_PATH = "/healthz"
 
-_PROBLEM = (b"content-type", b"application/problem+json")
-_JSON = (b"content-type", b"application/json")
-_STATEMENT = (b"content-type", MEDIA_TYPE.encode())
+_BAD_NONCE = Problem(400, "urn:privity:problem:nonce", "a nonce is 32 bytes in base64url")
+_UNSEALED = Problem(
+    404,
+    "urn:privity:problem:unsealed",
+    "this enclave reads sealed requests alone: send them to /.well-known/ohttp-gateway, "
+    "as privity does",
+)
 
 
-class Enclave:
-    """One enclave as an ASGI app; its lifespan starts and stops the engine.
+class EnclaveApp:
+    """The enclave as an ASGI app; it needs a server that runs its lifespan.
 
     Args:
-        engine: what answers.
-        quoters: one for each kind of evidence it can give.
-        limits: of the gateway.
-        unsafe_shared_cache: accept an engine that shares prefixes between callers.
-        clock: the time in statements and receipts.
+        engine: answers; started and closed with the app.
+        quoters: one for each kind of evidence it can give; at least one.
+        limits: what the gateway accepts.
+        clock: the enclave's time.
+
+    Attributes:
+        failure: why the app did not start, if it did not.
 
     Guarantees:
-        Its keys are made here and never leave (tests/adversary/test_enclave.py). Nothing of a
-        prompt or an answer is logged or written (tests/e2e/test_enclave_canary.py).
+        Nothing below ``/v1`` is served unsealed (tests/unit/test_enclave.py). Nothing of a prompt
+        or an answer is in a log, a file or an open file (tests/e2e/test_enclave_canary.py). Each
+        statement's evidence is bound to the nonce it was asked with
+        (`test_statement_is_bound_to_the_nonce`).
     """
 
     def __init__(
@@ -61,150 +78,216 @@ class Enclave:
         quoters: Sequence[Quoter],
         *,
         limits: GatewayLimits | None = None,
-        unsafe_shared_cache: bool = False,
         clock: Clock = utc_now,
     ) -> None:
+        if not quoters:
+            raise InputError("an enclave without evidence is none")
         self._engine = engine
         self._quoters = tuple(quoters)
-        self._shared_cache = unsafe_shared_cache
+        self._limits = limits
         self._clock = clock
-        self._keys = GatewayKeys.generate()
-        self._signing = SigningKey.generate()
-        self._proxy = EngineProxy(engine)
-        self._known: Identity | None = None
-        sealed = Receipting(self._inside, self._signing, self._identity, clock=clock)
-        self._gateway = Gateway(sealed, self._keys, outer=self._outside, limits=limits)
+        self._proxy: EngineProxy | None = None
+        self._gateway: Gateway | None = None
+        self._keyset: Keyset | None = None
+        self.failure: PrivityError | None = None
 
     @property
     def keyset(self) -> Keyset:
-        """What it serves under now."""
-        return Keyset(
-            ohttp=self._keys.configs_bytes,
-            receipts=self._signing.did,
+        """What it publishes; raises `InputError` before it has started."""
+        if self._keyset is None:
+            raise InputError("the enclave has not started")
+        return self._keyset
+
+    async def open(self) -> None:
+        """Start the engine, make the keys, and be ready to serve.
+
+        Raises:
+            EngineError: the engine does not start.
+            MissingDependency: a part of the engine is not installed.
+        """
+        await self._engine.start()
+        keys, signer = GatewayKeys.generate(), SigningKey.generate()
+        self._keyset = Keyset(
+            ohttp=keys.configs_bytes,
+            receipts=signer.did,
             models=self._engine.models,
-            software=(Software("privity", importlib.metadata.version("privity")),),
+            software=(Software("privity", version("privity")),),
         )
+        # Receipts name this evidence, so that they say ``dev`` by themselves.
+        held = build_statement(self._keyset, self._quoters, now=self._clock())
+        evidence = tuple(EvidenceRef.of(one) for one in held.evidence)
+        self._proxy = EngineProxy(self._engine)
+        jobs = ReceiptMiddleware(
+            self._proxy, Issuer(signer, self._keyset.digest, evidence), clock=self._clock
+        )
+        self._gateway = Gateway(
+            jobs,
+            keys,
+            outer=self._outside,
+            limits=self._limits,
+            clock=lambda: self._clock().timestamp(),
+        )
+
+    async def aclose(self) -> None:
+        """Drop the keys and close the engine."""
+        self._gateway = self._keyset = None
+        proxy, self._proxy = self._proxy, None
+        if proxy is not None:
+            await proxy.aclose()
+        await self._engine.aclose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
-        await self._gateway(scope, receive, send)
-
-    async def _inside(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
+        elif self._gateway is None:
+            raise InputError("the enclave has not started", hint="its server must run lifespan")
         else:
-            await self._proxy(scope, receive, send)
+            await self._gateway(scope, receive, send)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         try:
-            await self._start()
+            await self.open()
         except PrivityError as error:
-            await self._engine.aclose()
-            logger.error("%s%s", error.message, f" ({error.hint})" if error.hint else "")
+            self.failure = error
+            await self.aclose()
             await send({"type": "lifespan.startup.failed", "message": error.message})
             return
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        await self._proxy.aclose()
-        await self._engine.aclose()
+        await self.aclose()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _start(self) -> None:
-        await self._engine.start()
-        shared = self._engine.prefix_cache is PrefixCache.SHARED
-        if shared and not self._shared_cache:
-            raise EngineError(
-                f"the {self._engine.kind} engine shares prefix caches between callers: how soon "
-                "an answer begins tells one person what another asked",
-                hint="take another, or --unsafe-shared-cache where all callers are one person",
-            )
-
-    def _identity(self) -> Identity:
-        """Return keyset digest and evidence for receipts: quoted once, for the keys stay."""
-        if self._known is None:
-            keyset = self.keyset
-            statement = build_statement(keyset, self._quoters, now=self._clock())
-            references = tuple(EvidenceRef.of(dict(one)) for one in statement.evidence)
-            self._known = Identity(keyset.digest, references)
-        return self._known
-
     async def _outside(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer what is not sealed."""
+        """Answer what is not sealed: nothing in it depends on anything that was."""
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
-        elif scope["method"] != "GET":
-            await _answer(send, 404, _PROBLEM, _problem("must be sealed", _HOW))
-        elif scope["path"] == PATH:
+            return
+        path = scope["path"]
+        if path in (PATH, HEALTH_PATH) and scope["method"] != "GET":
+            await answer_problem(send, NO_METHOD)
+        elif path == PATH:
             await self._publish(scope, send)
-        elif scope["path"] == "/healthz":
-            await _answer(send, 200, _JSON, b'{"status":"ok"}')
+        elif path == HEALTH_PATH:
+            await _answer(send, "application/json", b'{"status":"ok"}')
         else:
-            await _answer(send, 404, _PROBLEM, _problem("there is nothing here in the open", _HOW))
+            unsealed = path == "/v1" or path.startswith("/v1/")
+            await answer_problem(send, _UNSEALED if unsealed else NOT_FOUND)
 
     async def _publish(self, scope: Scope, send: Send) -> None:
+        """Answer with a statement made for the nonce that was sent, or a beacon without one."""
+        nonces = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         try:
-            nonce = _nonce(scope["query_string"])
-        except MalformedError as error:
-            await _answer(send, 400, _PROBLEM, _problem("not a challenge", error.message))
+            nonce = _nonce(nonces.get("nonce", []))
+            statement = build_statement(self.keyset, self._quoters, now=self._clock(), nonce=nonce)
+        except MalformedError:
+            await answer_problem(send, _BAD_NONCE)
             return
-        now = self._clock()
-        statement = build_statement(self.keyset, self._quoters, now=now, nonce=nonce)
-        await _answer(send, 200, _STATEMENT, statement.to_bytes())
+        await _answer(send, MEDIA_TYPE, statement.to_bytes())
 
 
-def dev_enclave(
-    root_path: Path,
-    *,
-    engine_url: str | None = None,
-    engine_key: str | None = None,
-    unsafe_shared_cache: bool = False,
-    clock: Clock = utc_now,
-) -> tuple[Enclave, str]:
-    """Return an enclave under ``dev`` evidence, and the did:key of the root that vouches for it.
+@dataclass(frozen=True)
+class EnclaveSettings:
+    """How to run an enclave.
+
+    Attributes:
+        dev_root: the file of the development root that vouches for it; made if there is none.
+        engine: base URL of an engine on this machine's loopback, or None for the embedded one.
+        weights: a GGUF file for the embedded engine, or None for the default model.
+        host: address to listen on.
+        port: TCP port; 0 takes a free one.
+        lifeline: end when standard input ends.
+        unsafe_inspectable: let others of the same user look into its processes, for tests.
+    """
+
+    dev_root: Path
+    engine: str | None = None
+    weights: Path | None = None
+    host: str = "127.0.0.1"
+    port: int = 0
+    lifeline: bool = False
+    unsafe_inspectable: bool = False
+
+    def __post_init__(self) -> None:
+        if self.engine is not None and not _on_loopback(self.engine):
+            raise InputError(
+                f"{self.engine} is not on this machine's loopback: prompts would leave the enclave",
+                hint="run the engine beside the enclave, such as at http://127.0.0.1:8000",
+            )
+        if self.engine is not None and self.weights is not None:
+            raise InputError("weights are for the embedded engine; an engine by URL has its own")
+
+    def make_engine(self) -> Engine:
+        """Return the engine, not started; raises `InputError` if the weights cannot be read."""
+        if self.engine is not None:
+            return OpenAIServer(self.engine)
+        weights = None if self.weights is None else weights_at(self.weights)
+        return EmbeddedEngine(weights, unsafe_inspectable=self.unsafe_inspectable)
+
+
+def print_ready(ready: dict[str, Any]) -> None:
+    """Say on standard output, in one line, that the role is ready."""
+    print(json.dumps(ready), flush=True)
+
+
+def serve(
+    settings: EnclaveSettings, *, on_ready: Callable[[dict[str, Any]], None] = print_ready
+) -> None:
+    """Run an enclave in this process until it is told to end. Blocks.
 
     Args:
-        root_path: the development root's key file, made if absent.
-        engine_url: a running engine; None for the embedded one.
-        engine_key: its API key.
-        unsafe_shared_cache: accept an engine that shares prefixes between callers.
-        clock: the enclave's time.
+        settings: how to run it.
+        on_ready: told ``{"ready", "url", "pid", "root", "models", "evidence"}`` once it serves.
 
     Raises:
-        InputError: the key file is not private, or the URL is none.
+        InputError: a setting cannot be had.
+        EngineError: the engine does not start.
+        MissingDependency: a part of the engine is not installed.
     """
-    root = DevRoot.load_or_create(root_path)
-    engine = OpenAIServer(engine_url, api_key=engine_key) if engine_url else EmbeddedEngine()
-    quoter = DevQuoter(root, now=clock())
-    enclave = Enclave(engine, [quoter], unsafe_shared_cache=unsafe_shared_cache, clock=clock)
-    return enclave, root.did
+    gaps = harden(unsafe_inspectable=settings.unsafe_inspectable).gaps()
+    root = DevRoot.load_or_create(settings.dev_root)
+    engine = settings.make_engine()
+    app = EnclaveApp(engine, (DevQuoter(root, now=utc_now()),))
+    sock = bind(settings.host, settings.port)
+    if settings.lifeline:
+        end_with_stdin()
+
+    def ready(url: str) -> None:
+        logger.warning("evidence of kind dev: plain software, which does not stop its host")
+        for gap in gaps:
+            logger.warning("%s", gap)
+        models = [model.id for model in engine.models]
+        who = {"root": root.did, "models": models, "evidence": ["dev"]}
+        on_ready({"ready": True, "url": url, "pid": os.getpid(), **who})
+
+    try:
+        serve_app(app, sock, on_ready=ready)
+    except InputError:
+        if app.failure is not None:
+            raise app.failure from None
+        raise
 
 
-_HOW = "requests go sealed (RFC 9458) to /.well-known/ohttp-gateway"
+def _nonce(values: list[str]) -> bytes | None:
+    if len(values) > 1:
+        raise MalformedError("more than one nonce")
+    return decode_base64url(values[0]) if values else None
 
 
-def _nonce(query: bytes) -> bytes | None:
-    """Return the challenge in ``nonce=``; None where nobody challenges.
-
-    Raises:
-        MalformedError: it is there, and is not 32 bytes in base64url.
-    """
-    if not query:
-        return None
-    name, _, value = query.decode("latin-1").partition("=")
-    if name != "nonce":
-        raise MalformedError("a statement is asked for with nonce= and nothing else")
-    nonce = decode_base64url(value)
-    if len(nonce) != NONCE_BYTES:
-        raise MalformedError(f"a nonce has {NONCE_BYTES} bytes, in base64url")
-    return nonce
+def _on_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
-def _problem(title: str, detail: str) -> bytes:
-    return json.dumps({"type": "about:blank", "title": title, "detail": detail}).encode()
-
-
-async def _answer(send: Send, status: int, kind: tuple[bytes, bytes], body: bytes) -> None:
-    headers = [kind, (b"content-length", b"%d" % len(body)), (b"cache-control", b"no-store")]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+async def _answer(send: Send, media_type: str, body: bytes) -> None:
+    headers = [
+        (b"content-type", media_type.encode()),
+        (b"content-length", b"%d" % len(body)),
+        (b"cache-control", b"no-store"),
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
