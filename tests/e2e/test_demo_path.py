@@ -53,9 +53,11 @@ class Home:
             [*PRIVITY, *arguments], env=self.env, stdout=subprocess.PIPE, text=True
         )
         assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line, f"privity {' '.join(arguments)} ended with {process.wait()}"
-        return process, json.loads(line)
+        document = json.loads(process.stdout.readline() or "null")
+        if document is None or "error" in document:
+            stop(process)
+            pytest.fail(f"privity {' '.join(arguments)} did not start: {document}")
+        return process, document
 
     def json(self, *arguments: str) -> Any:
         done = self.run(*arguments, "--json")

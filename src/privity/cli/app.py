@@ -89,7 +89,7 @@ def run(arguments: list[str]) -> int:
         return _report_usage(error, as_json)
     except PrivityError as error:
         if as_json:
-            output.emit_json(output.error_json(error))
+            output.json_line(output.error_json(error))
         else:
             output.print_error(str(error), error.hint)
         return output.exit_code(error)
@@ -110,7 +110,7 @@ def _report_usage(error: typer.TyperException, as_json: bool) -> int:
         ctx = getattr(error, "ctx", None)
         command = getattr(ctx, "command_path", "privity")
         if as_json:
-            output.emit_json({"error": {"type": "UsageError", "message": message}})
+            output.json_line({"error": {"type": "UsageError", "message": message}})
         else:
             output.print_error(message, f"{command} --help")
     else:  # a command group without its command: its help is the answer

@@ -5,10 +5,9 @@ A role prints one JSON line on stdout when it is ready, then nothing; its messag
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -42,52 +41,40 @@ def enclave(
     engine: Annotated[
         str | None,
         typer.Option(
-            help="Base URL of a running engine; by default the embedded one.", metavar="URL"
+            help="Base URL of an engine on loopback, OpenAI-compatible; by default embedded.",
+            metavar="URL",
         ),
     ] = None,
-    engine_key: Annotated[
-        str | None,
-        typer.Option(help="The engine's API key.", envvar="PRIVITY_ENGINE_KEY", metavar="KEY"),
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="A GGUF file for the embedded engine.", metavar="FILE"),
     ] = None,
-    unsafe_shared_cache: Annotated[
-        bool,
-        typer.Option(
-            "--unsafe-shared-cache",
-            help="Serve an engine that shares prefix caches between callers: a timing leak.",
-        ),
-    ] = False,
     host: Host = "127.0.0.1",
     port: Port = 0,
     lifeline: Lifeline = False,
+    unsafe_inspectable: Annotated[
+        bool,
+        typer.Option("--unsafe-inspectable", help="Let others look into it.", hidden=True),
+    ] = False,
 ) -> None:
-    """Serve a model to sealed requests only, with keys that live in memory only.
+    """Answer sealed requests with a model, and sign a receipt of each.
 
-    The evidence is of type `dev`: plain software, which does not stop whoever owns this machine.
-    Only the `dev` policy admits it.
+    Its keys are made in memory and end with it. Nothing of a prompt or an answer is logged or
+    written. Its evidence is of type dev: plain software, which does not stop its host.
     """
-    from privity.errors import InputError
     from privity.home import home
-    from privity.infer.engines.hardening import harden
-    from privity.node.enclave import dev_enclave
-    from privity.node.listen import bind, end_with_stdin, serve_app
+    from privity.node.enclave import EnclaveSettings, serve
 
-    for gap in harden().gaps():
-        output.note(gap)
-    application, root = dev_enclave(
-        dev_root.expanduser() if dev_root else home() / "devnet" / "root.key",
-        engine_url=engine,
-        engine_key=engine_key,
-        unsafe_shared_cache=unsafe_shared_cache,
+    settings = EnclaveSettings(
+        dev_root=dev_root or home() / "devnet" / "root.key",
+        engine=engine,
+        weights=weights,
+        host=host,
+        port=port,
+        lifeline=lifeline,
+        unsafe_inspectable=unsafe_inspectable,
     )
-    sock = bind(host, port)
-    if lifeline:
-        end_with_stdin()
-
-    def ready(url: str) -> None:
-        models = [model.id for model in application.keyset.models]
-        _ready(url, kind="dev", root=root, models=models)
-
-    serve_app(application, sock, on_ready=ready)
+    serve(settings, on_ready=output.json_line)
 
 
 @app.command("relay")
@@ -111,7 +98,7 @@ def relay(
     sock = bind(host, port)
     if lifeline:
         end_with_stdin()
-    serve_app(application, sock, on_ready=lambda url: _ready(url))
+    serve_app(application, sock, on_ready=_ready)
 
 
 def _target(text: str) -> tuple[str, str]:
@@ -123,5 +110,5 @@ def _target(text: str) -> tuple[str, str]:
     return name, url
 
 
-def _ready(url: str, **more: Any) -> None:
-    output.out(json.dumps({"ready": True, "url": url, "pid": os.getpid(), **more}))
+def _ready(url: str) -> None:
+    output.json_line({"ready": True, "url": url, "pid": os.getpid()})
