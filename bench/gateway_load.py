@@ -99,6 +99,7 @@ def enclave(engine: str, folder: Path) -> Iterator[Target]:
     """Serve the enclave role in front of ``engine``."""
     command = [sys.executable, "-m", "privity.cli", "serve", "enclave", "--lifeline"]
     command += ["--port", "0", "--dev-root", str(folder / "root.key"), "--engine", engine]
+    command += ["--unsafe-shared-cache"]  # the stub has no cache, but cannot say so
     role = RoleProcess("enclave", command, folder, start_limit_s=60)
     try:
         url = role.ready["url"]

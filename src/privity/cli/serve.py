@@ -49,6 +49,17 @@ def enclave(
         Path | None,
         typer.Option(help="A GGUF file for the embedded engine.", metavar="FILE"),
     ] = None,
+    engine_key: Annotated[
+        str | None,
+        typer.Option(help="That engine's API key.", envvar="PRIVITY_ENGINE_KEY", metavar="KEY"),
+    ] = None,
+    unsafe_shared_cache: Annotated[
+        bool,
+        typer.Option(
+            "--unsafe-shared-cache",
+            help="Accept an engine that shares prefix caches between callers: a timing leak.",
+        ),
+    ] = False,
     host: Host = "127.0.0.1",
     port: Port = 0,
     lifeline: Lifeline = False,
@@ -68,7 +79,9 @@ def enclave(
     settings = EnclaveSettings(
         dev_root=dev_root or home() / "devnet" / "root.key",
         engine=engine,
+        engine_key=engine_key,
         weights=weights,
+        unsafe_shared_cache=unsafe_shared_cache,
         host=host,
         port=port,
         lifeline=lifeline,

@@ -6,7 +6,8 @@ still sends its own name), must not come *from a web page* unless the person all
 must carry a *token that only the same user can read*.
 
 Guarantees:
-    A request that fails one of the three never reaches a route (tests/adversary/session/test_device.py).
+    A request that fails one of the three never reaches a route
+    (tests/adversary/session/test_device.py).
 """
 
 from __future__ import annotations

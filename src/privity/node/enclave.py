@@ -12,21 +12,22 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from privity.attest import DevQuoter, DevRoot, Quoter, build_statement
-from privity.errors import InputError, MalformedError, PrivityError
+from privity.errors import EngineError, InputError, MalformedError, PrivityError
 from privity.identity.keys import SigningKey
 from privity.identity.multibase import decode_base64url
 from privity.identity.timestamps import Clock, utc_now
 from privity.infer.engines.embedded import EmbeddedEngine
-from privity.infer.engines.engine import Engine
+from privity.infer.engines.engine import Engine, PrefixCache
 from privity.infer.engines.hardening import harden
 from privity.infer.engines.openai_server import OpenAIServer
 from privity.infer.engines.proxy import EngineProxy
@@ -41,6 +42,8 @@ from privity.seal.problem import NO_METHOD, NOT_FOUND, Problem
 from privity.statement import MEDIA_TYPE, PATH, Keyset, Software
 
 __all__ = ["HEALTH_PATH", "EnclaveApp", "EnclaveSettings", "serve"]
+
+logger = logging.getLogger("privity.enclave")
 
 HEALTH_PATH = "/healthz"
 
@@ -60,6 +63,7 @@ class EnclaveApp:
         engine: answers; started and closed with the app.
         quoters: one for each kind of evidence it can give; at least one.
         limits: what the gateway accepts.
+        unsafe_shared_cache: accept an engine that shares prefixes between callers.
         clock: the enclave's time.
 
     Attributes:
@@ -78,6 +82,7 @@ class EnclaveApp:
         quoters: Sequence[Quoter],
         *,
         limits: GatewayLimits | None = None,
+        unsafe_shared_cache: bool = False,
         clock: Clock = utc_now,
     ) -> None:
         if not quoters:
@@ -85,6 +90,7 @@ class EnclaveApp:
         self._engine = engine
         self._quoters = tuple(quoters)
         self._limits = limits
+        self._shared_cache = unsafe_shared_cache
         self._clock = clock
         self._proxy: EngineProxy | None = None
         self._gateway: Gateway | None = None
@@ -102,10 +108,11 @@ class EnclaveApp:
         """Start the engine, make the keys, and be ready to serve.
 
         Raises:
-            EngineError: the engine does not start.
+            EngineError: the engine does not start, or lets one caller see another's timing.
             MissingDependency: a part of the engine is not installed.
         """
         await self._engine.start()
+        self._refuse_shared_cache()
         keys, signer = GatewayKeys.generate(), SigningKey.generate()
         self._keyset = Keyset(
             ohttp=keys.configs_bytes,
@@ -127,6 +134,15 @@ class EnclaveApp:
             limits=self._limits,
             clock=lambda: self._clock().timestamp(),
         )
+
+    def _refuse_shared_cache(self) -> None:
+        shared = self._engine.prefix_cache is PrefixCache.SHARED
+        if shared and not self._shared_cache:
+            raise EngineError(
+                f"the {self._engine.kind} engine shares prefix caches between callers: how soon "
+                "an answer begins tells one person what another asked",
+                hint="take another, or --unsafe-shared-cache where all callers are one person",
+            )
 
     async def aclose(self) -> None:
         """Drop the keys and close the engine."""
@@ -194,7 +210,9 @@ class EnclaveSettings:
     Attributes:
         dev_root: the file of the development root that vouches for it; made if there is none.
         engine: base URL of an engine on this machine's loopback, or None for the embedded one.
+        engine_key: that engine's API key.
         weights: a GGUF file for the embedded engine, or None for the default model.
+        unsafe_shared_cache: accept an engine that shares prefixes between callers.
         host: address to listen on.
         port: TCP port; 0 takes a free one.
         lifeline: end when standard input ends.
@@ -203,7 +221,9 @@ class EnclaveSettings:
 
     dev_root: Path
     engine: str | None = None
+    engine_key: str | None = field(default=None, repr=False)
     weights: Path | None = None
+    unsafe_shared_cache: bool = False
     host: str = "127.0.0.1"
     port: int = 0
     lifeline: bool = False
@@ -221,7 +241,7 @@ class EnclaveSettings:
     def make_engine(self) -> Engine:
         """Return the engine, not started; raises `InputError` if the weights cannot be read."""
         if self.engine is not None:
-            return OpenAIServer(self.engine)
+            return OpenAIServer(self.engine, api_key=self.engine_key)
         weights = None if self.weights is None else weights_at(self.weights)
         return EmbeddedEngine(weights, unsafe_inspectable=self.unsafe_inspectable)
 
@@ -248,7 +268,8 @@ def serve(
     gaps = harden(unsafe_inspectable=settings.unsafe_inspectable).gaps()
     root = DevRoot.load_or_create(settings.dev_root)
     engine = settings.make_engine()
-    app = EnclaveApp(engine, (DevQuoter(root, now=utc_now()),))
+    quoters = (DevQuoter(root, now=utc_now()),)
+    app = EnclaveApp(engine, quoters, unsafe_shared_cache=settings.unsafe_shared_cache)
     sock = bind(settings.host, settings.port)
     if settings.lifeline:
         end_with_stdin()

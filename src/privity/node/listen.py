@@ -30,7 +30,8 @@ def bind(host: str, port: int) -> socket.socket:
         InputError: the address is not this machine's, or the port is taken.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol by name: asyncio turns Nagle's delay off only where it sees TCP.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
@@ -85,10 +86,13 @@ def serve_app(
         server.run(sockets=[sock])
     except KeyboardInterrupt:
         return  # uvicorn raises the signal again after its own orderly end
+    except SystemExit:
+        if server.started:
+            raise
+        # uvicorn leaves the process where the app refused to start; only `cli` may do that
+        raise InputError("the server's start-up failed", hint="its messages are above") from None
     finally:
         sock.close()
-    if not server.started:
-        raise InputError("the server's start-up failed", hint="its messages are above")
 
 
 class _Server(uvicorn.Server):
