@@ -134,11 +134,19 @@ def test_verify_checks_everything_and_says_dev(
     bodies = ["--request", str(tmp_path / "request"), "--answer", str(tmp_path / "answer")]
     assert app.run([*arguments, *bodies]) == 0
     text = capsys.readouterr().out
-    assert "✓ request body" in text
-    assert "✓ answer body" in text
+    assert "✓ request    body" in text
+    assert "✓ answer     body" in text
+    assert "✓ record     issuer, proof type, proof signer" in text
     assert "✗" not in text
     assert "verified: " in text
     assert "dev evidence: plain software" in text
+
+
+def test_verify_can_say_what_each_check_found(stored: str, capsys: Capture) -> None:
+    assert app.run(["receipts", "verify", "--all"]) == 0
+    text = capsys.readouterr().out
+    assert f"✓ record issuer              {DEVICE.did}" in text
+    assert "✓ statement quote signature  dev: by software, not by hardware" in text
 
 
 def test_verify_names_the_check_that_failed(stored: str, tmp_path: Path, capsys: Capture) -> None:

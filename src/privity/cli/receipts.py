@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +16,7 @@ from privity.cli.choice import complete_receipt
 if TYPE_CHECKING:
     from privity.receipt import DeviceRecord, JobReceipt, ReceiptFile
     from privity.receipt.verify import Reverify
+    from privity.statement import Check
 
 __all__ = ["app", "print_receipt"]
 
@@ -60,8 +63,11 @@ def list_receipts(
             continue
         outcome = row["outcome"].ljust(11)
         colour = "green" if row["outcome"] == "complete" else "yellow"
-        head = f"{row['id']}  {output.style(outcome, colour)}  {row['route']}, {row['policy']}"
-        output.out(f"{head}  {output.style(row['summary'], 'dim')}")
+        way = f"{row['route']}, {row['policy']}"
+        fits = len(row["id"] + outcome + way + row["summary"]) + 6 <= output.width()
+        gap = "  " if fits else "\n  "
+        head = f"{row['id']}  {output.style(outcome, colour)}  {way}"
+        output.out(f"{head}{gap}{output.style(row['summary'], 'dim')}")
 
 
 @app.command("show")
@@ -96,6 +102,9 @@ def verify(
         list[str] | None,
         typer.Option(help="A development root to trust, beside those of config.toml."),
     ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", "-a", help="A line for each check, with what it found.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Check everything a receipt claims.
@@ -120,9 +129,7 @@ def verify(
         output.emit_json({"id": name, "verified": True, "dev": _is_dev(file), "checks": listed})
         return
     if not as_json:
-        for check in checks:
-            detail = output.style(_short(check.detail), "dim")
-            output.out(f"{output.check_mark(check.ok)} {check.name.ljust(26)} {detail}")
+        _write_checks(checks, every=every or failed is not None)
     if failed:
         raise ReceiptError(f"{name}: {failed.name}: {failed.detail}", check=failed.name)
     output.out()
@@ -132,6 +139,24 @@ def verify(
             output.style("dev evidence", "yellow", "bold")
             + ": plain software, vouched for by a development root; no hardware stands behind it"
         )
+
+
+def _write_checks(checks: Sequence[Check], *, every: bool) -> None:
+    """Write a line for each check, or for each part of the file the checks that hold for it."""
+    lines: list[tuple[bool, str, str]] = []
+    if every:
+        lines = [(one.ok, one.name.ljust(26), _short(one.detail)) for one in checks]
+    else:
+        parts: dict[str, list[str]] = {}
+        for one in checks:
+            part, _, what = one.name.partition(" ")
+            parts.setdefault(part, []).append(what or one.detail)
+        room = max(output.width() - 14, 24)
+        for part, names in parts.items():
+            first, *rest = textwrap.wrap(", ".join(names), room)
+            lines.append((True, part.ljust(10), "\n".join([first, *(" " * 13 + x for x in rest)])))
+    for ok, name, detail in lines:
+        output.out(f"{output.check_mark(ok)} {name} {output.style(detail, 'dim')}")
 
 
 @app.command("export")
