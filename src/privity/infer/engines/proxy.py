@@ -239,18 +239,10 @@ class EngineProxy:
             {"type": "http.response.start", "status": response.status_code, "headers": headers}
         )
         usage = UsageReader()
-        last = 0.0
         try:
             async for data in response.aiter_raw():
                 usage.feed(data)
                 await send({"type": "http.response.body", "body": data, "more_body": True})
-                import os, time
-                B = float(os.environ.get("BATCH", "0"))
-                if B:
-                    now = time.monotonic()
-                    if now - last > B/4:
-                        await anyio.sleep(B)
-                        last = time.monotonic()
         except httpx.HTTPError as error:
             # Not an end: what was sent must not be taken for the whole answer.
             raise EngineError(f"the engine broke off: {type(error).__name__}") from None
