@@ -31,6 +31,7 @@ progress and remarks go to stderr. Colour needs a terminal and no `NO_COLOR`.
 | 2 | an argument, a file or a setting is wrong |
 | 3 | refused by the policy: nothing was sent |
 | 130 | interrupted |
+| 143 | ended by SIGTERM |
 
 | variable | meaning |
 |---|---|
