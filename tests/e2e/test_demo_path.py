@@ -23,6 +23,7 @@ import pytest
 PRIVITY = [sys.executable, "-m", "privity.cli"]
 QUESTION = "Why is the sky blue?"
 EXPECTED = "blue"  # the least a model of 135 million parameters says about it
+LIMIT = ("--max-tokens", "48")  # a small model may go on until its context is full
 LIMIT_S = 120
 
 
@@ -124,11 +125,14 @@ def test_the_strict_policy_refuses_the_dev_enclave_and_says_what_would_do(
 def test_ask_explain_answers_and_leaves_a_receipt_that_verifies(
     home: Home, devnet: dict[str, Any]
 ) -> None:
-    done = home.run("ask", "--policy", "dev", "--temperature", "0", "--explain", "--yes", QUESTION)
+    done = home.run(
+        "ask", "--policy", "dev", "--temperature", "0", *LIMIT, "--explain", "--yes", QUESTION
+    )
     assert done.returncode == 0, done.stderr
     assert EXPECTED in done.stdout
     assert "who will be privy to what" in done.stderr
     assert "enclave · dev" in done.stderr
+    assert "confidential · dev · receipt " in done.stderr
     receipt_id = done.stderr.split("receipt ")[-1].split()[0]
 
     shown = home.run("receipts", "show", receipt_id)
@@ -143,6 +147,15 @@ def test_ask_explain_answers_and_leaves_a_receipt_that_verifies(
     assert "dev evidence" in verified.stdout
     stored = (home.folder / "receipts" / f"{receipt_id}.json").read_text()
     assert QUESTION not in stored and done.stdout.strip() not in stored
+
+
+def test_explain_sends_nothing_without_a_yes(home: Home, devnet: dict[str, Any]) -> None:
+    before = home.json("receipts", "list")
+    done = home.run("ask", "--policy", "dev", "--explain", QUESTION)
+    assert done.returncode == 2
+    assert "who will be privy to what" in done.stderr
+    assert "--yes" in done.stderr
+    assert home.json("receipts", "list") == before
 
 
 def test_ask_reads_standard_input_and_writes_json(home: Home, devnet: dict[str, Any]) -> None:
@@ -166,7 +179,7 @@ def test_ask_on_the_local_route_needs_no_enclave(home: Home) -> None:
 
 def test_chat_keeps_the_conversation_in_memory(home: Home, devnet: dict[str, Any]) -> None:
     turns = "My name is Ada. Say hello.\n/new\nSay yes.\n/quit\nnever read\n"
-    done = home.run("chat", "-p", "dev", "--json", stdin=turns)
+    done = home.run("chat", "-p", "dev", "--max-tokens", "24", "--json", stdin=turns)
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(lines) == 2

@@ -255,3 +255,23 @@ def test_nobody_to_ask_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="no terminal"):
         output.confirm("Send it?")
     sys.stdin.close()
+
+
+def test_words_of_others_cannot_drive_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    raising(monkeypatch, PeerError("it said \x1b]0;owned\x07\x9b31m", hint="a\nb\x08"))
+    app.run(["doctor"])
+    assert capsys.readouterr().err == "error: it said �]0;owned��31m\nhint: a\nb�\n"
+
+
+def test_an_answer_is_shown_to_a_terminal_and_written_whole_to_a_pipe(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    from privity.cli.job import write_text
+
+    write_text("a\x1b[2Jb\n")
+    assert capsys.readouterr().out == "a\x1b[2Jb\n"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    write_text("a\x1b[2Jb\n")
+    assert capsys.readouterr().out == "a�[2Jb\n"

@@ -10,6 +10,7 @@ import typer
 from privity.cli import output
 from privity.cli.choice import (
     EnclaveOption,
+    MaxTokensOption,
     ModelOption,
     PolicyOption,
     RelayOption,
@@ -37,9 +38,7 @@ def ask(
     system: Annotated[
         str | None, typer.Option("--system", "-s", help="Instructions before the question.")
     ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option(help="The most tokens the answer may have.", min=1)
-    ] = None,
+    max_tokens: MaxTokensOption = None,
     temperature: Annotated[
         float | None, typer.Option(help="0 always takes the likeliest token.", min=0, max=2)
     ] = None,
@@ -57,7 +56,7 @@ def ask(
     Who will be privy to it is verified and compared with your policy before anything is sent. The
     answer is written as it comes; the receipt of it is signed.
     """
-    from privity.cli.job import settings, verified_route, write_text
+    from privity.cli.job import settings, verified_route
     from privity.infer.client import Asker
 
     prompt = _question(question)
@@ -74,10 +73,12 @@ def ask(
                 stream.answer()
                 output.emit_json(_document(stream, admitted))
                 return
-            _write(stream, write_text)
+            _write(stream, admitted)
 
 
-def _write(stream: AnswerStream, write_text: Any) -> None:
+def _write(stream: AnswerStream, admitted: AdmittedRoute[Route]) -> None:
+    from privity.cli.job import write_text
+
     try:
         for piece in stream:
             write_text(piece)
@@ -92,13 +93,16 @@ def _write(stream: AnswerStream, write_text: Any) -> None:
         raise
     if stream.finish_reason == "length":
         output.note("the answer was cut at its limit of tokens")
-    output.note(receipt_line(stream.receipt_id))
+    output.note(receipt_line(stream.receipt_id, admitted))
 
 
-def receipt_line(receipt_id: str) -> str:
-    """Return the line that follows an answer."""
+def receipt_line(receipt_id: str, admitted: AdmittedRoute[Route]) -> str:
+    """Return the line that follows an answer: who gave it, and its receipt."""
+    from privity.cli.job import is_dev
+
+    who = admitted.route.name + (" · dev" if is_dev(admitted) else "")
     short = receipt_id.rpartition("-")[2]
-    line = f"receipt {receipt_id} · privity receipts show {short}"
+    line = f"{who} · receipt {receipt_id} · privity receipts show {short}"
     return output.style(line, "dim", stream=sys.stderr)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +13,7 @@ import typer
 from privity.cli import output
 from privity.cli.choice import (
     EnclaveOption,
+    MaxTokensOption,
     ModelOption,
     PolicyOption,
     RelayOption,
@@ -19,7 +22,9 @@ from privity.cli.choice import (
 )
 
 if TYPE_CHECKING:
-    from privity.infer.client import AnswerStream, Asker
+    from privity.infer.client import AnswerStream
+    from privity.infer.routes.route import Route
+    from privity.policy import AdmittedRoute
 
 __all__ = ["chat"]
 
@@ -38,6 +43,7 @@ def chat(
     system: Annotated[
         str | None, typer.Option("--system", "-s", help="Instructions for the whole chat.")
     ] = None,
+    max_tokens: MaxTokensOption = None,
     as_json: Annotated[
         bool,
         typer.Option("--json", help="Write one JSON line per answer; read one question a line."),
@@ -56,19 +62,26 @@ def chat(
         if not as_json:
             draw_route(admitted)
             output.note(_HELP)
-        _Conversation(asker, model, system, as_json=as_json).run()
+        opening = [{"role": "system", "content": system}] if system else []
+        ask = partial(asker.stream, model=model, max_tokens=max_tokens)
+        _Conversation(ask, admitted, opening, as_json=as_json).run()
 
 
 class _Conversation:
     """The turns so far, and the loop that adds to them."""
 
     def __init__(
-        self, asker: Asker, model: str | None, system: str | None, *, as_json: bool
+        self,
+        ask: Callable[[list[dict[str, str]]], AnswerStream],
+        admitted: AdmittedRoute[Route],
+        opening: list[dict[str, str]],
+        *,
+        as_json: bool,
     ) -> None:
-        self._asker = asker
-        self._model = model
-        self._opening = [{"role": "system", "content": system}] if system else []
-        self._messages = list(self._opening)
+        self._ask = ask
+        self._admitted = admitted
+        self._opening = opening
+        self._messages = list(opening)
         self._as_json = as_json
         self._receipt_id: str | None = None
 
@@ -108,7 +121,7 @@ class _Conversation:
 
         question = {"role": "user", "content": line}
         try:
-            with self._asker.stream([*self._messages, question], model=self._model) as stream:
+            with self._ask([*self._messages, question]) as stream:
                 self._receipt_id = stream.receipt_id
                 self._write(stream)
                 self._messages += [question, {"role": "assistant", "content": stream.text}]
@@ -132,7 +145,7 @@ class _Conversation:
         except KeyboardInterrupt:
             output.out(" [stopped]")
             stream.close()
-        output.note(receipt_line(stream.receipt_id))
+        output.note(receipt_line(stream.receipt_id, self._admitted))
 
     def _show_receipt(self) -> None:
         from privity.cli.receipts import print_receipt

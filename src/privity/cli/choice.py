@@ -9,6 +9,7 @@ import typer
 
 __all__ = [
     "EnclaveOption",
+    "MaxTokensOption",
     "ModelOption",
     "PolicyOption",
     "RelayOption",
@@ -66,4 +67,7 @@ RelayOption = Annotated[
 ]
 ModelOption = Annotated[
     str | None, typer.Option("--model", "-m", help="A model's id; by default the route's first.")
+]
+MaxTokensOption = Annotated[
+    int | None, typer.Option(help="The most tokens an answer may have.", min=1)
 ]

@@ -91,7 +91,7 @@ def _write(found: list[Finding]) -> None:
         mark = output.style("-", "yellow")
         if one.state is not State.NOTE:
             mark = output.check_mark(one.state is State.GOOD)
-        output.out(f"{mark} {one.subject.ljust(longest)}  {one.detail}")
+        output.out(f"{mark} {one.subject.ljust(longest)}  {output.harmless(one.detail)}")
         if one.hint and one.state is not State.GOOD:
             output.out(f"  {' ' * longest}  {output.style('hint:', 'cyan')} {one.hint}")
 

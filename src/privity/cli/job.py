@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import unicodedata
 from typing import TYPE_CHECKING
 
 from privity.cli import output
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from privity.policy import AdmittedRoute
 
 __all__ = ["draw_refusal", "draw_route", "is_dev", "settings", "verified_route", "write_text"]
-
-_KEPT_CONTROLS = "\n\t"
 
 
 def settings(
@@ -80,14 +77,4 @@ def write_text(piece: str) -> None:
     A model's words may hold sequences that a terminal obeys; there they are shown, not obeyed.
     Files and pipes get the text as it is.
     """
-    output.out(printable(piece) if sys.stdout.isatty() else piece, end="")
-
-
-def printable(text: str) -> str:
-    """Replace control characters, other than line breaks and tabs, by a visible mark."""
-    return "".join(
-        "\N{REPLACEMENT CHARACTER}"
-        if unicodedata.category(char) == "Cc" and char not in _KEPT_CONTROLS
-        else char
-        for char in text
-    )
+    output.out(output.harmless(piece) if sys.stdout.isatty() else piece, end="")

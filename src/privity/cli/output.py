@@ -29,6 +29,7 @@ __all__ = [
     "emit_json",
     "error_json",
     "exit_code",
+    "harmless",
     "json_line",
     "label_rows",
     "note",
@@ -136,9 +137,23 @@ def exit_code(error: PrivityError) -> int:
 
 def print_error(message: str, hint: str = "") -> None:
     """Write ``error:`` and, where something helps, ``hint:`` to stderr."""
-    note(f"{style('error:', 'red', 'bold', stream=sys.stderr)} {message}")
+    note(f"{style('error:', 'red', 'bold', stream=sys.stderr)} {harmless(message)}")
     if hint:
-        note(f"{style('hint:', 'cyan', 'bold', stream=sys.stderr)} {hint}")
+        note(f"{style('hint:', 'cyan', 'bold', stream=sys.stderr)} {harmless(hint)}")
+
+
+def harmless(text: str) -> str:
+    """Replace control characters, other than line breaks and tabs, by a visible mark.
+
+    What a model, an engine or a peer says may hold sequences that a terminal obeys; it shall show
+    them instead.
+    """
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}"
+        if (ord(char) < 32 and char not in "\n\t") or 127 <= ord(char) < 160
+        else char
+        for char in text
+    )
 
 
 def tell_bug(error: Exception) -> None:

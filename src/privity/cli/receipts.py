@@ -63,7 +63,7 @@ def list_receipts(
             continue
         outcome = row["outcome"].ljust(11)
         colour = "green" if row["outcome"] == "complete" else "yellow"
-        way = f"{row['route']}, {row['policy']}"
+        way = output.harmless(f"{row['route']}, {row['policy']}")
         fits = len(row["id"] + outcome + way + row["summary"]) + 6 <= output.width()
         gap = "  " if fits else "\n  "
         head = f"{row['id']}  {output.style(outcome, colour)}  {way}"
@@ -190,7 +190,8 @@ def print_receipt(name: str, file: ReceiptFile) -> None:
     record = verified.record
     job = _job(file)
     output.out(output.style(f"receipt {name}", "bold"))
-    output.out(output.label_rows(_facts(record, job)))
+    # A receipt may be somebody else's: its words are shown, never obeyed by the terminal.
+    output.out(output.harmless(output.label_rows(_facts(record, job))))
     output.out()
     output.out(
         render_disclosure(
@@ -207,7 +208,7 @@ def print_receipt(name: str, file: ReceiptFile) -> None:
         kinds = " + ".join(one.kind for one in job.evidence) if job else ""
         label = f"the enclave · {kinds}" if kinds else "the enclave"
         signed["and by"] = f"{label}   {file.receipt['issuer']}"
-    output.out(output.label_rows(signed))
+    output.out(output.harmless(output.label_rows(signed)))
 
 
 def _facts(record: DeviceRecord, job: JobReceipt | None) -> dict[str, str]:
@@ -303,4 +304,5 @@ def _reverify(dev_roots: list[str]) -> Reverify:
 
 def _short(detail: str) -> str:
     room = max(output.width() - 30, 24)
+    detail = output.harmless(detail)
     return detail if len(detail) <= room else detail[: room - 1] + "…"
