@@ -24,7 +24,7 @@ PRIVITY = [sys.executable, "-m", "privity.cli"]
 QUESTION = "Why is the sky blue?"
 EXPECTED = "blue"  # the least a model of 135 million parameters says about it
 LIMIT = ("--max-tokens", "48")  # a small model may go on until its context is full
-LIMIT_S = 120
+LIMIT_S = 240
 
 
 @dataclass
