@@ -112,7 +112,10 @@ def main() -> None:
         (home / "config.toml").write_text(f'[trust]\ndev_roots = ["{role.ready["root"]}"]\n')
         via = f"{relay.ready['url']}/bench"
         sealed = stack.enter_context(daemon(home, str(role.ready["url"]), via))
-        direct = stack.enter_context(httpx.Client(base_url=engine, timeout=120))
+        # llama.cpp closes idle connections after seconds, so each request gets one of its own, as
+        # the enclave has it.
+        fresh = httpx.Limits(max_keepalive_connections=0)
+        direct = stack.enter_context(httpx.Client(base_url=engine, timeout=120, limits=fresh))
         runs: dict[str, list[Run]] = {"direct": [], "sealed": []}
         for number in range(-2, options.runs):  # the first two warm both sides up
             for name, client in (("direct", direct), ("sealed", sealed)):

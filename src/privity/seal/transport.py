@@ -273,7 +273,8 @@ class _Answer(httpx.AsyncByteStream):
         for content in ready:
             yield content
         while not self._exchange.ended:
-            for content in await self._next():
+            content = b"".join(await self._next())  # what came together goes on together
+            if content:
                 yield content
 
     async def aclose(self) -> None:
