@@ -5,23 +5,23 @@ Prints its URL and serves until it is stopped. No API key: it is what is called 
 
 from __future__ import annotations
 
-import os
 import threading
 
 import xllamacpp
 
+from privity.infer.engines.embedded import default_threads
 from privity.infer.engines.weights import find_default
 
 
 def main() -> None:
-    """Serve the bundled model with prefix caching off, as the enclave has it."""
+    """Serve the bundled model with the enclave's threads, and prefix caching off as there."""
     weights = find_default()
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(weights.path)
     parameters.model_alias = {weights.model}
     parameters.n_ctx, parameters.n_parallel = 16384, 4
-    parameters.cpuparams.n_threads = os.cpu_count() or 1
-    parameters.cpuparams_batch.n_threads = os.cpu_count() or 1
+    parameters.cpuparams.n_threads = default_threads()
+    parameters.cpuparams_batch.n_threads = default_threads()
     parameters.cache_prompt = False
     parameters.cache_ram_mib = 0
     parameters.fit_params = False

