@@ -11,7 +11,7 @@ import keyring.errors
 import pytest
 
 from privity.errors import InputError
-from privity.identity.keystore import device_key, load_key, load_or_create_key
+from privity.identity.keystore import device_key, load_key, load_or_create_key, uses_keyring
 
 
 def test_the_device_key_is_made_once_and_kept_0600(privity_home: Path) -> None:
@@ -102,6 +102,29 @@ def test_the_keyring_by_choice_leaves_no_file(
     assert device_key().did == device_key().did
     assert len(memory_keyring.kept) == 1
     assert list(privity_home.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "used"), [(None, False), ("", False), ("0", False), ("1", True), ("yes", True)]
+)
+def test_the_key_and_the_doctor_agree_on_whether_the_keyring_is_used(
+    memory_keyring: MemoryKeyring,
+    monkeypatch: pytest.MonkeyPatch,
+    privity_home: Path,
+    value: str | None,
+    used: bool,
+) -> None:
+    from privity.cli.doctor import _keyring
+
+    monkeypatch.delenv("PRIVITY_KEYRING")
+    if value is not None:
+        monkeypatch.setenv("PRIVITY_KEYRING", value)
+    device_key()
+    (finding,) = _keyring()
+    assert uses_keyring() == used
+    assert len(memory_keyring.kept) == used
+    assert (privity_home / "device.key").exists() != used
+    assert ("not used" not in finding.detail) == used
 
 
 def test_a_keyring_that_fails_does_not_fall_back_to_a_file(

@@ -131,7 +131,9 @@ def _settings() -> Iterator[Finding]:
 
 
 def _keyring() -> Iterator[Finding]:
-    if os.environ.get("PRIVITY_KEYRING") != "1":
+    from privity.identity.keystore import uses_keyring
+
+    if not uses_keyring():
         detail = "not used: the device key is a file only you can read"
         yield Finding("keyring", State.GOOD, detail)
         return

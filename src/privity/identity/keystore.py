@@ -17,10 +17,15 @@ from privity.home import home, read_private, write_private
 from privity.identity.did_key import encode_secret, parse_secret
 from privity.identity.keys import SigningKey
 
-__all__ = ["device_key", "load_key", "load_or_create_key"]
+__all__ = ["device_key", "load_key", "load_or_create_key", "uses_keyring"]
 
 _FILE = "device.key"
 _SERVICE = "privity device key"
+
+
+def uses_keyring() -> bool:
+    """Tell whether the person chose the keyring: ``PRIVITY_KEYRING`` is set, and not to ``0``."""
+    return os.environ.get("PRIVITY_KEYRING", "") not in ("", "0")
 
 
 def device_key() -> SigningKey:
@@ -29,7 +34,7 @@ def device_key() -> SigningKey:
     Raises:
         InputError: the stored key cannot be read, is damaged, or is open to others.
     """
-    if os.environ.get("PRIVITY_KEYRING", "") not in ("", "0"):
+    if uses_keyring():
         return _from_keyring(str(home()))
     return load_or_create_key(home() / _FILE)
 
