@@ -13,7 +13,6 @@ Guarantees:
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import re
 import secrets
 from collections.abc import Callable, Iterable, Sequence
@@ -22,13 +21,13 @@ from pathlib import Path
 
 from privity.errors import InputError
 from privity.home import read_private, write_private
+from privity.infer.loopback import is_loopback
 
 __all__ = ["AccessControl", "AccessRefused", "load_or_create_token"]
 
 Headers = Sequence[tuple[bytes, bytes]]
 
 _PORT = re.compile(r"(?::\d{1,5})?")
-_NAMED_LOOPBACK = ("localhost", "localhost.")
 _MIN_TOKEN = 20
 # What a page may send once the person allowed its origin; the answers are for it alone.
 _CORS = (
@@ -149,7 +148,7 @@ def cors_headers(origin: str | None, *, preflight: bool = False) -> list[tuple[b
 
 
 def _is_loopback(host: str) -> bool:
-    """Accept ``localhost``, ``127.0.0.0/8`` and ``[::1]``, with any port.
+    """Take a ``Host`` apart and accept those of loopback, with any port.
 
     The port is the client's business: it may come through a port that was forwarded.
     """
@@ -161,14 +160,7 @@ def _is_loopback(host: str) -> bool:
     elif ":" in host:
         name, _, port = host.partition(":")
         rest = ":" + port
-    if not _PORT.fullmatch(rest):
-        return False
-    if name.lower() in _NAMED_LOOPBACK:
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
+    return _PORT.fullmatch(rest) is not None and is_loopback(name)
 
 
 def _all(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[str]:

@@ -10,7 +10,6 @@ keep the host out. It says so in its statement, its receipts and its log.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import logging
 import os
@@ -32,6 +31,7 @@ from privity.infer.engines.hardening import harden
 from privity.infer.engines.openai_server import OpenAIServer
 from privity.infer.engines.proxy import EngineProxy
 from privity.infer.engines.weights import weights_at
+from privity.infer.loopback import is_loopback
 from privity.node.enclave_receipts import Issuer, ReceiptMiddleware
 from privity.node.listen import bind, end_with_stdin, serve_app
 from privity.receipt import EvidenceRef
@@ -230,7 +230,7 @@ class EnclaveSettings:
     unsafe_inspectable: bool = False
 
     def __post_init__(self) -> None:
-        if self.engine is not None and not _on_loopback(self.engine):
+        if self.engine is not None and not is_loopback(urlsplit(self.engine).hostname or ""):
             raise InputError(
                 f"{self.engine} is not on this machine's loopback: prompts would leave the enclave",
                 hint="run the engine beside the enclave, such as at http://127.0.0.1:8000",
@@ -294,14 +294,6 @@ def _nonce(values: list[str]) -> bytes | None:
     if len(values) > 1:
         raise MalformedError("more than one nonce")
     return decode_base64url(values[0]) if values else None
-
-
-def _on_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 async def _answer(send: Send, media_type: str, body: bytes) -> None:

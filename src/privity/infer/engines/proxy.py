@@ -23,6 +23,7 @@ from privity.errors import EngineError, MalformedError, MissingDependency
 from privity.infer.engines.engine import Engine
 from privity.infer.engines.isolation import MAX_REQUEST, Isolated, fields_for, isolate
 from privity.infer.engines.usage import UsageReader
+from privity.infer.loopback import is_loopback
 from privity.statement import Model
 
 __all__ = ["SERVED", "EngineProxy", "Served"]
@@ -276,7 +277,7 @@ class EngineProxy:
             # after a few seconds, and a request that meets such an end cannot be told from one
             # that was lost half-way. A connection there costs less than a tenth of a millisecond.
             host = urlsplit(self._engine.base_url).hostname or ""
-            kept = 0 if host in ("127.0.0.1", "::1", "localhost") else 20
+            kept = 0 if is_loopback(host) else 20
             self._pool = httpx.AsyncHTTPTransport(
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=kept),
                 trust_env=False,

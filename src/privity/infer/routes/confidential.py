@@ -6,7 +6,6 @@ from whoever holds both the relay and the host.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from privity.errors import PeerError
 from privity.identity.multibase import encode_base64url
 from privity.identity.timestamps import Clock, utc_now
 from privity.infer.config import EnclavePeer
+from privity.infer.loopback import is_loopback
 from privity.seal.gateway import GATEWAY_PATH
 from privity.seal.transport import KeySource, SealedTransport, Shape
 from privity.statement import MAX_BYTES, MEDIA_TYPE, NONCE_BYTES, AttestedEnclave, Model
@@ -177,16 +177,7 @@ def _same_machine(one: str, other: str) -> bool:
     under two names therefore goes unnoticed (docs/sharp-edges.md).
     """
     first, second = (urlsplit(url).hostname or "" for url in (one, other))
-    return first == second or (_is_loopback(first) and _is_loopback(second))
-
-
-def _is_loopback(host: str) -> bool:
-    if host in ("localhost", "localhost."):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return first == second or (is_loopback(first) and is_loopback(second))
 
 
 async def _fetch_statement(

@@ -6,7 +6,6 @@ so, and a policy such as `local-only` refuses it.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ import httpx
 
 from privity.disclosure import Asset, Basis, Cell, Disclosure, Ground, Party, View
 from privity.errors import EngineError, TruncatedError
+from privity.infer.loopback import is_loopback
 from privity.seal.transport import KeySource
 from privity.statement import AttestedEnclave, Model
 
@@ -70,7 +70,7 @@ def local_disclosure(base_url: str, kind: str) -> Disclosure:
     """
     host = urlsplit(base_url).hostname or ""
     person = {(Party.PERSON, asset): Cell(View.EVERYTHING) for asset in _CONTENT}
-    if _on_this_device(host):
+    if is_loopback(host):
         device = {(Party.DEVICE, asset): Cell(View.EVERYTHING) for asset in _CONTENT}
         label = frozenset({f"your device · {kind}"})
         return Disclosure(person | device, {Party.DEVICE: label})
@@ -93,16 +93,6 @@ def _elsewhere(base_url: str) -> dict[tuple[Party, Asset], Cell]:
     cells[Party.HOST, Asset.ADDRESS] = Cell(View.EVERYTHING)
     cells[Party.OBSERVER, Asset.ADDRESS] = Cell(View.EVERYTHING)
     return cells
-
-
-def _on_this_device(host: str) -> bool:
-    """Take the loopback addresses and ``localhost``; any other name could be anywhere."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class _EngineTransport(httpx.AsyncBaseTransport):
