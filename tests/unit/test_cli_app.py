@@ -266,6 +266,27 @@ def test_words_of_others_cannot_drive_the_terminal(
     assert capsys.readouterr().err == "error: it said �]0;owned��31m\nhint: a\nb�\n"
 
 
+@pytest.mark.parametrize(
+    "char",
+    [
+        *map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))),  # bidi
+        *map(chr, (0x200B, 0x200E, 0x200F, 0x61C, 0x2060, 0xAD, 0xFEFF, 0xE0041)),  # not seen
+        *map(chr, (0, 7, 8, 13, 27, 127, 0x9B, 0x2028, 0x2029, 0xD800)),
+    ],
+    ids=lambda char: f"U+{ord(char):04X}",
+)
+def test_what_reorders_or_hides_text_is_shown_instead(char: str) -> None:
+    assert output.harmless(f"a{char}b") == "a\N{REPLACEMENT CHARACTER}b"
+
+
+def test_the_text_of_any_script_stays() -> None:
+    family = "\U0001f469\u200d\U0001f467"
+    heart = "\u2764\ufe0f"
+    persian, hindi = "\u0645\u06cc\u200c\u062e", "\u0915\u094d\u200d\u0937"
+    for text in ("a\tb\n", "שלום", "Grüße", "\u06dd", persian, hindi, family, heart):
+        assert output.harmless(text) == text
+
+
 def test_an_answer_is_shown_to_a_terminal_and_written_whole_to_a_pipe(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:

@@ -93,7 +93,8 @@ def _write(found: list[Finding]) -> None:
             mark = output.check_mark(one.state is State.GOOD)
         output.out(f"{mark} {one.subject.ljust(longest)}  {output.harmless(one.detail)}")
         if one.hint and one.state is not State.GOOD:
-            output.out(f"  {' ' * longest}  {output.style('hint:', 'cyan')} {one.hint}")
+            hint = output.harmless(one.hint)
+            output.out(f"  {' ' * longest}  {output.style('hint:', 'cyan')} {hint}")
 
 
 def _versions() -> Iterator[Finding]:

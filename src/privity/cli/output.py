@@ -14,6 +14,7 @@ import shutil
 import sys
 import threading
 import traceback
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any
 
@@ -49,6 +50,10 @@ FAILURE, USAGE, REFUSED, INTERRUPTED = 1, 2, 3, 130
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _PATIENCE_S = 0.8
+# Control, format, surrogate, line and paragraph separator: bidi overrides and tags among them.
+_HIDDEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
+# What text is written with: joiners of scripts and emoji, and the Arabic signs, which are visible.
+_KEPT = frozenset("\n\t\u200c\u200d\u06dd\u08e2") | frozenset(map(chr, range(0x600, 0x606)))
 
 
 def width(default: int = 100) -> int:
@@ -143,14 +148,14 @@ def print_error(message: str, hint: str = "") -> None:
 
 
 def harmless(text: str) -> str:
-    """Replace control characters, other than line breaks and tabs, by a visible mark.
+    """Replace what a terminal obeys or does not show by a visible mark; line breaks and tabs stay.
 
-    What a model, an engine or a peer says may hold sequences that a terminal obeys; it shall show
-    them instead.
+    What a model, an engine or a peer says may hold sequences that a terminal obeys, characters
+    that turn the order of what is read around, or some that nobody sees.
     """
     return "".join(
         "\N{REPLACEMENT CHARACTER}"
-        if (ord(char) < 32 and char not in "\n\t") or 127 <= ord(char) < 160
+        if unicodedata.category(char) in _HIDDEN and char not in _KEPT
         else char
         for char in text
     )
