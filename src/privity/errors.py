@@ -93,7 +93,7 @@ class EvidenceError(PrivityError):
     """A statement, or the evidence in it, did not verify.
 
     Attributes:
-        check: the name of the check that failed, as `privity verify` prints it.
+        check: the name of the check that failed, as `privity receipts verify` prints it.
     """
 
     def __init__(self, message: str, *, check: str, hint: str = "") -> None:

@@ -1,7 +1,7 @@
 """The command tree and the one place that turns errors into exit codes.
 
 Exit codes: 0 done; 1 it failed; 2 an argument, file or setting is wrong; 3 refused by the policy;
-130 interrupted.
+130 interrupted; 143 ended by SIGTERM.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["build_app", "main"]
 _PROMISE = "Ask a model privately, and hold a receipt of who was privy to what."
 _EPILOG = (
     "Exit codes: 0 done, 1 failed, 2 wrong argument, file or setting, "
-    "3 refused by the policy, 130 interrupted."
+    "3 refused by the policy, 130 interrupted, 143 ended by SIGTERM."
 )
 
 

@@ -2,6 +2,10 @@
 
 Promise: a prompt runs only on a route whose disclosure was computed from what was verified and
 admitted by the person's policy, and each leaves a record that never claims what did not happen.
-`opening` makes a session, `session` runs jobs on it, `journal` and `receipts` keep their records,
-`client` is the library's face; `routes` and `engines` have folders of their own.
+
+Public names: `ask`, `stream`, `http_client`, `async_http_client` (client), the library's face;
+`Asker` (asker), which asks over one session; `open_session`, `SessionSettings` (opening);
+`PrivateTransport` (session), which runs jobs; `Journal` (journal), which writes their records, and
+`ReceiptStore` (receipts), which keeps them; `Config`, `load_config` (config). `routes` and
+`engines` have folders of their own.
 """

@@ -28,7 +28,8 @@ _AUTHORITY = "enclave.privity"
 # What an enclave needs to answer. All else a client sends, from its version to an API key meant
 # for somebody else, says something about the person and helps nobody.
 _SENT = frozenset({"accept", "content-type"})
-# Of the answer: what describes the body, and what an engine's errors and limits are read from.
+# Of the answer: what belongs to one connection, and what would name the server, tell its
+# clock or mark the client for later. What describes the body, and an engine's limits, pass.
 _DROPPED = frozenset(
     {"connection", "keep-alive", "transfer-encoding", "trailer", "server", "date", "set-cookie"}
 )

@@ -63,7 +63,7 @@ class JobReceipt:
     """What the enclave says about one job.
 
     Attributes:
-        model: what answered; None where the request named none.
+        model: what answered; None where no model is known to have answered.
         request: salted digest of the request body.
         answer: salted digest of the answer body, as far as it was sent.
         status: HTTP status of the answer.

@@ -1,8 +1,9 @@
-"""What a gateway or a relay says outside the seal when it cannot serve (RFC 9457 problems).
+"""What a gateway or a relay says when it cannot serve (RFC 9457 problems).
 
-The host of a gateway reads these, so each is a constant: nothing in one depends on anything that
-was decrypted. Whatever the gateway learns from a plaintext it answers inside the seal. The client
-turns a problem back into the error a caller can act on with `refusal`.
+Each is a constant. The host of a gateway reads those outside the seal, so nothing in one depends on
+anything that was decrypted; what the gateway learns from a plaintext is answered with those that
+are only ever sent inside it. The client turns a problem back into the error a caller can act on
+with `refusal`.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _OURS = "urn:privity:problem:"
 
 @dataclass(frozen=True)
 class Problem:
-    """One constant answer outside the seal.
+    """One constant answer, outside the seal or inside it.
 
     Attributes:
         status: HTTP status code.
