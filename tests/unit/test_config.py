@@ -26,6 +26,10 @@ url = "http://127.0.0.1:9000"
 dev_roots = ["did:key:one"]
 max_age = 60
 
+[seal]
+records = 1024
+cadence_ms = 25
+
 [device]
 port = 8585
 allowed_origins = ["http://localhost:3000"]
@@ -64,6 +68,7 @@ def test_a_full_file_is_read(tmp_path: Path) -> None:
     assert config.policy == "anonymous"
     assert config.enclaves == (home_peer, EnclavePeer("http://127.0.0.1:9000"))
     assert (config.max_age, config.port) == (60, 8585)
+    assert (config.records, config.cadence_ms) == (1024, 25)
     assert config.allowed_origins == ("http://localhost:3000",)
     assert config.engine == "http://127.0.0.1:11434/v1"
     assert config.peer() == config.peer("home") == home_peer
@@ -101,6 +106,19 @@ def test_a_full_file_is_read(tmp_path: Path) -> None:
 def test_a_wrong_setting_is_refused_with_the_file_named(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError, match=r"config\.toml"):
         load_config(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("setting", "key"),
+    [
+        *((f"records = {value}", "'records'") for value in ("0", "15", "16381", "512.0", "true")),
+        *((f"cadence_ms = {value}", "'cadence_ms'") for value in ("-1", "60001", "2.5", "'5'")),
+        ("cadence = 5", r"\[seal\] 'cadence'"),
+    ],
+)
+def test_a_wrong_shape_names_its_key(tmp_path: Path, setting: str, key: str) -> None:
+    with pytest.raises(InputError, match=key):
+        load_config(write(tmp_path, f"[seal]\n{setting}"))
 
 
 def test_a_running_devnet_stands_in_where_no_enclave_is_configured(tmp_path: Path) -> None:

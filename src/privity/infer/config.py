@@ -13,6 +13,11 @@
     dev_roots = ["did:key:z6Mk…"]    # only the `dev` policy admits the enclaves they vouch for
     max_age   = 300                  # seconds a verified statement is used before a new one
 
+    [seal]
+    records    = 512                 # bytes of each record an answer comes in, 16 to 16380
+    cadence_ms = 0                   # send one record every so many milliseconds, said or not;
+                                     # 0 sends as the answer is made, which shows its rhythm
+
     [device]
     port            = 8484
     allowed_origins = []             # web pages that may call the daemon from a browser
@@ -36,6 +41,7 @@ from urllib.parse import urlsplit
 
 from privity.errors import InputError
 from privity.home import home
+from privity.seal.records import CADENCES, DEFAULT_SIZE, SIZES
 
 __all__ = ["Config", "Devnet", "EnclavePeer", "load_config", "load_devnet"]
 
@@ -85,6 +91,8 @@ class Config:
 
     Attributes:
         max_age: seconds a verified statement is used before it is fetched and verified anew.
+        records: bytes of each record in which a sealed answer is asked for.
+        cadence_ms: milliseconds between those records; 0 to have them as they are made.
         engine: what answers on the local route: ``embedded``, ``detect``, or a base URL. Detecting
             is asked for by name: whoever came first to a port, another user among them, would
             get the prompts.
@@ -94,10 +102,13 @@ class Config:
     enclaves: tuple[EnclavePeer, ...] = ()
     dev_roots: tuple[str, ...] = ()
     max_age: float = DEFAULT_MAX_AGE
+    records: int = DEFAULT_SIZE
+    cadence_ms: int = 0
     port: int = DEFAULT_PORT
     allowed_origins: tuple[str, ...] = ()
     engine: str = EMBEDDED
     devnet: Devnet | None = field(default=None, compare=False)
+    devnet_roots: tuple[str, ...] = ()
 
     def peer(self, enclave: str | None = None, relay: str | None = None) -> EnclavePeer | None:
         """Return the enclave to use, or None when there is none.
@@ -142,9 +153,11 @@ class Config:
 
     @property
     def trusted_dev_roots(self) -> tuple[str, ...]:
-        """The development roots of the file, and that of a devnet running under this home."""
-        devnet = (self.devnet.root,) if self.devnet else ()
-        return tuple(dict.fromkeys((*self.dev_roots, *devnet)))
+        """The development roots of the file, and that of the devnet of this home.
+
+        The devnet's is trusted after the devnet has stopped too, so that receipts still verify.
+        """
+        return tuple(dict.fromkeys((*self.dev_roots, *self.devnet_roots)))
 
 
 def load_config(folder: Path | None = None) -> Config:
@@ -221,8 +234,9 @@ def check_url(url: str) -> None:
 
 
 def _parse(table: Mapping[str, Any], devnet: Devnet | None) -> Config:
-    _known(table, {"policy", "enclave", "trust", "device"}, "")
+    _known(table, {"policy", "enclave", "trust", "seal", "device"}, "")
     trust = _section(table, "trust", {"dev_roots", "max_age"})
+    seal = _section(table, "seal", {"records", "cadence_ms"})
     device = _section(table, "device", {"port", "allowed_origins", "engine"})
     engine = _text(device, "engine") if "engine" in device else EMBEDDED
     if engine not in (EMBEDDED, DETECT):
@@ -232,6 +246,8 @@ def _parse(table: Mapping[str, Any], devnet: Devnet | None) -> Config:
         enclaves=tuple(_enclave(entry) for entry in _tables(table.get("enclave", []))),
         dev_roots=_texts(trust, "dev_roots"),
         max_age=_number(trust, "max_age", DEFAULT_MAX_AGE, 1, 86400),
+        records=_whole(seal, "records", DEFAULT_SIZE, SIZES),
+        cadence_ms=_whole(seal, "cadence_ms", 0, range(CADENCES.stop)),
         port=int(_number(device, "port", DEFAULT_PORT, 0, 65535)),
         allowed_origins=_texts(device, "allowed_origins"),
         engine=engine,
@@ -290,6 +306,13 @@ def _number(
     value = table.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
         raise InputError(f"{name!r} must be a number from {least:g} to {most:g}")
+    return value
+
+
+def _whole(table: Mapping[str, Any], name: str, default: int, allowed: range) -> int:
+    value = table.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int) or value not in allowed:
+        raise InputError(f"{name!r} must be a whole number from {allowed[0]} to {allowed[-1]}")
     return value
 
 

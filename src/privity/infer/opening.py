@@ -23,7 +23,7 @@ from privity.infer.routes.local import LocalRoute, local_disclosure
 from privity.infer.routes.route import Route
 from privity.infer.session import PrivateTransport
 from privity.policy import Policy
-from privity.seal.transport import default_pool
+from privity.seal.transport import Shape, default_pool
 
 if TYPE_CHECKING:
     from privity.infer.engines.engine import Engine
@@ -103,8 +103,10 @@ def _finder(
 ) -> Callable[[], Awaitable[Route]]:
     trust = Trust(dev_roots=config.trusted_dev_roots)
 
+    shape = Shape(config.records, config.cadence_ms or None)
+
     async def find() -> Route:
-        return await discover(peer, trust, inner)
+        return await discover(peer, trust, inner, shape=shape)
 
     return find
 

@@ -15,8 +15,11 @@ from __future__ import annotations
 from privity.errors import InputError, MalformedError, TruncatedError
 
 __all__ = [
+    "CADENCES",
     "CADENCE_HEADER",
+    "DEFAULT_SIZE",
     "RECORDS_HEADER",
+    "SIZES",
     "RecordReader",
     "RecordWriter",
     "parse_cadence",
@@ -28,8 +31,11 @@ CADENCE_HEADER = b"privity-cadence"
 
 _LENGTH = 2
 # With its Binary HTTP chunk length (up to 4 bytes) a record has to fit one sealed chunk.
-_SIZES = range(16, 16384 - 4 + 1)
-_CADENCES = range(1, 60_000 + 1)
+SIZES = range(16, 16384 - 4 + 1)
+"""Bytes a record may have."""
+DEFAULT_SIZE = 512
+CADENCES = range(1, 60_000 + 1)
+"""Milliseconds there may be between records."""
 
 
 def parse_size(value: bytes) -> int:
@@ -38,7 +44,7 @@ def parse_size(value: bytes) -> int:
     Raises:
         MalformedError: not a number from 16 to 16380.
     """
-    return _number(value, _SIZES, RECORDS_HEADER)
+    return _number(value, SIZES, RECORDS_HEADER)
 
 
 def parse_cadence(value: bytes) -> int:
@@ -47,7 +53,7 @@ def parse_cadence(value: bytes) -> int:
     Raises:
         MalformedError: not a number from 1 to 60000.
     """
-    return _number(value, _CADENCES, CADENCE_HEADER)
+    return _number(value, CADENCES, CADENCE_HEADER)
 
 
 class RecordWriter:
@@ -61,8 +67,8 @@ class RecordWriter:
     """
 
     def __init__(self, size: int) -> None:
-        if size not in _SIZES:
-            raise InputError(f"records have {_SIZES[0]} to {_SIZES[-1]} bytes")
+        if size not in SIZES:
+            raise InputError(f"records have {SIZES[0]} to {SIZES[-1]} bytes")
         self._room = size - _LENGTH
         self._zeros = bytes(self._room)
 
@@ -93,8 +99,8 @@ class RecordReader:
     """
 
     def __init__(self, size: int) -> None:
-        if size not in _SIZES:
-            raise InputError(f"records have {_SIZES[0]} to {_SIZES[-1]} bytes")
+        if size not in SIZES:
+            raise InputError(f"records have {SIZES[0]} to {SIZES[-1]} bytes")
         self._size = size
         self._zeros = bytes(size)
         self._buffer = bytearray()

@@ -28,7 +28,13 @@ from privity.seal.http_message import Content, RequestHead, ResponseHead, Traile
 from privity.seal.http_message import field as field_of
 from privity.seal.key_config import KeyConfig
 from privity.seal.padding import PAD_HEADER, PaddedBlocks
-from privity.seal.records import CADENCE_HEADER, RECORDS_HEADER, RecordReader, parse_size
+from privity.seal.records import (
+    CADENCE_HEADER,
+    DEFAULT_SIZE,
+    RECORDS_HEADER,
+    RecordReader,
+    parse_size,
+)
 from privity.seal.sync_transport import SyncTransport
 
 __all__ = ["KeySource", "SealedExchange", "SealedTransport", "Shape", "SyncTransport"]
@@ -62,7 +68,7 @@ class Shape:
         pad_requests: whether requests are lengthened to size buckets.
     """
 
-    records: int | None = 512
+    records: int | None = DEFAULT_SIZE
     cadence_ms: int | None = None
     pad_requests: bool = True
 

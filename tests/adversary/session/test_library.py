@@ -12,6 +12,7 @@ import pytest
 import privity
 from privity.infer.opening import SessionSettings, open_session
 from privity.infer.receipts import ReceiptStore
+from privity.seal import exchange
 
 MESSAGES: Any = [{"role": "user", "content": "what is sealed?"}]
 
@@ -92,6 +93,37 @@ def test_proxies_of_the_environment_are_not_followed(
 def test_a_wrong_setting_is_an_input_error(settings: SessionSettings, words: str) -> None:
     with pytest.raises(privity.InputError, match=words):
         open_session(settings)
+
+
+@pytest.mark.parametrize(
+    ("table", "asked"),
+    [
+        ("", [512]),
+        ("[seal]\nrecords = 1024\ncadence_ms = 0", [1024]),
+        ("[seal]\ncadence_ms = 7", [512, 7]),
+    ],
+)
+def test_the_configured_shape_is_asked_for_in_the_sealed_request(
+    configured: Any,
+    privity_home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    table: str,
+    asked: list[int],
+) -> None:
+    opened: list[int] = []  # what the gateway reads in the fields it opened
+
+    def spy(name: str) -> None:
+        parse = getattr(exchange, name)
+        monkeypatch.setattr(exchange, name, lambda value: opened.append(parse(value)) or opened[-1])
+
+    spy("parse_size")
+    spy("parse_cadence")
+    with (privity_home / "config.toml").open("a") as file:
+        file.write(table)
+    with privity.http_client(policy="dev") as client:
+        body = {"model": "tokens-2", "messages": MESSAGES}
+        assert client.post("http://x/v1/chat/completions", json=body).status_code == 200
+    assert opened == asked
 
 
 def test_a_failed_enclave_does_not_fall_back_to_the_local_engine(configured: Any) -> None:
