@@ -16,7 +16,6 @@ import pytest
 
 from privity.errors import EngineError, InputError, MissingDependency
 from privity.infer.engines import weights
-from privity.infer.engines.choice import find_engine
 from privity.infer.engines.discover import discover
 from privity.infer.engines.engine import PrefixCache
 from privity.infer.engines.openai_server import OpenAIServer
@@ -133,13 +132,6 @@ async def test_discovery_finds_what_answers_and_passes_over_the_rest() -> None:
         found = await discover(ports, timeout_s=0.5)
         group.cancel_scope.cancel()
     assert [(server.kind, server.models[0].id) for server in found] == [("llama-server", "tiny")]
-
-
-@pytest.mark.anyio
-async def test_an_engine_named_by_url_is_taken_without_looking_further() -> None:
-    engine = await find_engine("http://127.0.0.1:9", api_key="k")
-    assert isinstance(engine, OpenAIServer)
-    assert engine.base_url == "http://127.0.0.1:9"
 
 
 def test_the_default_weights_are_found_without_importing_their_package(

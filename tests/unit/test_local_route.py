@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,12 @@ import pytest
 
 from privity.errors import EngineError, PolicyRefusal, TruncatedError
 from privity.identity.keys import SigningKey
+from privity.infer import opening
+from privity.infer.config import Config
+from privity.infer.engines.embedded import EmbeddedEngine
+from privity.infer.engines.openai_server import OpenAIServer
 from privity.infer.journal import Journal
+from privity.infer.opening import SessionSettings, open_session
 from privity.infer.receipts import ReceiptStore
 from privity.infer.routes.keeper import RouteKeeper
 from privity.infer.routes.local import LocalRoute, local_disclosure
@@ -118,6 +123,47 @@ async def test_an_engine_that_breaks_off_leaves_an_interrupted_record(tmp_path: 
         with pytest.raises(TruncatedError, match="broke off"):
             await client.post("http://any/v1/x", json={"a": 1})
     assert transport.journal.totals == {"interrupted": 1}
+
+
+@pytest.mark.parametrize(("key", "sent"), [(None, None), ("", None), ("k", "Bearer k")])
+async def test_an_engine_configured_by_url_gets_its_key(
+    monkeypatch: pytest.MonkeyPatch, serve: Callable[..., str], key: str | None, sent: str | None
+) -> None:
+    seen: list[str | None] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        seen.append(dict(scope["headers"]).get(b"authorization", b"").decode() or None)
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b'{"data": [{"id": "small"}]}'})
+
+    monkeypatch.delenv("PRIVITY_ENGINE_KEY", raising=False)
+    if key is not None:
+        monkeypatch.setenv("PRIVITY_ENGINE_KEY", key)
+    config = Config(policy="local-only", engine=serve(app))
+    transport = open_session(SessionSettings(route="local"), config=config)
+    async with httpx.AsyncClient(transport=transport) as client:
+        assert (await client.post("http://any/v1/x", json={})).status_code == 200
+    assert set(seen) == {sent}
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+async def test_detecting_takes_a_server_with_a_model_and_never_gives_it_the_key(
+    monkeypatch: pytest.MonkeyPatch, loaded: bool
+) -> None:
+    found = OpenAIServer("http://127.0.0.1:9")
+    found._models = (Model("small", None, "fake 1"),) if loaded else ()
+
+    async def discover() -> list[OpenAIServer]:
+        return [found]
+
+    monkeypatch.setenv("PRIVITY_ENGINE_KEY", "k")
+    monkeypatch.setattr("privity.infer.engines.discover.discover", discover)
+    engine = await opening._LocalEngine("detect")._choose()
+    assert (engine is found) == loaded
+    assert isinstance(engine, OpenAIServer if loaded else EmbeddedEngine)
+    assert engine.headers.get("authorization") != "Bearer k"
 
 
 async def test_an_engine_elsewhere_is_refused_before_a_byte_leaves(tmp_path: Path) -> None:

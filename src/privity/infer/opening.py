@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,10 @@ from privity.seal.transport import Shape, default_pool
 if TYPE_CHECKING:
     from privity.infer.engines.engine import Engine
 
-__all__ = ["RouteName", "SessionSettings", "open_session"]
+__all__ = ["ENGINE_KEY", "RouteName", "SessionSettings", "open_session"]
+
+ENGINE_KEY = "PRIVITY_ENGINE_KEY"
+"""Names the environment variable with the API key of an engine that is configured by URL."""
 
 RouteName = Literal["auto", "local", "confidential"]
 
@@ -134,9 +138,15 @@ class _LocalEngine:
 
     async def _choose(self) -> Engine:
         # Imported here: a session that seals never needs them.
-        from privity.infer.engines.choice import find_engine
+        from privity.infer.engines.discover import discover as discover_servers
         from privity.infer.engines.embedded import EmbeddedEngine
+        from privity.infer.engines.openai_server import OpenAIServer
 
-        if self._wanted == EMBEDDED:
-            return EmbeddedEngine()
-        return await find_engine(None if self._wanted == DETECT else self._wanted)
+        if self._wanted not in (EMBEDDED, DETECT):
+            return OpenAIServer(self._wanted, api_key=os.environ.get(ENGINE_KEY) or None)
+        if self._wanted == DETECT:
+            # The key is for the engine that was named, not for whoever came first to a port.
+            for server in await discover_servers():
+                if server.models:
+                    return server
+        return EmbeddedEngine()

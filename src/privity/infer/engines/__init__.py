@@ -4,8 +4,8 @@ Promise: an engine is asked over HTTP in the OpenAI shape; what one caller asks 
 nor changes what another gets, where the engine has a way to see to it, and where it has none its
 name says so.
 
-Public names: `choice.find_engine`; `engine.Engine` and `engine.PrefixCache`;
-`embedded.EmbeddedEngine`, `openai_server.OpenAIServer`, `discover.discover`; `proxy.EngineProxy`,
-which serves an engine to callers apart from each other; `hardening.harden`. They are imported from
-their modules, so that the engine's own process, which is a module here too, loads none of them.
+Public names: `engine.Engine` and `engine.PrefixCache`; `embedded.EmbeddedEngine`,
+`openai_server.OpenAIServer`, `discover.discover`; `proxy.EngineProxy`, which serves an engine to
+callers apart from each other; `hardening.harden`. They are imported from their modules, so that
+the engine's own process, which is a module here too, loads none of them.
 """
