@@ -18,10 +18,20 @@ __all__ = ["home", "read_private", "write_private"]
 
 
 def home() -> Path:
-    """Return the folder of this person's privity files, created 0700 if absent."""
+    """Return the folder of this person's privity files, created 0700 if absent.
+
+    Raises:
+        InputError: it cannot be made there.
+    """
     given = os.environ.get("PRIVITY_HOME")
     path = Path(given) if given else Path(platformdirs.user_data_dir("privity", appauthor=False))
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be privity's folder: {error.strerror}",
+            hint="PRIVITY_HOME says where it is" if given else "PRIVITY_HOME can say another",
+        ) from error
     return path
 
 

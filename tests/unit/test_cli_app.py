@@ -20,6 +20,7 @@ from privity.errors import (
     PrivityError,
     ReceiptError,
 )
+from privity.identity.keystore import device_key
 
 Capture = pytest.CaptureFixture[str]
 
@@ -297,3 +298,20 @@ def test_an_answer_is_shown_to_a_terminal_and_written_whole_to_a_pipe(
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     write_text("a\x1b[2Jb\n")
     assert capsys.readouterr().out == "a�[2Jb\n"
+
+
+def test_a_question_that_is_not_text_is_refused_in_words(capsys: Capture) -> None:
+    assert app.run(["ask", "--route", "local", "caf\udce9"]) != 0
+    said = capsys.readouterr().err
+    assert "not UTF-8" in said
+    assert "bug" not in said
+
+
+def test_the_doctor_finds_a_device_key_that_others_can_read(
+    capsys: Capture, privity_home: Path
+) -> None:
+    device_key()
+    assert app.run(["doctor", "--only", "keyring"]) == 0
+    (privity_home / "device.key").chmod(0o644)
+    assert app.run(["doctor", "--only", "keyring"]) == 1
+    assert "can be read by others" in capsys.readouterr().out

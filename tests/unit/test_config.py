@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from privity.attest.evidence_dev import DevRoot
 from privity.errors import InputError
 from privity.infer.config import Config, EnclavePeer, load_config, load_devnet
 
@@ -154,3 +155,10 @@ def test_a_malformed_devnet_file_is_refused(tmp_path: Path, change: dict[str, ob
 def test_a_relay_without_an_enclave_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no enclave to reach"):
         load_config(tmp_path).peer(relay="http://127.0.0.1:1/x")
+
+
+def test_the_root_of_this_homes_devnet_is_trusted_after_it_has_stopped(tmp_path: Path) -> None:
+    root = DevRoot.load_or_create(tmp_path / "devnet" / "root.key")
+    config = load_config(tmp_path)
+    assert config.devnet is None
+    assert config.trusted_dev_roots == (root.did,)

@@ -66,7 +66,7 @@ def ask(
         admitted = verified_route(asker, quiet=as_json)
         if explain and not _explained(admitted, yes=yes, as_json=as_json):
             output.note("nothing was sent")
-            return
+            raise typer.Exit(1)
         stream = asker.stream(messages, model=model, max_tokens=max_tokens, temperature=temperature)
         with stream:
             if as_json:
@@ -111,7 +111,11 @@ def _question(given: str | None) -> str:
 
     if given is None and sys.stdin.isatty():
         raise InputError("nothing was asked", hint='privity ask "What is a relay?"')
-    text = sys.stdin.read() if given in (None, "-") else given
+    try:
+        text = sys.stdin.read() if given in (None, "-") else given
+        (text or "").encode()  # what the shell passed on as it was may not be text at all
+    except UnicodeError:
+        raise InputError("the question is not UTF-8 text") from None
     if text is None or not text.strip():
         raise InputError("the question is empty")
     return text

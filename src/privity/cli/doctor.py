@@ -132,10 +132,18 @@ def _settings() -> Iterator[Finding]:
 
 
 def _keyring() -> Iterator[Finding]:
-    from privity.identity.keystore import uses_keyring
+    from privity.errors import InputError
+    from privity.home import home
+    from privity.identity.keystore import device_key, uses_keyring
 
     if not uses_keyring():
         detail = "not used: the device key is a file only you can read"
+        try:
+            if (home() / "device.key").exists():
+                detail += f", {device_key().did}"
+        except InputError as error:
+            yield Finding("keyring", State.BAD, error.message, error.hint)
+            return
         yield Finding("keyring", State.GOOD, detail)
         return
     import keyring

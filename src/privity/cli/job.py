@@ -36,6 +36,8 @@ def verified_route(asker: Asker, *, quiet: bool) -> AdmittedRoute[Route]:
         with output.progress("verifying who will be privy to it", quiet=quiet):
             return asker.route()
     except PolicyRefusal as refusal:
+        if refusal.report.get("route") == "confidential":
+            refusal.hint = f"to stay on this device: --route local. Otherwise: {refusal.hint}"
         if not quiet:
             draw_refusal(refusal)
         raise

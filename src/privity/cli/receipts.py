@@ -237,6 +237,7 @@ def _row(receipt_id: str) -> dict[str, Any]:
     try:
         _, file = _read(receipt_id)
         record = verify_record(file.record, device=None, now=datetime.now(UTC)).record
+        _job(file)
     except PrivityError as error:
         return {"id": receipt_id, "error": f"does not verify: {error.message}"}
     return {

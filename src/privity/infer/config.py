@@ -34,11 +34,12 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from privity.attest.evidence_dev import DevRoot
 from privity.errors import InputError
 from privity.home import home
 from privity.seal.records import CADENCES, DEFAULT_SIZE, SIZES
@@ -179,11 +180,21 @@ def load_config(folder: Path | None = None) -> Config:
         raise InputError(f"{path} is larger than {_MAX_CONFIG_BYTES} bytes")
     try:
         table = tomllib.loads(data.decode())
-        return _parse(table, load_devnet(folder))
+        config = _parse(table, load_devnet(folder))
+        return replace(config, devnet_roots=_devnet_roots(folder, config.devnet))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not TOML: {error}") from error
     except InputError as error:
         raise InputError(f"{path}: {error.message}", hint=error.hint) from error
+
+
+def _devnet_roots(folder: Path, devnet: Devnet | None) -> tuple[str, ...]:
+    """Return the roots of this home's devnet: of the one that runs, and of the key it keeps."""
+    key = folder / "devnet" / "root.key"
+    roots = [devnet.root] if devnet else []
+    if key.exists():
+        roots.append(DevRoot.load(key).did)
+    return tuple(dict.fromkeys(roots))
 
 
 def load_devnet(folder: Path) -> Devnet | None:

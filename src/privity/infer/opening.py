@@ -14,8 +14,9 @@ import httpx
 
 from privity.attest.trust import Trust
 from privity.errors import InputError
+from privity.home import home
 from privity.identity.keystore import device_key
-from privity.infer.config import DETECT, EMBEDDED, Config, EnclavePeer, load_config
+from privity.infer.config import DETECT, EMBEDDED, Config, EnclavePeer, load_config, load_devnet
 from privity.infer.journal import Journal
 from privity.infer.receipts import ReceiptStore
 from privity.infer.routes.confidential import discover
@@ -106,11 +107,13 @@ def _finder(
     peer: EnclavePeer, config: Config, inner: httpx.AsyncBaseTransport
 ) -> Callable[[], Awaitable[Route]]:
     trust = Trust(dev_roots=config.trusted_dev_roots)
-
     shape = Shape(config.records, config.cadence_ms or None)
+    of_devnet = config.devnet is not None and peer == config.devnet.peer
 
     async def find() -> Route:
-        return await discover(peer, trust, inner, shape=shape)
+        # A devnet that was started again listens elsewhere, under the same root.
+        restarted = load_devnet(home()) if of_devnet else None
+        return await discover(restarted.peer if restarted else peer, trust, inner, shape=shape)
 
     return find
 

@@ -64,7 +64,7 @@ def load_or_create_token(
         InputError: others on this machine can read the file, or it holds no token.
     """
     if not path.exists():
-        write_private(path, randomness(32).encode() + b"\n")
+        write_private(path, randomness(32).encode())
     try:
         token = read_private(path).decode("ascii").strip()
     except UnicodeDecodeError:

@@ -125,4 +125,5 @@ class RoleProcess:
 
     def _last_words(self) -> str:
         lines = self._log_path.read_text(errors="replace").strip().splitlines()
-        return f": {lines[-1][:300]}" if lines else ""
+        errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        return f": {(errors or lines)[-1][:300]}" if lines else ""
