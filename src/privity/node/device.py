@@ -13,9 +13,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 
@@ -30,13 +29,10 @@ from privity.node.access import (
     load_or_create_token,
 )
 from privity.node.live import live_state
+from privity.seal.asgi import Receive, Scope, Send, answer
 
 __all__ = ["DeviceApp", "load_or_create_token", "token_path"]
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 RawHeaders = list[tuple[bytes, bytes]]
 
 # Bodies up to this size are read first, so that they can be sealed again if the enclave's keys
@@ -93,14 +89,14 @@ class DeviceApp:
         try:
             origin = self._access.admit_origin(headers)
             if origin is not None and is_preflight(scope["method"], headers):
-                await _respond(send, 204, b"", cors_headers(origin, preflight=True))
+                await answer(send, 204, cors_headers(origin, preflight=True), b"")
                 return
             cors = cors_headers(origin)
             self._access.admit_token(headers)
         except AccessRefused as refused:
             body = openai_error.error_body(refused.message, refused.code, refused.hint)
             extra = [(b"www-authenticate", b"Bearer")] if refused.status == 401 else []
-            await _respond(send, refused.status, body, [_JSON, *extra, *cors])
+            await answer(send, refused.status, [_JSON, *extra, *cors], body)
             return
         await self._serve(scope, receive, send, cors)
 
@@ -110,14 +106,14 @@ class DeviceApp:
             await _Exchange(self.transport, scope, receive, send, cors).run()
         elif path == "/privity/state" and scope["method"] == "GET":
             body = json.dumps(live_state(self.transport)).encode()
-            await _respond(send, 200, body, [_JSON, (b"cache-control", b"no-store"), *cors])
+            await answer(send, 200, [_JSON, (b"cache-control", b"no-store"), *cors], body)
         else:
             body = openai_error.error_body(
                 "there is nothing at this address",
                 "not_found",
                 "the API is under /v1, the daemon's state at /privity/state",
             )
-            await _respond(send, 404, body, [_JSON, *cors])
+            await answer(send, 404, [_JSON, *cors], body)
 
 
 class _Exchange:
@@ -238,7 +234,7 @@ class _Exchange:
     async def _refuse(self, error: PrivityError, status: int, code: str) -> None:
         retry = b"true" if openai_error.should_retry(error) else b"false"
         headers = [_JSON, (b"x-should-retry", retry), *self._cors]
-        await _respond(self._send, status, openai_error.describe(error, code), headers)
+        await answer(self._send, status, headers, openai_error.describe(error, code))
 
     async def _content(self) -> bytes | AsyncIterator[bytes]:
         read = bytearray()
@@ -291,10 +287,3 @@ def _pieces(response: httpx.Response) -> AsyncIterator[bytes]:
     if not isinstance(response.stream, httpx.AsyncByteStream):
         raise PeerError("the answer cannot be streamed")
     return aiter(response.stream)
-
-
-async def _respond(send: Send, status: int, body: bytes, headers: RawHeaders) -> None:
-    length = (b"content-length", str(len(body)).encode())
-    start = {"type": "http.response.start", "status": status, "headers": [*headers, length]}
-    await send(start)
-    await send({"type": "http.response.body", "body": body, "more_body": False})

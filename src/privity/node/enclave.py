@@ -35,7 +35,7 @@ from privity.infer.loopback import is_loopback
 from privity.node.enclave_receipts import Issuer, ReceiptMiddleware
 from privity.node.listen import bind, end_with_stdin, serve_app
 from privity.receipt import EvidenceRef
-from privity.seal.asgi import Receive, Scope, Send, answer_problem
+from privity.seal.asgi import Receive, Scope, Send, answer, answer_problem
 from privity.seal.gateway import Gateway, GatewayLimits
 from privity.seal.key_config import GatewayKeys
 from privity.seal.problem import NO_METHOD, NOT_FOUND, Problem
@@ -186,7 +186,7 @@ class EnclaveApp:
         elif path == PATH:
             await self._publish(scope, send)
         elif path == HEALTH_PATH:
-            await _answer(send, "application/json", b'{"status":"ok"}')
+            await answer(send, 200, _fresh("application/json"), b'{"status":"ok"}')
         else:
             unsealed = path == "/v1" or path.startswith("/v1/")
             await answer_problem(send, _UNSEALED if unsealed else NOT_FOUND)
@@ -200,7 +200,7 @@ class EnclaveApp:
         except MalformedError:
             await answer_problem(send, _BAD_NONCE)
             return
-        await _answer(send, MEDIA_TYPE, statement.to_bytes())
+        await answer(send, 200, _fresh(MEDIA_TYPE), statement.to_bytes())
 
 
 @dataclass(frozen=True)
@@ -296,11 +296,5 @@ def _nonce(values: list[str]) -> bytes | None:
     return decode_base64url(values[0]) if values else None
 
 
-async def _answer(send: Send, media_type: str, body: bytes) -> None:
-    headers = [
-        (b"content-type", media_type.encode()),
-        (b"content-length", b"%d" % len(body)),
-        (b"cache-control", b"no-store"),
-    ]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+def _fresh(media_type: str) -> list[tuple[bytes, bytes]]:
+    return [(b"content-type", media_type.encode()), (b"cache-control", b"no-store")]

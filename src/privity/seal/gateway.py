@@ -15,7 +15,7 @@ from email.utils import formatdate
 
 from privity.errors import OversizeError, ReplayError
 from privity.seal import chunked_ohttp, ohttp, problem
-from privity.seal.asgi import ASGIApp, Receive, Scope, Send, answer_problem
+from privity.seal.asgi import ASGIApp, Receive, Scope, Send, answer, answer_problem
 from privity.seal.binary_http import Limits
 from privity.seal.exchange import ClientGone, Exchange
 from privity.seal.key_config import KEYS_TYPE, GatewayKey, GatewayKeys
@@ -170,11 +170,5 @@ class Gateway:
             raise Refused(problem.BUSY) from error
 
     async def _publish(self, send: Send) -> None:
-        body = self._keys.configs_bytes
-        headers = [
-            (b"content-type", KEYS_TYPE.encode()),
-            (b"content-length", b"%d" % len(body)),
-            (b"cache-control", b"no-cache"),
-        ]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        headers = [(b"content-type", KEYS_TYPE.encode()), (b"cache-control", b"no-cache")]
+        await answer(send, 200, headers, self._keys.configs_bytes)

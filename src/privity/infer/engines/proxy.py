@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -24,14 +23,10 @@ from privity.infer.engines.engine import Engine
 from privity.infer.engines.isolation import MAX_REQUEST, Isolated, fields_for, isolate
 from privity.infer.engines.usage import UsageReader
 from privity.infer.loopback import is_loopback
+from privity.seal.asgi import Receive, Scope, Send, answer
 from privity.statement import Model
 
 __all__ = ["SERVED", "EngineProxy", "Served"]
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 logger = logging.getLogger("privity.engine")
 
@@ -108,7 +103,7 @@ class EngineProxy:
         try:
             await self._serve(scope, receive, send, served)
         except _Refused as refused:
-            await _answer(send, refused.status, refused.body)
+            await answer(send, refused.status, [_JSON], refused.body)
         except _CallerGone:
             pass  # there is nobody to tell
 
@@ -150,7 +145,7 @@ class EngineProxy:
             {"id": model.id, "object": "model", "created": 0, "owned_by": model.engine}
             for model in self._engine.models
         ]
-        answer: dict[str, Any] = {"object": "list", "data": entries}
+        listing: dict[str, Any] = {"object": "list", "data": entries}
         if path != "/v1/models":
             prefix, _, wanted = path.partition("/v1/models/")
             if prefix or not wanted:
@@ -158,8 +153,8 @@ class EngineProxy:
             chosen = [entry for entry in entries if entry["id"] == wanted]
             if not chosen:
                 raise self._no_model(wanted)
-            answer = chosen[0]
-        await _answer(send, 200, json.dumps(answer).encode())
+            listing = chosen[0]
+        await answer(send, 200, [_JSON], json.dumps(listing).encode())
 
     async def _forward(
         self,
@@ -288,9 +283,3 @@ class EngineProxy:
 def _header(scope: Scope, name: bytes) -> str:
     values = [value for key, value in scope["headers"] if key.lower() == name]
     return values[0].decode("latin-1") if values else ""
-
-
-async def _answer(send: Send, status: int, body: bytes) -> None:
-    headers = [_JSON, (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
