@@ -67,6 +67,8 @@ def ask(
         if explain and not _explained(admitted, yes=yes, as_json=as_json):
             output.note("nothing was sent")
             raise typer.Exit(1)
+        if explain:
+            admitted = _still(admitted, asker.route())
         stream = asker.stream(messages, model=model, max_tokens=max_tokens, temperature=temperature)
         with stream:
             if as_json:
@@ -128,6 +130,22 @@ def _explained(admitted: AdmittedRoute[Route], *, yes: bool, as_json: bool) -> b
     if not as_json:
         draw_route(admitted)
     return yes or output.confirm("Send it?")
+
+
+def _still(shown: AdmittedRoute[Route], now: AdmittedRoute[Route]) -> AdmittedRoute[Route]:
+    """Return the route as it is by now, unless it discloses more than what was drawn.
+
+    Raises:
+        PeerError: it does; whoever agreed to the one has not agreed to the other.
+    """
+    from privity.errors import PeerError
+
+    if not now.disclosure <= shown.disclosure:
+        raise PeerError(
+            "while you read the table, the route came to disclose more than it says",
+            hint="nothing was sent; ask again to see the new table",
+        )
+    return now
 
 
 def _document(stream: AnswerStream, admitted: AdmittedRoute[Route]) -> dict[str, Any]:
