@@ -19,7 +19,7 @@ from privity.policy import AdmittedRoute
 from privity.receipt import SALT_HEADER
 from privity.seal.key_config import KeyConfig, parse_configs, preferred
 
-__all__ = ["RECEIPT_ID_HEADER", "PrivateTransport"]
+__all__ = ["RECEIPT_ID_HEADER", "REPLAYABLE_BYTES", "PrivateTransport"]
 
 RECEIPT_ID_HEADER = "privity-receipt-id"
 
@@ -33,7 +33,8 @@ _SENT = frozenset({"accept", "content-type"})
 _DROPPED = frozenset(
     {"connection", "keep-alive", "transfer-encoding", "trailer", "server", "date", "set-cookie"}
 )
-_REPLAYABLE_BYTES = 4 << 20
+REPLAYABLE_BYTES = 4 << 20
+"""Bodies up to this size are kept, to be sealed again if the enclave's keys changed."""
 
 
 class PrivateTransport(httpx.AsyncBaseTransport):
@@ -182,7 +183,7 @@ async def _content(request: httpx.Request) -> bytes | None:
     if isinstance(request.stream, httpx.ByteStream):
         return await request.aread()
     length = request.headers.get("content-length", "")
-    if length.isascii() and length.isdigit() and int(length) <= _REPLAYABLE_BYTES:
+    if length.isascii() and length.isdigit() and int(length) <= REPLAYABLE_BYTES:
         return await request.aread()
     return None
 

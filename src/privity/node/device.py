@@ -19,7 +19,7 @@ from pathlib import Path
 import httpx
 
 from privity.errors import EvidenceError, PeerError, PrivityError
-from privity.infer.session import PrivateTransport
+from privity.infer.session import REPLAYABLE_BYTES, PrivateTransport
 from privity.node import openai_error
 from privity.node.access import (
     AccessControl,
@@ -35,9 +35,6 @@ __all__ = ["DeviceApp", "load_or_create_token", "token_path"]
 
 RawHeaders = list[tuple[bytes, bytes]]
 
-# Bodies up to this size are read first, so that they can be sealed again if the enclave's keys
-# changed; larger ones leave as they come.
-_READ_FIRST_BYTES = 4 << 20
 _HELD_BYTES = 1 << 20
 _TIMEOUT = httpx.Timeout(600, connect=10).as_dict()
 _JSON = (b"content-type", b"application/json")
@@ -246,7 +243,7 @@ class _Exchange:
             if not message.get("more_body", False):
                 self._body_done.set()
                 return bytes(read)
-            if len(read) > _READ_FIRST_BYTES:
+            if len(read) > REPLAYABLE_BYTES:  # too large to be sealed twice: it leaves as it comes
                 return self._rest(bytes(read))
 
     async def _rest(self, read: bytes) -> AsyncIterator[bytes]:
