@@ -7,15 +7,12 @@ line in `privity.attest.verify.verifiers_for`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Protocol
 
 from privity.statement import VerifiedEvidence
 
-__all__ = ["CLOCK_SKEW", "EvidenceVerifier", "Quoter"]
-
-CLOCK_SKEW = timedelta(minutes=5)
-"""How far ahead of the verifier's clock an enclave's may run."""
+__all__ = ["EvidenceVerifier", "Quoter"]
 
 
 class Quoter(Protocol):

@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from privity.attest.evidence import CLOCK_SKEW
 from privity.attest.measurement import measure_package
 from privity.disclosure import Basis, Ground
 from privity.errors import EvidenceError, MalformedError, OpenError
@@ -23,7 +22,7 @@ from privity.identity.jcs import canonical
 from privity.identity.keys import SigningKey, VerifyKey
 from privity.identity.keystore import load_key, load_or_create_key
 from privity.identity.multibase import encode_base64url
-from privity.identity.timestamps import format_time
+from privity.identity.timestamps import CLOCK_SKEW, format_time
 from privity.statement import Check, VerifiedEvidence
 
 __all__ = ["KIND", "DevQuoter", "DevRoot", "DevVerifier"]

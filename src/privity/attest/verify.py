@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from privity.attest.evidence import CLOCK_SKEW, EvidenceVerifier
+from privity.attest.evidence import EvidenceVerifier
 from privity.attest.evidence_dev import DevVerifier
 from privity.attest.trust import Trust
 from privity.errors import EvidenceError, MalformedError, OversizeError
+from privity.identity.timestamps import CLOCK_SKEW
 
 # The private token that makes an AttestedEnclave; a test holds that no other module names it.
 from privity.statement import (

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from privity.errors import InputError, MalformedError
 
-__all__ = ["Clock", "format_time", "parse_time", "utc_now", "whole_second"]
+__all__ = ["CLOCK_SKEW", "Clock", "format_time", "parse_time", "utc_now", "whole_second"]
 
 Clock = Callable[[], datetime]
 """A source of the current time, aware and in UTC."""
+
+CLOCK_SKEW = timedelta(minutes=5)
+"""How far ahead of the verifier's clock another machine's may run."""
 
 _FORM = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _STRPTIME = "%Y-%m-%dT%H:%M:%SZ"

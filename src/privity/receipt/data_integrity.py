@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from privity.errors import MalformedError, OpenError, ReceiptError
@@ -19,11 +19,10 @@ from privity.identity.fields import Fields
 from privity.identity.jcs import canonical
 from privity.identity.keys import SigningKey, VerifyKey
 from privity.identity.multibase import decode, encode_z
-from privity.identity.timestamps import format_time
+from privity.identity.timestamps import CLOCK_SKEW, format_time
 from privity.statement import Check
 
 __all__ = [
-    "CLOCK_SKEW",
     "CRYPTOSUITE",
     "VerifiedDocument",
     "add_proof",
@@ -32,9 +31,6 @@ __all__ = [
 ]
 
 CRYPTOSUITE = "eddsa-jcs-2022"
-
-CLOCK_SKEW = timedelta(minutes=5)
-"""How far ahead of ours another machine's clock may run before its proofs are refused."""
 
 _MAX_CONTEXTS = 16
 
