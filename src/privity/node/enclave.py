@@ -10,7 +10,6 @@ keep the host out. It says so in its statement, its receipts and its log.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -246,14 +245,7 @@ class EnclaveSettings:
         return EmbeddedEngine(weights, unsafe_inspectable=self.unsafe_inspectable)
 
 
-def print_ready(ready: dict[str, Any]) -> None:
-    """Say on standard output, in one line, that the role is ready."""
-    print(json.dumps(ready), flush=True)
-
-
-def serve(
-    settings: EnclaveSettings, *, on_ready: Callable[[dict[str, Any]], None] = print_ready
-) -> None:
+def serve(settings: EnclaveSettings, *, on_ready: Callable[[dict[str, Any]], None]) -> None:
     """Run an enclave in this process until it is told to end. Blocks.
 
     Args:
