@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -27,7 +26,7 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 
-from measure import Report, title
+from measure import Report, child, title
 from privity.node.role_process import RoleProcess
 from privity.receipt import SALT_HEADER, encode_salt, new_salt
 from privity.seal.binary_http import Decoder, RequestEncoder
@@ -75,23 +74,6 @@ class Target:
     process: psutil.Process
     address: tuple[str, int]
     request: Callable[[], tuple[bytes, Callable[[bytes], int]]]
-
-
-@contextmanager
-def child(*command: str, **environment: str) -> Iterator[str]:
-    """Run a process that prints its URL, and end it."""
-    process = subprocess.Popen(
-        [sys.executable, *command], stdout=subprocess.PIPE, env={**os.environ, **environment}
-    )
-    try:
-        if process.stdout is None:
-            raise RuntimeError("no output to read")
-        yield process.stdout.readline().decode().strip()
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(10)
-        if process.stdout is not None:
-            process.stdout.close()
 
 
 @contextmanager

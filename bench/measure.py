@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 import os
 import platform
+import signal
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +38,23 @@ def median_seconds(work: Mapping[str, Callable[[], object]], budget: float) -> d
             run()
             times[name].append(time.perf_counter() - start)
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+@contextmanager
+def child(*command: str, **environment: str) -> Iterator[str]:
+    """Run a process that prints its URL, and end it."""
+    process = subprocess.Popen(
+        [sys.executable, *command], stdout=subprocess.PIPE, env={**os.environ, **environment}
+    )
+    try:
+        if process.stdout is None:
+            raise RuntimeError("no output to read")
+        yield process.stdout.readline().decode().strip()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 @dataclass

@@ -22,8 +22,7 @@ from pathlib import Path
 
 import httpx
 
-from gateway_load import child
-from measure import Report, title
+from measure import Report, child, title
 from privity.node.role_process import RoleProcess
 
 HERE = Path(__file__).parent

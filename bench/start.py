@@ -18,8 +18,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from gateway_load import child
-from measure import Report, title
+from measure import Report, child, title
 from privity.node.devnet import DevnetSettings, run_devnet
 
 HERE = Path(__file__).parent
