@@ -324,3 +324,17 @@ def test_a_gateway_cannot_flood_a_client(serve: Callable[[Any], str]) -> None:
             httpx.post(f"{relay}/one", content=b"sealed", headers=SEALED)
     finally:
         flood.close()
+
+
+@pytest.mark.parametrize("status", [101, 199, 600, 999])
+def test_a_gateway_cannot_break_the_relay_with_an_odd_status(
+    serve: Callable[[Any], str], status: int
+) -> None:
+    class Odd(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            return httpx.Response(status, content=b"x")
+
+    relay = serve(relay_app({"one": "http://gateway.test"}, transport=Odd()))
+    answer = httpx.post(f"{relay}/one", content=b"sealed", headers=SEALED)
+    assert answer.status_code == problem.UNREACHABLE.status
+    assert answer.content == problem.UNREACHABLE.body

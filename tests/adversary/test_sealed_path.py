@@ -213,6 +213,26 @@ async def test_plain_requests_are_not_served_twice_either() -> None:
     assert enclave.asked == [b"q"]
 
 
+@pytest.mark.parametrize(
+    "junk", ["no Binary HTTP", "ends before its head", "broken off", "altered"]
+)
+async def test_junk_does_not_shut_out_dated_requests(junk: str) -> None:
+    gateway = Gateway(Enclave(), SMALL, limits=GatewayLimits(remembered=20))
+    relay = Meddler(gateway)
+    for _ in range(25):
+        sealer = chunked_ohttp.RequestSealer(preferred(SMALL.configs))
+        sealed = {
+            "no Binary HTTP": lambda s=sealer: s.final(b"\xff not bhttp"),
+            "ends before its head": lambda s=sealer: s.final(message()[:3]),
+            "broken off": lambda s=sealer: s.chunk(message()[:3]),
+            "altered": lambda s=sealer: s.chunk(message()[:3]) + flipped(-1)(s.final(b"")),
+        }[junk]()
+        headers = {"content-type": chunked_ohttp.REQUEST_TYPE}
+        async with httpx.AsyncClient(transport=relay) as client:
+            await client.post(GATEWAY_URL, content=sealer.header + sealed, headers=headers)
+    assert (await ask(Meddler(gateway))).status_code == 200
+
+
 async def test_an_answer_to_another_request_is_refused() -> None:
     meddler = Meddler(Gateway(Enclave(), SMALL))
     await ask(meddler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from email.utils import formatdate
 
 import pytest
@@ -12,6 +13,7 @@ from privity.errors import MalformedError, OversizeError, PrivityError, ReplayEr
 from privity.seal.replay import ReplayWindow
 
 WINDOW = 300
+JUNK = -1.0  # in place of a date: the request had no head
 
 
 class Clock:
@@ -26,6 +28,9 @@ def served(window: ReplayWindow, enc: bytes, key: str, date: float | None) -> bo
     text = None if date is None else formatdate(date, usegmt=True).encode()
     try:
         window.reserve(enc, key)
+        if date == JUNK:
+            window.abandon(enc)
+            return False
         window.settle(enc, text)
     except (ReplayError, OversizeError):
         return False
@@ -58,15 +63,23 @@ def test_no_request_is_served_twice_whatever_the_clock_does(
             seen.add(which)
 
 
-@given(st.lists(st.tuples(st.integers(0, 30), st.booleans()), max_size=60))
-def test_memory_is_bounded_and_full_means_refused(requests: list[tuple[int, bool]]) -> None:
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 30), st.sampled_from(["dated", "undated", "junk"])), max_size=60
+    )
+)
+def test_memory_is_bounded_and_full_means_refused(requests: list[tuple[int, str]]) -> None:
     clock = Clock()
     window = ReplayWindow(window_s=WINDOW, capacity=10, clock=clock)
+    dates = {"dated": clock.now, "undated": None, "junk": JUNK}
     accepted = []
-    for which, dated in requests:
-        if served(window, bytes([which]), "key", clock.now if dated else None):
+    dated = 0
+    for which, what in requests:
+        if served(window, bytes([which]), "key", dates[what]):
             accepted.append(which)
+            dated += what == "dated"
         assert len(window) <= 10
+        assert len(window) - dated <= 5  # the others, junk among them, never fill more than half
     assert len(accepted) == len(set(accepted))
     for which in accepted:
         with pytest.raises(ReplayError):
@@ -121,6 +134,29 @@ def test_undated_requests_leave_room_for_dated_ones() -> None:
     window = ReplayWindow(window_s=WINDOW, capacity=8, clock=clock)
     assert [served(window, bytes([n]), "key", None) for n in range(8)] == [True] * 4 + [False] * 4
     assert all(served(window, bytes([n]), "key", clock.now) for n in range(20, 24))
+
+
+def test_requests_without_a_head_leave_room_for_dated_ones() -> None:
+    clock = Clock()
+    window = ReplayWindow(window_s=WINDOW, capacity=8, clock=clock)
+    for n in range(20):
+        served(window, bytes([n]), "key", JUNK)
+    assert len(window) == 4
+    assert all(served(window, bytes([n]), "key", clock.now) for n in range(20, 24))
+
+
+@pytest.mark.parametrize("date", [None, 0.0, 1_000_000.0, JUNK])
+def test_a_key_retired_while_its_request_arrives_leaves_nothing(date: float | None) -> None:
+    window = ReplayWindow(capacity=8, clock=Clock())
+    window.reserve(b"a", "old")
+    window.retain({"new"})
+    if date == JUNK:
+        window.abandon(b"a")
+    else:
+        with contextlib.suppress(ReplayError):
+            window.settle(b"a", None if date is None else formatdate(date, usegmt=True).encode())
+    assert len(window) == 0
+    assert [served(window, bytes([n]), "new", None) for n in range(8)] == [True] * 4 + [False] * 4
 
 
 def test_what_a_retired_key_opened_is_forgotten_with_it() -> None:

@@ -536,3 +536,33 @@ async def test_answer_opens_for_nobody_else(serve: Callable[[Any], str]) -> None
     other = chunked_ohttp.RequestSealer(preferred(KEYS.configs)).response_opener()
     with pytest.raises(OpenError):
         other.feed(host.body)
+
+
+@pytest.mark.parametrize("kind", [CHUNKED, WHOLE])
+async def test_an_upload_that_drips_before_anything_opens_is_refused(kind: bytes) -> None:
+    sealer = chunked_ohttp.RequestSealer(preferred(KEYS.configs))
+    sealed = sealer.header + sealer.final(encode_request(head(), b"x" * 900))
+    host = Host(Gateway(answering(), KEYS, limits=GatewayLimits(first_s=0.1)))
+    started = asyncio.get_running_loop().time()
+    await host.post(*(sealed[at : at + 1] for at in range(1800)), kind=kind)
+    assert asyncio.get_running_loop().time() - started < 1
+    assert (host.status, host.body) == (problem.SLOW.status, problem.SLOW.body)
+
+
+async def test_an_upload_that_has_begun_in_time_may_take_longer() -> None:
+    sealer = chunked_ohttp.RequestSealer(preferred(KEYS.configs))
+    message = encode_request(head(), b"x" * 100)
+    pieces = [sealer.chunk(message[at : at + 1]) for at in range(len(message))]
+    host = Host(Gateway(answering(b"x"), KEYS, limits=GatewayLimits(first_s=0.1)))
+    await host.post(sealer.header + pieces[0], *pieces[1:], sealer.final(b""))
+    assert host.status == 200
+
+
+async def test_a_whole_upload_that_has_begun_in_time_may_take_longer() -> None:
+    sealed, _ = ohttp.encapsulate_request(
+        preferred(KEYS.configs), encode_request(head(), b"x" * 3000)
+    )
+    rest = [sealed[at : at + 10] for at in range(2048, len(sealed), 10)]
+    host = Host(Gateway(answering(b"x"), KEYS, limits=GatewayLimits(first_s=0.1)))
+    await host.post(sealed[:2048], *rest, kind=WHOLE)
+    assert host.status == 200

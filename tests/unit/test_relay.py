@@ -330,3 +330,30 @@ async def test_websockets_are_closed() -> None:
 
     await relay_app({})({"type": "websocket"}, receive, send)
     assert sent == [{"type": "websocket.close", "code": 1008}]
+
+
+async def test_a_client_that_drips_from_the_first_byte_is_refused(
+    serve: Callable[[Any], str],
+) -> None:
+    async def gateway(scope: Any, receive: Any, send: Any) -> None:
+        while (message := await receive()).get("more_body"):
+            pass
+        if message["type"] != "http.disconnect":
+            await send(respond())
+            await send(part(b"done", more=False))
+
+    async def drip(first: bytes) -> AsyncIterator[bytes]:
+        yield first
+        for _ in range(40):
+            await asyncio.sleep(0.02)
+            yield b"x"
+
+    relay = serve(relay_app({"one": serve(gateway)}, RelayLimits(first_s=0.2)))
+    async with httpx.AsyncClient() as client:
+        started = time.monotonic()
+        answer = await client.post(f"{relay}/one", content=drip(b"x"), headers=SEALED)
+        assert (answer.status_code, answer.content) == (problem.SLOW.status, problem.SLOW.body)
+        assert time.monotonic() - started < 5
+        # one that has sent its first 2 KiB in time may take longer
+        answer = await client.post(f"{relay}/one", content=drip(bytes(2048)), headers=SEALED)
+        assert answer.content == b"done"

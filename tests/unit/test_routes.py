@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
 import pytest
 
+from privity.attest.trust import Trust
 from privity.disclosure import Asset, Basis, Cell, Ground, Party, View
-from privity.errors import PolicyRefusal
+from privity.errors import PeerError, PolicyRefusal
 from privity.infer.config import EnclavePeer
-from privity.infer.routes.confidential import confidential_disclosure
+from privity.infer.routes import confidential
+from privity.infer.routes.confidential import confidential_disclosure, discover
 from privity.infer.routes.local import local_disclosure
 from privity.policy import Policy
 from privity.statement import VerifiedEvidence
@@ -135,3 +141,26 @@ def test_an_engine_elsewhere_is_not_local() -> None:
     ].view == (View.SIZE)
     for policy in ("local-only", "confidential", "anonymous", "zero-retention"):
         assert not admitted_by(policy, found)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("peer", [DIRECT, APART])
+async def test_a_statement_that_drips_is_given_up(
+    peer: EnclavePeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Dripping(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            for _ in range(100):
+                await asyncio.sleep(0.02)
+                yield b"x"
+
+    class Slow(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            return httpx.Response(200, stream=Dripping())
+
+    monkeypatch.setattr(confidential, "_STATEMENT_S", 0.1)
+    started = time.monotonic()
+    with pytest.raises(PeerError, match="within") as caught:
+        await discover(peer, Trust(), Slow())
+    assert time.monotonic() - started < 1
+    assert caught.value.hint

@@ -36,6 +36,7 @@ _ANSWERED = frozenset(
     (*_SEALED.values(), KEYS_TYPE, statement.MEDIA_TYPE, "application/json", problem.MEDIA_TYPE)
 )
 _OPAQUE = b"application/octet-stream"
+_FIRST_BYTES = 2048
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,63}")
 _STATEMENT_QUERY = re.compile(rb"nonce=[A-Za-z0-9_-]{43}")  # 32 bytes, base64url
 
@@ -49,12 +50,14 @@ class RelayLimits:
         response_bytes: size of one sealed response.
         concurrency: exchanges at one time, over all clients.
         idle_s: seconds without a byte, in either direction, after which an exchange is ended.
+        first_s: seconds until the first 2 KiB of an upload, or all of it, have arrived.
     """
 
     request_bytes: int = 4 << 30
     response_bytes: int = 4 << 30
     concurrency: int = 1024
     idle_s: float = 120.0
+    first_s: float = 30.0
 
 
 @dataclass(frozen=True)
@@ -230,8 +233,12 @@ class Relay:
         """Yield the client's body piece by piece: the next is asked for when one has gone up."""
         total = 0
         more = True
+        first_by = anyio.current_time() + self._limits.first_s
         while more:
-            with anyio.fail_after(self._limits.idle_s):
+            patience = self._limits.idle_s
+            if total < _FIRST_BYTES:
+                patience = min(patience, first_by - anyio.current_time())
+            with anyio.fail_after(patience):
                 message = await receive()
             if message["type"] == "http.disconnect":
                 raise _ClientGone
@@ -246,6 +253,8 @@ class Relay:
 
     async def _download(self, response: httpx.Response, send: Send, progress: _Progress) -> None:
         """Send the answer piece by piece: the next is read when the client has taken one."""
+        if not 200 <= response.status_code <= 599:  # ASGI servers know no others
+            raise Refused(problem.UNREACHABLE)
         headers = _returned(response.headers)
         await send(
             {"type": "http.response.start", "status": response.status_code, "headers": headers}

@@ -38,6 +38,8 @@ class GatewayLimits:
         whole_bytes: of one plain sealed request, and of its response; both are held as a whole.
         concurrency: requests at one time.
         idle_s: seconds without a byte while a request is uploaded, after which it is refused.
+        first_s: seconds until the first plaintext of a chunked request has opened, or 2 KiB of a
+            plain one, or all of it, have arrived.
         window_s: how far a sealed date may be from the gateway's clock.
         remembered: requests remembered so that none is served twice.
         head: of the header section inside the seal.
@@ -47,6 +49,7 @@ class GatewayLimits:
     whole_bytes: int = 32 << 20
     concurrency: int = 4096
     idle_s: float = 120.0
+    first_s: float = 30.0
     window_s: float = 300.0
     remembered: int = 1 << 18
     head: Limits = field(default_factory=Limits)
@@ -126,29 +129,41 @@ class Gateway:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         source = self._source(scope, receive)
+        settled = False
+
+        def settle(date: bytes | None) -> None:
+            nonlocal settled
+            settled = True
+            self._window.settle(source.enc, date)
+
         exchange = Exchange(
             self._app,
             source,
             lambda: source.sink(send),
             scope,
-            settle=lambda date: self._window.settle(source.enc, date),
+            settle=settle,
             limits=self._limits.head,
             now=lambda: formatdate(self._clock(), usegmt=True).encode(),
         )
-        await exchange.run()
+        try:
+            await exchange.run()
+        finally:
+            if source.reserved and not settled:
+                self._window.abandon(source.enc)
 
     def _source(self, scope: Scope, receive: Receive) -> ChunkedSource | WholeSource:
         """Return the request in the form its content type names."""
         fields = dict(scope["headers"])
         kind = fields.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
         length = fields.get(b"content-length", b"")
+        limits = self._limits
         if kind == chunked_ohttp.REQUEST_TYPE:
-            outer = Outer(receive, self._limits.request_bytes, self._limits.idle_s)
+            outer = Outer(receive, limits.request_bytes, limits.idle_s, limits.first_s)
             source: ChunkedSource | WholeSource = ChunkedSource(
                 outer, chunked_ohttp.RequestOpener(self._keys), self._reserve
             )
         elif kind == ohttp.REQUEST_TYPE:
-            outer = Outer(receive, self._limits.whole_bytes, self._limits.idle_s)
+            outer = Outer(receive, limits.whole_bytes, limits.idle_s, limits.first_s)
             source = WholeSource(outer, self._keys, self._reserve)
         else:
             raise Refused(problem.NOT_SEALED)

@@ -3,6 +3,8 @@
 Field names are tokens and come out in lower case; values carry no NUL, CR or LF and no outer
 white space (RFC 9113 §8.2.1). Pseudo-fields are refused, and so is CONNECT, which has no meaning
 in a sealed message (RFC 9292 §6).
+
+What these hold is plaintext, so no repr shows any of it, wherever one may be logged.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ _AUTHORITY = re.compile(rb"[!\"$-.0->A-Z\[-~]*").fullmatch
 _PATH = re.compile(rb"/[!\"$-~]*|\*").fullmatch
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RequestHead:
     """What a request asks: control data and header section (RFC 9292 §3.4, §3.6).
 
@@ -86,7 +88,7 @@ class RequestHead:
             raise MalformedError("the request line has characters outside ASCII") from None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ResponseHead:
     """A final status, 200 to 599, and its header section (RFC 9292 §3.5).
 
@@ -103,7 +105,7 @@ class ResponseHead:
         object.__setattr__(self, "headers", _checked(self.headers))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Informational:
     """An interim status, 100 to 199, and its header section (RFC 9292 §3.5.1).
 
@@ -120,14 +122,14 @@ class Informational:
         object.__setattr__(self, "headers", _checked(self.headers))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Content:
     """Some bytes of the content; never empty, and not aligned to how they were sent."""
 
     data: bytes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Trailers:
     """The trailer section, empty where there is none: always the last event of a message."""
 

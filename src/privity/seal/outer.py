@@ -19,23 +19,36 @@ from privity.seal.problem import Problem, Refused
 
 __all__ = ["ChunkedSource", "Outer", "Reserve", "WholeSource"]
 
+_FIRST_BYTES = 2048  # of a plain request, nothing of which can be opened before its end
+
 Reserve = Callable[[bytes, GatewayKey], None]
 """Remembers a request that has authenticated, by its encapsulation and key, or refuses it."""
 
 
 class Outer:
-    """The ciphertext of one request, counted and timed."""
+    """The ciphertext of one request, counted and timed.
 
-    def __init__(self, receive: Receive, most: int, idle_s: float) -> None:
+    Args:
+        receive: of the outer request.
+        most: bytes at most.
+        idle_s: seconds without a byte, at most.
+        first_s: seconds until `begun` is called, at most.
+    """
+
+    def __init__(self, receive: Receive, most: int, idle_s: float, first_s: float) -> None:
         self._receive = receive
         self._idle_s = idle_s
+        self._first_by: float | None = asyncio.get_running_loop().time() + first_s
         self._total = 0
         self.most = most
 
     async def read(self) -> tuple[bytes, bool]:
         """Return the next bytes, and whether the outer message has ended with them."""
+        deadline = asyncio.get_running_loop().time() + self._idle_s
+        if self._first_by is not None:
+            deadline = min(deadline, self._first_by)
         try:
-            async with asyncio.timeout(self._idle_s):
+            async with asyncio.timeout_at(deadline):
                 message: Message = await self._receive()
         except TimeoutError as error:
             raise Refused(problem.SLOW) from error
@@ -46,6 +59,10 @@ class Outer:
         if self._total > self.most:
             raise Refused(problem.OVERSIZE)
         return data, not message.get("more_body", False)
+
+    def begun(self) -> None:
+        """Say that the request has shown that it is one: from now on only silence ends it."""
+        self._first_by = None
 
     async def gone(self) -> None:
         """Wait for the end of the connection, or of the answer."""
@@ -59,7 +76,8 @@ class ChunkedSource:
     def __init__(self, outer: Outer, opener: chunked_ohttp.RequestOpener, reserve: Reserve) -> None:
         self._outer = outer
         self._opener = opener
-        self._reserve: Reserve | None = reserve
+        self._reserve = reserve
+        self.reserved = False
 
     @property
     def enc(self) -> bytes:
@@ -82,9 +100,10 @@ class ChunkedSource:
                     pieces += self._opener.finish()
             except SealError as error:
                 raise Refused(_outside(error)) from error
-        if self._reserve is not None:  # only now: before, the encapsulation was not authenticated
+        if not self.reserved:  # only now: before, the encapsulation was not authenticated
+            self._outer.begun()
             self._reserve(self._opener.enc, self._opener.key)
-            self._reserve = None
+            self.reserved = True
         return pieces, ended
 
     def sink(self, send: Send) -> Sink:
@@ -119,6 +138,7 @@ class WholeSource:
         self._keys = keys
         self._reserve = reserve
         self._sealer: ohttp.ResponseSealer | None = None
+        self.reserved = False
 
     @property
     def enc(self) -> bytes:
@@ -136,11 +156,14 @@ class WholeSource:
         while not ended:
             data, ended = await self._outer.read()
             sealed += data
+            if len(sealed) >= _FIRST_BYTES:
+                self._outer.begun()
         try:
             plaintext, self._sealer = ohttp.open_request(self._keys, bytes(sealed))
         except SealError as error:
             raise Refused(_outside(error)) from error
         self._reserve(self._sealer.enc, self._sealer.key)
+        self.reserved = True
         return [plaintext], True
 
     def sink(self, send: Send) -> Sink:

@@ -4,12 +4,13 @@ Each sealed request carries a fresh HPKE encapsulation, and one that authenticat
 encapsulation changed; so a digest of the encapsulation names the request. A request with a sealed
 ``Date`` is remembered while that date is acceptable. One without is remembered as long as the
 private key that opened it exists. The memory is bounded: when it is full new requests are refused,
-because forgetting one would let it be served again. Those without a date may fill half of it, so
-that a flood of them does not shut out the others.
+because forgetting one would let it be served again. Those without a date, and those that turned out
+to be no request at all, may fill half of it, so that a flood of them does not shut out the others.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import heapq
 import time
@@ -31,8 +32,13 @@ class ReplayWindow:
         clock: seconds since the epoch.
 
     Guarantees:
-        An encapsulation that `reserve` accepted is never accepted again while its key lives, nor
-        after the clock was set back (tests/property/test_replay.py).
+        An encapsulation that was reserved and settled is never accepted again while its key lives,
+        nor after the clock was set back. Requests without a date or a head leave room for dated
+        ones (tests/property/test_replay.py).
+
+    Requires:
+        Each `reserve` that succeeds is followed by one `settle` or one `abandon`; until then the
+        request is being received, and the gateway's limit of concurrent requests bounds it.
     """
 
     def __init__(
@@ -55,7 +61,7 @@ class ReplayWindow:
     def reserve(self, enc: bytes, key: Hashable) -> None:
         """Remember an encapsulation whose request has just authenticated.
 
-        It is kept as undated until `settle` says otherwise.
+        It is kept as undated until `settle` or `abandon` says otherwise.
 
         Args:
             enc: the HPKE encapsulation of the request.
@@ -92,10 +98,23 @@ class ReplayWindow:
         try:
             expiry = self._checked(date)
         except SealError:
-            del self._seen[digest]
+            self._seen.pop(digest, None)
             raise
-        if expiry is not None:
+        if expiry is not None and digest in self._seen:  # its key may have retired meanwhile
             heapq.heappush(self._expiries, (expiry, digest))
+
+    def abandon(self, enc: bytes) -> None:
+        """Keep a reserved request that was never served, since its head did not arrive or parse.
+
+        It counts as one without a date, and is forgotten where the memory for those is full, which
+        is safe as it was not served. Until then it is kept, so that sending it again does not show
+        whether it had a head.
+
+        Args:
+            enc: as given to `reserve`.
+        """
+        with contextlib.suppress(OversizeError):
+            self.settle(enc, None)
 
     def _checked(self, date: bytes | None) -> float | None:
         """Return until when a date is acceptable, None where there is none."""

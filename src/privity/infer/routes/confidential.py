@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+import anyio
 import httpx
 
 from privity.attest.trust import Trust
@@ -28,6 +29,7 @@ from privity.statement import PATH as STATEMENT_PATH
 
 __all__ = ["ConfidentialRoute", "confidential_disclosure", "discover"]
 
+_STATEMENT_S = 30.0  # for all of a statement, however it drips
 _CONTENT = (Asset.PROMPT, Asset.ANSWER)
 _SEALED = frozenset({Basis(Ground.MATHEMATICS, "sealed")})
 _THE_RELAY = frozenset({"the relay"})
@@ -193,11 +195,18 @@ async def _fetch_statement(
         extensions={"timeout": httpx.Timeout(15).as_dict()},
     )
     try:
-        response = await http.handle_async_request(request)
-        try:
-            body = await _bounded(response)
-        finally:
-            await response.aclose()
+        with anyio.fail_after(_STATEMENT_S):
+            response = await http.handle_async_request(request)
+            try:
+                body = await _bounded(response)
+            finally:
+                await response.aclose()
+    except TimeoutError as error:
+        raise PeerError(
+            f"the {where} at {base} did not send the enclave's statement within "
+            f"{_STATEMENT_S:g} seconds",
+            hint="it may be overloaded, or slow on purpose: try again, or use another",
+        ) from error
     except httpx.HTTPError as error:
         raise PeerError(
             f"the {where} at {base} could not be reached: {type(error).__name__}",
