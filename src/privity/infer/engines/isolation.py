@@ -12,9 +12,10 @@ whoever serves it that it was asked.
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from privity.errors import MalformedError
@@ -27,18 +28,30 @@ MAX_REQUEST = 32 << 20
 
 _SALT_BYTES = 32
 
-# By engine: llama.cpp's; vLLM's, which also moves caches between machines; OpenAI's; Ollama's.
+# What is in a request is counted before it is parsed: objects and lists take a hundred times their
+# length in memory and time. Text of a few megabytes stays far below, and token numbers too.
+_MAX_NESTS = 100_000
+_MAX_ITEMS = 400_000
+_MAX_DIGITS = 100  # of a whole number: reading and writing one takes the square of that
+
+# By engine: llama.cpp's; vLLM's, which also moves caches between machines; SGLang's; OpenAI's;
+# Ollama's; Infinity's, which makes every text an address.
 _STEERING = frozenset(
     (
-        *("cache_prompt", "id_slot", "slot_id", "n_cache_reuse"),
-        *("cache_salt", "kv_transfer_params"),
+        *("cache_prompt", "id_slot", "slot_id", "n_cache_reuse", "n_cmpl"),
+        *("cache_salt", "kv_transfer_params", "priority", "request_id", "prompt_embeds"),
+        *("rid", "extra_key", "session_params"),
         *("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options"),
         *("previous_response_id", "conversation", "background", "store"),
         "keep_alive",
+        "modality",
     )
 )
-_ADDRESSED = ("image_url", "video_url", "audio_url", "file_url")
 _OWN_TOOLS = ("function", "custom")
+# Members that describe JSON, in which `url` is a name like any other.
+_SCHEMAS = frozenset(("tools", "functions", "response_format"))
+_MEDIA = frozenset(("data", "file_data", "image", "audio", "video"))
+_SCHEME = re.compile(r"\s*(?!data:)[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -49,15 +62,21 @@ class Isolated:
         fields: its JSON object.
         model: the model it names, or None.
         wide: it may take more than one place in the engine.
+        text: `fields` as JSON.
     """
 
-    fields: dict[str, Any]
+    fields: Mapping[str, Any] = field(repr=False)
     model: str | None
     wide: bool
+    text: bytes = field(repr=False)
 
     def encode(self, extra: Mapping[str, object]) -> bytes:
         """Return the body to send, with these fields over its own."""
-        return json.dumps({**self.fields, **extra}, separators=(",", ":")).encode()
+        if not extra.keys().isdisjoint(self.fields):
+            return _dump({**self.fields, **extra})
+        if not extra or not self.fields:
+            return _dump(extra) if extra else self.text
+        return b"%b,%b" % (self.text[:-1], _dump(extra)[1:])
 
 
 def prefix_cache_of(kind: str) -> PrefixCache:
@@ -89,35 +108,53 @@ def isolate(body: bytes, path: str) -> Isolated:
         path: where it goes, such as ``/v1/chat/completions``.
 
     Raises:
-        MalformedError: it is not a JSON object, or would make the engine reach out.
+        MalformedError: it is not a JSON object, has too many parts, or would make the engine
+            reach out.
 
     Guarantees:
-        No field of `_STEERING` survives, in any spelling JSON has for it, also when it is named
-        twice; total on any bytes (tests/property/test_isolation.py).
+        No field of `_STEERING` survives, in any spelling JSON or an engine has for it, also when
+        it is named twice; total on any bytes (tests/property/test_isolation.py). It takes a
+        fraction of a second, whatever the request (`test_no_request_keeps_others_waiting`).
     """
     fields = _parse(body)
-    _check_reach(fields)
-    kept = {name: value for name, value in fields.items() if name not in _STEERING}
+    _check_reach(fields, path)
+    kept = {name: value for name, value in fields.items() if not _steers(name)}
     if path == "/v1/responses":
         kept["store"] = False  # its default is to keep the answer
     model = kept.get("model")
-    if model is not None and not isinstance(model, str):
+    if model is None:
+        kept.pop("model", None)
+    elif not isinstance(model, str):
         raise MalformedError("`model` is not a string")
     # Of what takes one place there is a list; whatever is new to us may take several.
     wide = (
         path not in ("/v1/chat/completions", "/v1/completions", "/v1/responses")
-        or kept.get("n") not in (None, 1)
-        or kept.get("best_of") not in (None, 1)
+        or any(fields.get(name) not in (None, 1) for name in ("n", "n_cmpl", "best_of"))
         or isinstance(kept.get("prompt"), list)
     )
-    return Isolated(kept, model, wide)
+    try:
+        # Written anew from what was read, so that the engine's parser sees what was checked here.
+        text = _dump(kept)
+    except (ValueError, RecursionError):
+        raise MalformedError("the request is not JSON") from None
+    return Isolated(kept, model, wide, text)
+
+
+def _steers(name: str) -> bool:
+    """Tell whether a member is taken out; Ollama's parser does not tell cases apart."""
+    folded = name.casefold()
+    return folded in _STEERING or (folded == "model" and name != "model")
+
+
+def _dump(fields: Mapping[str, object]) -> bytes:
+    return json.dumps(fields, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _parse(body: bytes) -> dict[str, Any]:
+    if body.count(b"{") + body.count(b"[") > _MAX_NESTS or body.count(b",") > _MAX_ITEMS:
+        raise MalformedError("the request has more parts than are taken")
     try:
-        # Written anew from what was read, so that the engine's parser sees what was checked here.
-        value = json.loads(body, parse_constant=_no_constant)
-        json.dumps(value).encode()
+        value = json.loads(body, parse_constant=_no_constant, parse_int=_integer)
     except (ValueError, RecursionError):  # its words could quote the request
         raise MalformedError("the request is not JSON") from None
     if not isinstance(value, dict):
@@ -129,25 +166,63 @@ def _no_constant(_: str) -> NoReturn:
     raise ValueError("not JSON")
 
 
-def _check_reach(fields: dict[str, Any]) -> None:
+def _integer(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:
+        raise ValueError("too long")
+    return int(digits)
+
+
+def _check_reach(fields: dict[str, Any], path: str) -> None:
     """Refuse what would make the engine fetch an address or call another server."""
-    tools = fields.get("tools")
-    for tool in tools if isinstance(tools, list) else ():
-        if isinstance(tool, dict) and tool.get("type", "function") not in _OWN_TOOLS:
-            raise MalformedError("tools that the engine itself would call are not served")
+    pending: list[Any] = []
+    for name, value in fields.items():
+        _check_member(name, value)
+        if name == "tools" and isinstance(value, list):
+            _check_tools(value)
+        elif name == "text" and isinstance(value, dict):
+            pending.append({part: value[part] for part in value if part != "format"})
+        elif name == "tools" or name not in _SCHEMAS:
+            pending.append(value)
     # A stack and not recursion: how deep it goes is the caller's choice.
-    pending: list[Any] = [fields.get("messages"), fields.get("input"), fields.get("prompt")]
     while pending:
         value = pending.pop()
         if isinstance(value, list):
             pending += value
         elif isinstance(value, dict):
-            if any(_is_address(value[name]) for name in _ADDRESSED if name in value):
-                raise MalformedError("media is taken in the request itself, as `data:`, not by URL")
-            pending += value.values()
+            # What a model asked of the caller's own tools is told to it as text.
+            told = path.startswith("/v1/messages") and value.get("type") == "tool_use"
+            for name, part in value.items():
+                _check_member(name, part)
+                if isinstance(part, dict | list) and not (told and name == "input"):
+                    pending.append(part)
 
 
-def _is_address(value: Any) -> bool:
-    """Tell whether a part of a prompt names media that lies elsewhere."""
-    url = value.get("url") if isinstance(value, dict) else value
-    return isinstance(url, str) and not url.lower().startswith("data:")
+def _check_tools(tools: list[Any]) -> None:
+    for tool in tools:
+        if isinstance(tool, dict):
+            if tool.get("type", "function") not in _OWN_TOOLS:
+                raise MalformedError("tools that the engine itself would call are not served")
+            for name, value in tool.items():
+                _check_member(name, value)
+
+
+def _check_member(name: str, value: Any) -> None:
+    """Refuse a member that names something elsewhere; cases are not told apart, as in `_steers`."""
+    name = name.casefold()
+    if name == "mcp_servers" or name.startswith("bootstrap_"):
+        raise MalformedError("the engine calls no other servers")
+    if name == "url" or name.endswith("_url"):
+        # `image_url` and its like may hold an object, whose own `url` is looked at in its turn.
+        held = isinstance(value, dict) and name != "url"
+        away = not held and value is not None and not _is_data(value)
+    elif name == "source":
+        kind = value.get("type") if isinstance(value, dict) else None
+        away = isinstance(kind, str) and kind.casefold() == "url"
+    else:
+        away = name in _MEDIA and isinstance(value, str) and bool(_SCHEME.match(value))
+    if away:
+        raise MalformedError("media is taken in the request itself, as `data:`, not by URL")
+
+
+def _is_data(value: Any) -> bool:
+    return isinstance(value, str) and value[:5].lower() == "data:"

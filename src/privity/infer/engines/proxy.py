@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 
 import anyio
 import httpx
+from anyio import to_thread
 
 from privity.errors import EngineError, MalformedError, MissingDependency
 from privity.infer.engines.engine import Engine
@@ -33,14 +33,17 @@ logger = logging.getLogger("privity.engine")
 SERVED = "privity.served"
 """Key of the ASGI scope under which a caller may put a `Served` for the proxy to fill."""
 
-_PATH = re.compile(r"/v1(?:/[A-Za-z0-9._~:@-]+)+")
-# Parts of paths at which engines keep what they are given, or change what they serve.
-_WITHHELD = frozenset(
+# All that is asked of an engine. Others of its paths keep what they are given, change what it
+# serves, or are not known to us.
+_ASKED = frozenset(
     (
-        *("files", "uploads", "batches", "vector_stores", "conversations", "threads"),
-        *("assistants", "fine_tuning", "load_lora_adapter", "unload_lora_adapter", "control"),
+        *("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"),
+        *("/v1/messages", "/v1/messages/count_tokens"),
+        *("/v1/rerank", "/v1/reranking", "/v1/score"),
     )
 )
+_AT_ONCE = 64 << 10  # a longer request is parsed beside the event loop
+_PARSERS = 2
 _CONNECT_S = 10.0
 _JSON = (b"content-type", b"application/json")
 
@@ -78,9 +81,9 @@ class EngineProxy:
         transport: how to reach it; by default directly, whatever proxies the environment names.
 
     Guarantees:
-        Only paths below ``/v1`` are reached, and no field by which a caller could steer a cache
-        or a slot passes (tests/unit/test_engine_proxy.py). A caller that leaves frees its place
-        in the engine (`test_generation_stops_when_the_caller_leaves`).
+        Only the paths of `_ASKED` are reached, without a query, and no field by which a caller
+        could steer a cache or a slot passes (tests/adversary/test_engine_steering.py). A caller
+        that leaves frees its place in the engine (`test_generation_stops_when_the_caller_leaves`).
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class EngineProxy:
     ) -> None:
         self._engine = engine
         self._pool: httpx.AsyncBaseTransport | None = transport
+        self._parsers = anyio.CapacityLimiter(_PARSERS)
 
     async def aclose(self) -> None:
         """Close its connections; the engine is its owner's to close."""
@@ -109,13 +113,11 @@ class EngineProxy:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, served: Served) -> None:
         path: str = scope["path"]
-        if not _PATH.fullmatch(path) or {".", ".."} & set(path.split("/")):
-            raise _Refused(404, "not_found", "the API is under /v1")
         if scope["method"] == "GET":
             await self._list(path, send)
         elif scope["method"] == "POST":
-            if _WITHHELD & set(path.split("/")):
-                raise _Refused(404, "not_served", "nothing is stored or administered here")
+            if path not in _ASKED:
+                raise _Refused(404, "not_served", "inference alone is served, below /v1")
             await self._forward(scope, receive, send, served, await self._request(scope, receive))
         else:
             raise _Refused(405, "method_not_allowed", "GET and POST are served")
@@ -135,7 +137,11 @@ class EngineProxy:
                     413, "request_too_large", f"a request has at most {MAX_REQUEST >> 20} MiB"
                 )
         try:
-            return isolate(bytes(body), scope["path"])
+            if len(body) <= _AT_ONCE:
+                return isolate(bytes(body), scope["path"])
+            return await to_thread.run_sync(
+                isolate, bytes(body), scope["path"], limiter=self._parsers
+            )
         except MalformedError as error:
             raise _Refused(400, "invalid_request", error.message) from None
 
@@ -197,6 +203,8 @@ class EngineProxy:
                 fields.update(await stack.enter_async_context(turn))
             except (EngineError, MissingDependency) as error:
                 raise _Refused(502, "engine_unavailable", error.message) from None
+            if request.model is None and served.model is not None:
+                fields["model"] = served.model.id
             response = await self._ask(scope, request.encode(fields))
             stack.push_async_callback(response.aclose)
             await self._pass_on(response, send, served)
@@ -207,7 +215,7 @@ class EngineProxy:
         accept = _header(scope, b"accept")
         if accept:
             headers["accept"] = accept
-        target = httpx.URL(self._engine.base_url).copy_with(query=scope["query_string"] or None)
+        target = httpx.URL(self._engine.base_url)
         url = target.copy_with(path=target.path.rstrip("/") + scope["path"])
         request = httpx.Request(
             "POST",
@@ -248,12 +256,11 @@ class EngineProxy:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _model(self, request: Isolated) -> Model | None:
-        """Return the model a request is for; fill it in where it names none."""
+        """Return the model a request is for: the first, where it names none."""
         models = self._engine.models
         if request.model is None:
             if not models:
                 return None
-            request.fields["model"] = models[0].id
             return models[0]
         for model in models:
             if model.id == request.model:
