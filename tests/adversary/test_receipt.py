@@ -42,7 +42,8 @@ NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 ROOT, ENCLAVE, DEVICE = (SigningKey(bytes([n]) * 32) for n in (1, 2, 3))
 SALT, REQUEST, ANSWER = b"\4" * 32, b'{"prompt":"p"}', b'{"answer":"a"}'
 MODEL = Model("small", None, "llama.cpp")
-KEYSET = Keyset(b"ohttp keys", ENCLAVE.did, (MODEL,))
+OTHER = Model("other", None, "llama.cpp")
+KEYSET = Keyset(b"ohttp keys", ENCLAVE.did, (MODEL, OTHER))
 STATEMENT = build_statement(KEYSET, [DevQuoter(DevRoot(ROOT), now=NOW)], now=NOW, nonce=b"\5" * 32)
 REVERIFY = reverifier(Trust((ROOT.did,)))
 JOB = JobReceipt(
@@ -191,12 +192,26 @@ def test_a_receipt_that_names_the_enclave_but_is_signed_by_another_is_refused() 
         ({"request": "sha256:" + "00" * 32}, "receipt request"),
         ({"answer": "sha256:" + "00" * 32}, "receipt answer"),
         ({"outcome": Outcome.FAILED}, "receipt outcome"),
+        ({"model": Model("large", None, "llama.cpp")}, "receipt model"),
+        ({"model": replace(MODEL, weights="sha256:" + "00" * 32)}, "receipt model"),
+        ({"model": OTHER}, "receipt model"),
+        ({"status": 500}, "receipt status"),
+        ({"started": NOW - timedelta(seconds=301)}, "receipt times"),
+        ({"ended": NOW + timedelta(seconds=304)}, "receipt times"),
     ],
 )
 def test_an_enclave_that_signs_what_did_not_happen_is_refused(
     change: dict[str, Any], check: str
 ) -> None:
     _refused(_filed(RECORD, receipt=issue_receipt(replace(JOB, **change), ENCLAVE)), check)
+
+
+def test_an_enclaves_clock_may_be_five_minutes_off_and_its_model_unknown() -> None:
+    skewed = replace(
+        JOB, model=None, started=NOW - timedelta(minutes=5), ended=NOW + timedelta(seconds=303)
+    )
+    checks = verify_file(_filed(RECORD, receipt=issue_receipt(skewed, ENCLAVE))).checks
+    assert {"receipt model", "receipt status", "receipt times"} <= {one.name for one in checks}
 
 
 def test_parts_of_another_job_are_refused() -> None:

@@ -20,7 +20,7 @@ import httpx
 
 from privity.errors import PrivityError, ReceiptError, TruncatedError
 from privity.identity.keys import SigningKey
-from privity.identity.timestamps import Clock, utc_now
+from privity.identity.timestamps import Clock, utc_now, whole_second
 from privity.infer.receipts import ReceiptStore, new_receipt_id
 from privity.infer.routes.route import Route
 from privity.policy import AdmittedRoute
@@ -28,9 +28,11 @@ from privity.receipt import (
     RECEIPT_TRAILER,
     BodyDigest,
     DeviceRecord,
+    JobReceipt,
     Outcome,
     ReceiptFile,
     VerifiedReceipt,
+    check_claims,
     decode_trailer,
     document_digest,
     encode_salt,
@@ -39,12 +41,13 @@ from privity.receipt import (
     salt_commitment,
     verify_receipt,
 )
-from privity.statement import AttestedEnclave
+from privity.statement import AttestedEnclave, Model
 
 __all__ = ["Entry", "Job", "Journal"]
 
 _RECENT = 20
 _MAX_MODEL = 256
+_MISTRUST = "do not use this answer; the enclave does not keep to the protocol"
 _INTERRUPTIONS = (asyncio.CancelledError, GeneratorExit, TruncatedError)
 
 
@@ -214,7 +217,7 @@ class Entry:
             raise ReceiptError(
                 "the answer came whole, but without the enclave's receipt",
                 check="receipt present",
-                hint="do not use this answer; the enclave does not keep to the protocol",
+                hint=_MISTRUST,
             )
         keyset, now = enclave.keyset, self._journal.clock()
         receipt = verify_receipt(decode_trailer(trailer), issuer=keyset.receipts, now=now)
@@ -231,9 +234,26 @@ class Entry:
                 raise ReceiptError(
                     f"the enclave's receipt is about another {name} than this device saw",
                     check=f"receipt {name}",
-                    hint="do not use this answer; the enclave does not keep to the protocol",
+                    hint=_MISTRUST,
                 )
+        self._check_claims(job, keyset.models, now)
         return receipt
+
+    def _check_claims(self, job: JobReceipt, models: tuple[Model, ...], now: datetime) -> None:
+        ours = self.job
+        try:
+            # The clock may have been set back meanwhile; the record will say the same.
+            check_claims(
+                job,
+                models=models,
+                asked=ours.model,
+                started=whole_second(ours.started),
+                ended=whole_second(max(now, ours.started)),
+            )
+        except ReceiptError as error:
+            raise ReceiptError(
+                f"the enclave's receipt: {error.message}", check=error.check, hint=_MISTRUST
+            ) from None
 
     def _settle(self, outcome: Outcome, receipt: VerifiedReceipt | None) -> None:
         if self._settled:

@@ -36,7 +36,12 @@ from privity.receipt.record import (
     issue_record,
     verify_record,
 )
-from privity.receipt.verify import VerifiedReceiptFile, check_receipt_file, verify_receipt_file
+from privity.receipt.verify import (
+    VerifiedReceiptFile,
+    check_claims,
+    check_receipt_file,
+    verify_receipt_file,
+)
 
 __all__ = [
     "RECEIPT_TRAILER",
@@ -53,6 +58,7 @@ __all__ = [
     "VerifiedReceiptFile",
     "VerifiedRecord",
     "add_proof",
+    "check_claims",
     "check_receipt_file",
     "decode_salt",
     "decode_trailer",

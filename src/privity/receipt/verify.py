@@ -13,14 +13,21 @@ from datetime import datetime
 from typing import Literal, Protocol, TypeVar
 
 from privity.errors import EvidenceError, InputError, ReceiptError
+from privity.identity.timestamps import CLOCK_SKEW
 from privity.receipt.digest import BodyDigest, salt_commitment
 from privity.receipt.file import ReceiptFile
-from privity.receipt.job import VerifiedReceipt, verify_receipt
+from privity.receipt.job import JobReceipt, VerifiedReceipt, verify_receipt
 from privity.receipt.outcome import Outcome
 from privity.receipt.record import VerifiedRecord, document_digest, verify_record
-from privity.statement import AttestedEnclave, Check, Statement
+from privity.statement import AttestedEnclave, Check, Model, Statement
 
-__all__ = ["Reverify", "VerifiedReceiptFile", "check_receipt_file", "verify_receipt_file"]
+__all__ = [
+    "Reverify",
+    "VerifiedReceiptFile",
+    "check_claims",
+    "check_receipt_file",
+    "verify_receipt_file",
+]
 
 T = TypeVar("T")
 
@@ -191,7 +198,56 @@ def _check_receipt(
     if record.outcome == Outcome.COMPLETE:
         _equal("receipt answer", job.answer, record.answer, "what the device received", checks)
         _equal("receipt outcome", job.outcome, record.outcome, "what the device saw", checks)
+    checks += check_claims(
+        job,
+        models=keyset.models,
+        asked=record.model,
+        started=record.started,
+        ended=record.ended or record.started,
+    )
     return receipt
+
+
+def check_claims(
+    job: JobReceipt,
+    *,
+    models: tuple[Model, ...],
+    asked: str | None,
+    started: datetime,
+    ended: datetime,
+) -> tuple[Check, ...]:
+    """Hold what the enclave says of a job to what its keyset and the device say.
+
+    Args:
+        job: the enclave's word.
+        models: of the keyset it served under.
+        asked: the model the request named, if it named one.
+        started: when the device began the job.
+        ended: when the device saw its end.
+
+    Raises:
+        ReceiptError: ``.check`` is ``receipt model``, ``receipt status`` or ``receipt times``.
+    """
+    model = job.model
+    if model is not None:
+        if model not in models:
+            raise ReceiptError("its model is not one the statement names", check="receipt model")
+        if asked is not None and model.id != asked:
+            raise ReceiptError("another model than the request named", check="receipt model")
+    if job.outcome == Outcome.COMPLETE and job.status >= 400:
+        raise ReceiptError(
+            f"a complete job cannot have the status {job.status}", check="receipt status"
+        )
+    if job.started < started - CLOCK_SKEW or job.ended > ended + CLOCK_SKEW:
+        raise ReceiptError(
+            "the enclave's times are not those of this job as the device saw it",
+            check="receipt times",
+        )
+    return (
+        Check("receipt model", True, model.id if model else "no model is known to have answered"),
+        Check("receipt status", True, str(job.status)),
+        Check("receipt times", True, "within the device's own, give or take 5 minutes"),
+    )
 
 
 def _check_body(

@@ -51,6 +51,8 @@ from privity.seal.transport import default_pool
 from privity.statement import MEDIA_TYPE, PATH, Keyset, Model
 
 MODEL = Model("scripted", None, "stub 1")
+SCRIPTS = ("hang", "crash", "refuse", "m", *(f"tokens-{number}" for number in range(20)))
+MODELS = (MODEL, *(Model(name, None, "stub 1") for name in SCRIPTS))
 
 
 class Served:
@@ -105,11 +107,12 @@ class StubEnclave:
         self.spoil: Callable[[JobReceipt], JobReceipt | None] = lambda job: job
         self.sign_with: SigningKey | None = None
         self.refuse_statements = False
+        self.head: tuple[int, list[tuple[bytes, bytes]]] | None = None
         self.statements = 0
 
     @property
     def keyset(self) -> Keyset:
-        return Keyset(self.keys.configs_bytes, self.signing.did, (MODEL,))
+        return Keyset(self.keys.configs_bytes, self.signing.did, MODELS)
 
     @property
     def app(self) -> Gateway:
@@ -146,6 +149,8 @@ class _Answer:
 
     def __init__(self, enclave: StubEnclave, send: Any, body: bytes, salt: bytes | None) -> None:
         self._enclave, self._send, self._salt = enclave, send, salt
+        named = json.loads(body).get("model", MODEL.id) if body else None
+        self._model = next((model for model in MODELS if model.id == named), None)
         self._request = BodyDigest("request", salt).update(body) if salt else None
         self._answer = BodyDigest("answer", salt) if salt else None
         self._status = 0
@@ -153,6 +158,10 @@ class _Answer:
     async def start(self, status: int, media_type: str) -> None:
         self._status = status
         headers = [(b"content-type", media_type.encode())]
+        if self._enclave.head is not None:  # whatever else the enclave would have the client obey
+            status, more = self._enclave.head
+            self._status = status
+            headers += more
         await self._send(
             {
                 "type": "http.response.start",
@@ -175,7 +184,7 @@ class _Answer:
         now = datetime.now(UTC)
         evidence = (EvidenceRef("dev", "sha256:" + "1" * 64),)
         job = JobReceipt(
-            model=MODEL,
+            model=self._model,
             request=self._request.digest(),
             answer=self._answer.digest(),
             status=self._status,

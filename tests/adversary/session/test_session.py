@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio
@@ -135,6 +135,22 @@ async def test_a_request_without_a_body_is_sealed_and_leaves_no_receipt(world: A
         (lambda job: dataclasses.replace(job, request="sha256:" + "0" * 64), "receipt request"),
         (lambda job: dataclasses.replace(job, keyset="sha256:" + "0" * 64), "receipt keyset"),
         (lambda job: dataclasses.replace(job, status=201), "receipt status"),
+        (
+            lambda job: dataclasses.replace(
+                job, model=dataclasses.replace(job.model, engine="another")
+            ),
+            "receipt model",
+        ),
+        (
+            lambda job: dataclasses.replace(
+                job, model=dataclasses.replace(job.model, id="scripted")
+            ),
+            "receipt model",
+        ),
+        (
+            lambda job: dataclasses.replace(job, started=job.started - timedelta(minutes=6)),
+            "receipt times",
+        ),
         (
             lambda job: dataclasses.replace(
                 job, evidence=(dataclasses.replace(job.evidence[0], kind="tdx"),)
