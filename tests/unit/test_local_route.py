@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import pytest
 from privity.errors import EngineError, PolicyRefusal, TruncatedError
 from privity.identity.keys import SigningKey
 from privity.infer import opening
+from privity.infer.asker import Asker
 from privity.infer.config import Config
 from privity.infer.engines.embedded import EmbeddedEngine
 from privity.infer.engines.openai_server import OpenAIServer
@@ -50,6 +52,36 @@ def session(
     keeper = RouteKeeper(find, Policy.load(policy), max_age=math.inf)
     journal = Journal(ReceiptStore(tmp_path / "receipts"), SigningKey.generate())
     return PrivateTransport(keeper, journal, inner)
+
+
+def test_what_only_looks_like_a_line_end_breaks_no_piece(tmp_path: Path) -> None:
+    text = "a\u2028b\u0085c\u2029d"
+    event = json.dumps({"choices": [{"delta": {"content": text}}]}, ensure_ascii=False)
+    body = f"data: {event}\r\n\r\ndata: [DONE]\r\n\r\n".encode()
+    engine = httpx.MockTransport(
+        lambda request: httpx.Response(
+            200, content=body, headers={"content-type": "text/event-stream"}
+        )
+    )
+    with Asker(transport=session(FakeEngine(), engine, tmp_path)) as asker:
+        assert asker.stream([{"role": "user", "content": "x"}], model="small").answer() == text
+
+
+@pytest.mark.parametrize("status", [301, 307])
+async def test_a_redirect_of_a_local_engine_is_an_error(status: int, tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def engine(request: httpx.Request) -> httpx.Response:
+        seen.append(request.url.host)
+        return httpx.Response(status, headers={"location": "http://evil.example/"})
+
+    transport = session(FakeEngine(), httpx.MockTransport(engine), tmp_path)
+    async with httpx.AsyncClient(transport=transport, follow_redirects=True) as client:
+        with pytest.raises(EngineError, match="redirect"):
+            await client.post("http://any/v1/chat/completions", json={"model": "small"})
+    assert seen == ["127.0.0.1"]
+    record = transport.journal.store.get("last")[1].record
+    assert record["credentialSubject"]["outcome"] == "failed"
 
 
 @pytest.mark.parametrize("base", ["http://127.0.0.1:4444", "http://127.0.0.1:4444/v1/"])

@@ -121,11 +121,11 @@ class AnswerStream:
 
     def _read(self) -> Generator[str, None, None]:
         try:
-            for line in self._response.iter_lines():
-                if not line.startswith("data:"):
+            for line in _lines(self._response.iter_bytes()):
+                if not line.startswith(b"data:"):
                     continue
                 data = line[5:].strip()
-                if data == "[DONE]":
+                if data == b"[DONE]":
                     continue  # the stream itself is read to its end
                 piece = self._piece(data)
                 if piece:
@@ -136,9 +136,9 @@ class AnswerStream:
             if self._close_asker:
                 self._asker.close()
 
-    def _piece(self, data: str) -> str:
+    def _piece(self, data: bytes) -> str:
         try:
-            event = json.loads(data)
+            event = json.loads(data.decode())
             if "error" in event:
                 raise EngineError(_engine_message(event["error"]))
             self.usage = event.get("usage") or self.usage
@@ -233,6 +233,16 @@ class Asker:
         if not models:
             raise EngineError("this route has no model", hint="name one with `model`")
         return models[0].id
+
+
+def _lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Split at line feeds alone: JSON text may hold U+2028 and U+0085, which end no event line."""
+    rest = b""
+    for piece in pieces:
+        *lines, rest = (rest + piece).split(b"\n")
+        yield from lines
+    if rest:
+        yield rest
 
 
 def _engine_error(response: httpx.Response) -> EngineError:

@@ -7,10 +7,30 @@ end and the receipt behind it have come. So the end is handed out last, once the
 
 from __future__ import annotations
 
+import re
+
 __all__ = ["HeldEnd"]
 
-_MARKS = (b"data: [DONE]", b"data:[DONE]", b"event: response.completed")
-"""What the chat and the responses API end an event stream with, at the beginning of a line."""
+_LAST_EVENTS = (
+    b"response.completed",
+    b"response.incomplete",
+    b"response.failed",
+    b"message_stop",
+)
+_MARKS = (
+    b"data: [DONE]",
+    b"data:[DONE]",
+    *(b"event:" + gap + name for name in _LAST_EVENTS for gap in (b"", b" ")),
+    *(
+        b"data:" + gap + b'{"type":' + inner + b'"' + name + b'"'
+        for name in _LAST_EVENTS
+        for gap in (b"", b" ")
+        for inner in (b"", b" ")
+    ),
+)
+"""What chat, responses and messages APIs end an event stream with, at the beginning of a line."""
+_MARKED_LINE = re.compile(rb"(?:\A|(?<=[\r\n]))(?:" + b"|".join(map(re.escape, _MARKS)) + rb")")
+_LINE_ENDS = (b"\n", b"\r")
 _LONGEST = max(len(mark) for mark in _MARKS)
 
 
@@ -50,26 +70,26 @@ class HeldEnd:
     def _scan(self, data: bytes) -> bytes:
         cut = len(data) if not self._ended else 0
         if not self._ended:
-            marked = [at for mark in _MARKS if (at := self._find(data, mark)) >= 0]
-            if marked:
-                self._ended, cut = True, min(marked)
+            marked = self._find(data)
+            if marked >= 0:
+                self._ended, cut = True, marked
             else:
                 cut = self._partial(data)
         out, self._held = data[:cut], data[cut:]
         if out:
-            self._line_start = out.endswith(b"\n")
+            self._line_start = out.endswith(_LINE_ENDS)
         return out
 
-    def _find(self, data: bytes, mark: bytes) -> int:
-        """Return where ``mark`` begins a line of ``data``, or -1; inside a line it is only text."""
-        if self._line_start and data.startswith(mark):
-            return 0
-        at = data.find(b"\n" + mark)
-        return at + 1 if at >= 0 else -1
+    def _find(self, data: bytes) -> int:
+        """Return where a mark begins a line of ``data``, or -1; inside a line it is only text."""
+        for found in _MARKED_LINE.finditer(data):
+            if found.start() > 0 or self._line_start:
+                return found.start()
+        return -1
 
     def _partial(self, data: bytes) -> int:
         """Return where a last, unfinished line begins that could still become a mark."""
-        begin = data.rfind(b"\n") + 1
+        begin = max(data.rfind(end) for end in _LINE_ENDS) + 1
         tail = data[begin:]
         if not tail or len(tail) >= _LONGEST or (begin == 0 and not self._line_start):
             return len(data)

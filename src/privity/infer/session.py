@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import httpx
 
-from privity.errors import PeerError
+from privity.errors import EngineError, PeerError
 from privity.infer.held_end import HeldEnd
 from privity.infer.journal import Entry, Journal
 from privity.infer.routes.keeper import RouteKeeper
@@ -28,11 +28,10 @@ _AUTHORITY = "enclave.privity"
 # What an enclave needs to answer. All else a client sends, from its version to an API key meant
 # for somebody else, says something about the person and helps nobody.
 _SENT = frozenset({"accept", "content-type"})
-# Of the answer: what belongs to one connection, and what would name the server, tell its
-# clock or mark the client for later. What describes the body, and an engine's limits, pass.
-_DROPPED = frozenset(
-    {"connection", "keep-alive", "transfer-encoding", "trailer", "server", "date", "set-cookie"}
-)
+# Of the answer: what describes the body, and an engine's limits. Nothing that a client obeys, such
+# as `location`, `alt-svc` or `access-control-*`: it would lead the client, or a page, out of here.
+_PASSED = frozenset({"content-type", "retry-after"})
+_PASSED_PREFIX = "x-ratelimit-"
 REPLAYABLE_BYTES = 4 << 20
 """Bodies up to this size are kept, to be sealed again if the enclave's keys changed."""
 
@@ -54,6 +53,9 @@ class PrivateTransport(httpx.AsyncBaseTransport):
         The last bytes of an answer, for an event stream its end mark, are handed out only after
         the enclave's job receipt was verified and stored
         (tests/adversary/session/test_session.py).
+        No answer sends the client elsewhere: a redirect is an error, and of the header only what
+        describes the body and an engine's limits passes
+        (tests/adversary/session/test_answer_head.py).
     """
 
     def __init__(
@@ -86,7 +88,7 @@ class PrivateTransport(httpx.AsyncBaseTransport):
         sent = _outgoing(request, content, entry)
         try:
             carrier = admitted.route.transport(keys, self._inner)
-            response = await carrier.handle_async_request(sent)
+            response = await _not_redirected(await carrier.handle_async_request(sent))
         except BaseException as error:
             entry.fail(error)
             raise
@@ -106,7 +108,8 @@ class PrivateTransport(httpx.AsyncBaseTransport):
     async def _pass(self, admitted: AdmittedRoute[Route], request: httpx.Request) -> httpx.Response:
         """Send a request that has no body: sealed like any other, without a receipt."""
         carrier = admitted.route.transport(_JobKeys(self.routes, admitted, None), self._inner)
-        response = await carrier.handle_async_request(_outgoing(request, b"", None))
+        sent = _outgoing(request, b"", None)
+        response = await _not_redirected(await carrier.handle_async_request(sent))
         return httpx.Response(
             response.status_code,
             headers=_answer_headers(response),
@@ -213,11 +216,21 @@ async def _digested(request: httpx.Request, entry: Entry | None) -> AsyncIterato
         entry.take_request(b"")
 
 
+async def _not_redirected(response: httpx.Response) -> httpx.Response:
+    """Return the response, unless it would have the client ask somebody else, in the clear."""
+    if not 300 <= response.status_code < 400:
+        return response
+    await response.aclose()
+    raise EngineError(
+        f"the engine answered with status {response.status_code}, a redirect, which is not followed"
+    )
+
+
 def _answer_headers(response: httpx.Response) -> list[tuple[str, str]]:
     return [
         (name, value)
         for name, value in response.headers.multi_items()
-        if name not in _DROPPED and not name.startswith("privity-")
+        if name in _PASSED or name.startswith(_PASSED_PREFIX)
     ]
 
 

@@ -15,6 +15,7 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 import httpx
 
@@ -99,7 +100,7 @@ class DeviceApp:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, cors: RawHeaders) -> None:
         path: str = scope["path"]
-        if path.startswith("/v1/") and scope["method"] in _METHODS:
+        if path.startswith("/v1/") and scope["method"] in _METHODS and _is_plain(scope):
             await _Exchange(self.transport, scope, receive, send, cors).run()
         elif path == "/privity/state" and scope["method"] == "GET":
             body = json.dumps(live_state(self.transport)).encode()
@@ -278,6 +279,23 @@ def _raw_path(scope: Scope) -> bytes:
     path: bytes = scope.get("raw_path") or scope["path"].encode()
     query: bytes = scope.get("query_string", b"")
     return path + b"?" + query if query else path
+
+
+def _is_plain(scope: Scope) -> bool:
+    """Tell whether the path as it was sent stays under /v1, however who gets it resolves dots.
+
+    Some decode a percent sign twice, and some take a backslash for a slash.
+    """
+    path = _raw_path(scope).partition(b"?")[0]
+    if not path.startswith(b"/v1/"):
+        return False
+    for _ in range(3):
+        segments = path.replace(b"\\", b"/").split(b"/")
+        # A parameter such as `..;x` is cut off by some before the dots are resolved.
+        if any(one.partition(b";")[0] in (b".", b"..") for one in segments):
+            return False
+        path = unquote_to_bytes(path)
+    return True
 
 
 def _pieces(response: httpx.Response) -> AsyncIterator[bytes]:

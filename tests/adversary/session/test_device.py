@@ -217,6 +217,34 @@ def test_there_is_nothing_else(daemon: Daemon) -> None:
         assert error_of(response)["code"] == "not_found"
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/../api/delete",
+        "/v1/..",
+        "/v1/./models",
+        "/v1/%2e%2e/api/delete",
+        "/v1/%2E./api/delete",
+        "/v1/x/..%2f../api",
+        "/v1/..%5capi",
+        "/v1/%252e%252e/api",
+        "/v1/..;x/api",
+        "/%76%31/models",
+    ],
+)
+def test_a_path_that_leaves_v1_by_dots_is_nothing(door: Daemon, path: str) -> None:
+    # By a socket: clients resolve the dots themselves.
+    with socket.create_connection(("127.0.0.1", door.served.port), timeout=5) as connection:
+        head = f"GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\n"
+        connection.sendall(f"{head}connection: close\r\n\r\n".encode())
+        answer = b""
+        while piece := connection.recv(4096):
+            answer += piece
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert b"not_found" in answer
+    assert door.world.enclave.seen == []
+
+
 # How it says that something failed
 
 

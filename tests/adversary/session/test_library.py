@@ -126,6 +126,25 @@ def test_the_configured_shape_is_asked_for_in_the_sealed_request(
     assert opened == asked
 
 
+@pytest.mark.parametrize("named", ["mine.toml", "./mine.toml", "policies/mine.toml"])
+def test_the_current_directory_does_not_choose_the_configured_policy(
+    privity_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    for folder in (tmp_path / "elsewhere", privity_home):
+        (folder / named).parent.mkdir(parents=True, exist_ok=True)
+    text = 'name = "mine"\n'
+    (tmp_path / "elsewhere" / named).write_text(text)
+    (privity_home / "config.toml").write_text(f'policy = "{named}"\n')
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(privity.InputError, match="No such file"):
+        open_session(SessionSettings(route="local"))
+    (privity_home / named).write_text(text)
+    open_session(SessionSettings(route="local"))
+    (privity_home / named).unlink()
+    # Who types a path means the directory they stand in.
+    open_session(SessionSettings(route="local", policy=named))
+
+
 def test_a_failed_enclave_does_not_fall_back_to_the_local_engine(configured: Any) -> None:
     configured.relay.stop()
     with privity.http_client(policy="dev") as client, pytest.raises(privity.PeerError):
