@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import unicodedata
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,12 +40,12 @@ SALT, REQUEST, ANSWER = b"\4" * 32, b'{"prompt":"p"}', b'{"answer":"a"}'
 MODEL = Model("small", "sha256:" + "ab" * 32, "llama.cpp")
 
 
-def receipt_file() -> ReceiptFile:
-    keyset = Keyset(b"ohttp keys", ENCLAVE.did, (MODEL,))
+def receipt_file(model: Model = MODEL) -> ReceiptFile:
+    keyset = Keyset(b"ohttp keys", ENCLAVE.did, (model,))
     quoter = DevQuoter(DevRoot(ROOT), now=STARTED, measurement="sha256:" + "cd" * 32)
     statement = build_statement(keyset, [quoter], now=STARTED, nonce=b"\5" * 32)
     job = JobReceipt(
-        model=MODEL,
+        model=model,
         request=BodyDigest("request", SALT).update(REQUEST).digest(),
         answer=BodyDigest("answer", SALT).update(ANSWER).digest(),
         status=200,
@@ -192,6 +194,31 @@ def test_show_as_json_keeps_the_salt_back(stored: str, capsys: Capture) -> None:
     document = json.loads(capsys.readouterr().out)
     assert document["id"] == stored
     assert document["file"]["opening"] is None
+
+
+def test_a_name_in_a_receipt_fakes_no_row(stored: str, capsys: Capture) -> None:
+    forged = replace(MODEL, id="small\nweights  sha256:good\x1b[2K")
+    ReceiptStore().put(stored, receipt_file(forged))
+    assert app.run(["receipts", "show"]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert [row for row in rows if row.startswith("weights")] == [f"weights  {MODEL.weights}"]
+    assert not any("\x1b" in row for row in rows)
+
+
+HOSTILE = "a\x9b31m\x7f\u202e\u2066\u200b\u200d\u2028\x1b\x85\U000e0041é"
+
+
+@pytest.mark.parametrize("write", [output.emit_json, output.json_line])
+def test_json_holds_nothing_a_terminal_obeys_and_reads_back_the_same(
+    write: Callable[[object], None], capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "takes_unicode", lambda stream=None: True)
+    write({HOSTILE: [HOSTILE]})
+    text = capsys.readouterr().out
+    raw = {char for char in text if unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp")}
+    assert raw == {"\n"}
+    assert "\\u202e" in text and "é" in text
+    assert json.loads(text) == {HOSTILE: [HOSTILE]}
 
 
 @pytest.mark.parametrize("which", ["nonesuch", "no/such/file.json"])

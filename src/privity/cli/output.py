@@ -112,12 +112,24 @@ def note(text: str = "") -> None:
 
 def emit_json(data: Any) -> None:
     """Write the one JSON document of a ``--json`` run to stdout."""
-    out(json.dumps(data, ensure_ascii=not takes_unicode(), indent=2))
+    out(_json(data, indent=2))
 
 
 def json_line(data: Any) -> None:
     """Write one JSON document on one line, for commands that go on running."""
-    out(json.dumps(data, ensure_ascii=not takes_unicode()))
+    out(_json(data))
+
+
+def _json(data: Any, *, indent: int | None = None) -> str:
+    """Return JSON in which what a terminal obeys or hides stands escaped; it reads back the same.
+
+    Line feeds are the layout's own: inside strings JSON has escaped them already.
+    """
+    text = json.dumps(data, ensure_ascii=not takes_unicode(), indent=indent)
+    return "".join(
+        json.dumps(char)[1:-1] if char != "\n" and unicodedata.category(char) in _HIDDEN else char
+        for char in text
+    )
 
 
 def error_json(error: BaseException) -> dict[str, Any]:

@@ -212,6 +212,8 @@ def print_receipt(name: str, file: ReceiptFile) -> None:
 
 
 def _facts(record: DeviceRecord, job: JobReceipt | None) -> dict[str, str]:
+    from privity.wording import printable
+
     model = job.model if job else None
     facts = {
         "asked": f"{record.started.astimezone():%Y-%m-%d %H:%M:%S %Z}",
@@ -226,7 +228,8 @@ def _facts(record: DeviceRecord, job: JobReceipt | None) -> dict[str, str]:
         counts = (job.prompt_tokens, job.completion_tokens)
         asked, answered = ("not reported" if one is None else str(one) for one in counts)
         facts["tokens"] = f"prompt {asked}, answer {answered}"
-    return facts
+    # One line each: a line break in a name must not pass for a row of ours.
+    return {name: printable(fact) for name, fact in facts.items()}
 
 
 def _row(receipt_id: str) -> dict[str, Any]:
