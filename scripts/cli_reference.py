@@ -37,6 +37,7 @@ progress and remarks go to stderr. Colour needs a terminal and no `NO_COLOR`.
 |---|---|
 | `PRIVITY_HOME` | the folder of your keys, receipts and settings, instead of the platform's own |
 | `PRIVITY_KEYRING=1` | keep the device key in the system's keyring instead of a file |
+| `PRIVITY_ENGINE_KEY` | the API key of an engine named by URL |
 | `PRIVITY_TRACEBACK=1` | show the whole of an unexpected error, which may quote a prompt |
 | `NO_COLOR`, `FORCE_COLOR` | no colour; colour without a terminal |
 """

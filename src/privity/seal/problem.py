@@ -89,7 +89,7 @@ UNSTREAMED = Problem(500, f"{_OURS}unstreamed", "the response is too large for a
 # From the relay alone.
 NO_TARGET = Problem(404, f"{_OURS}no-target", "the relay knows no such gateway")
 UNREACHABLE = Problem(502, f"{_OURS}unreachable", "the relay could not reach the gateway")
-SLOW = Problem(504, f"{_OURS}slow", "nothing was sent for longer than the relay waits")
+SLOW = Problem(504, f"{_OURS}slow", "too little was sent for longer than is waited for")
 
 
 _REFUSALS: dict[str, Callable[[], SealError | PeerError]] = {
@@ -129,7 +129,7 @@ _REFUSALS: dict[str, Callable[[], SealError | PeerError]] = {
     UNREACHABLE.kind: lambda: PeerError(
         "the relay could not reach the gateway", hint="is the enclave running?"
     ),
-    SLOW.kind: lambda: PeerError("nothing was sent for longer than the relay waits"),
+    SLOW.kind: lambda: PeerError("too little was sent for longer than is waited for"),
 }
 
 
