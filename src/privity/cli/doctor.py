@@ -124,7 +124,7 @@ def _settings() -> Iterator[Finding]:
     from privity.policy import Policy
 
     config = load_config()
-    policy = Policy.load(config.policy)
+    policy = Policy.load(config.policy_source)
     count = len(config.enclaves)
     enclaves = "no enclave" if not count else f"{count} enclave{'s' * (count > 1)}"
     detail = f"policy {policy.name}, {enclaves}, {len(config.dev_roots)} development roots"

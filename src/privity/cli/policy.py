@@ -84,7 +84,7 @@ def _own_name(policy: Policy) -> Policy:
 def _in_force() -> str:
     from privity.infer.config import load_config
 
-    return load_config().policy
+    return str(load_config().policy_source)
 
 
 @app.command("check")

@@ -153,6 +153,16 @@ class Config:
         )
 
     @property
+    def policy_source(self) -> str | Path:
+        """The configured policy for `Policy.load`: a preset, or a file found from the privity home.
+
+        Never from the current directory: whoever filled it would set the ceiling.
+        """
+        if "/" not in self.policy and not self.policy.endswith(".toml"):
+            return self.policy
+        return home() / self.policy  # an absolute path stays as it is
+
+    @property
     def trusted_dev_roots(self) -> tuple[str, ...]:
         """The development roots of the file, and that of the devnet of this home.
 

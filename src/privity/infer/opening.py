@@ -77,7 +77,7 @@ def open_session(
     """
     settings = settings or SessionSettings()
     config = config or load_config()
-    policy = Policy.load(settings.policy or _configured_policy(config))
+    policy = Policy.load(settings.policy or config.policy_source)
     peer = _peer(settings, config)
     inner = inner or default_pool()
     journal = Journal(store or ReceiptStore(), device_key())
@@ -87,17 +87,6 @@ def open_session(
         return PrivateTransport(keeper, journal, inner, close=local.aclose)
     keeper = RouteKeeper(_finder(peer, config, inner), policy, max_age=config.max_age)
     return PrivateTransport(keeper, journal, inner)
-
-
-def _configured_policy(config: Config) -> str | Path:
-    """Return what config.toml names: a preset, or a file found from the privity home.
-
-    Never from the current directory: whoever filled it would set the ceiling.
-    """
-    named = config.policy
-    if "/" not in named and not named.endswith(".toml"):
-        return named
-    return home() / named  # an absolute path stays as it is
 
 
 def _peer(settings: SessionSettings, config: Config) -> EnclavePeer | None:
