@@ -49,8 +49,10 @@ _CHUNK = 1 << 24
 ENCLAVE = """
 import logging, pathlib, sys
 logging.basicConfig(level=logging.DEBUG)
+from privity.cli import output
 from privity.node.enclave import EnclaveSettings, serve
-serve(EnclaveSettings(pathlib.Path(sys.argv[1]), lifeline=True, unsafe_inspectable=True))
+settings = EnclaveSettings(pathlib.Path(sys.argv[1]), lifeline=True, unsafe_inspectable=True)
+serve(settings, on_ready=output.json_line)
 """
 
 
