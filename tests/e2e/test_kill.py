@@ -92,7 +92,8 @@ class Stage:
         return str(json.loads(shown.stdout)["file"]["record"]["credentialSubject"]["outcome"])
 
     def answers(self) -> bool:
-        answer = self.client().chat.completions.create(model=MODEL, messages=SHORT, max_tokens=4)
+        with self.client() as client:
+            answer = client.chat.completions.create(model=MODEL, messages=SHORT, max_tokens=4)
         return bool(answer.choices[0].message.content)
 
     def answers_again(self) -> bool:
@@ -126,16 +127,20 @@ def stage(tmp_path: Path, privity_home: Path) -> Iterator[Stage]:
 
 def tokens_before_it_breaks(stage: Stage, pid: int) -> tuple[int, Exception]:
     """Stream a long answer, kill ``pid`` after some tokens; return how many came, and the error."""
-    stream = stage.client().chat.completions.create(
-        model=MODEL, messages=LONG, stream=True, max_tokens=3000, extra_body={"ignore_eos": True}
-    )
     count, began = 0, time.monotonic()
+    endless: Any = {"max_tokens": 3000, "extra_body": {"ignore_eos": True}}
     try:
-        for _ in stream:
-            count += 1
-            if count == 12:
-                os.kill(pid, signal.SIGKILL)
-                began = time.monotonic()
+        with (
+            stage.client() as client,
+            client.chat.completions.create(
+                model=MODEL, messages=LONG, stream=True, **endless
+            ) as stream,
+        ):
+            for _ in stream:
+                count += 1
+                if count == 12:
+                    os.kill(pid, signal.SIGKILL)
+                    began = time.monotonic()
     except (openai.APIError, httpx.HTTPError, openai.APIConnectionError) as error:
         assert time.monotonic() - began < SOON_S
         return count, error
