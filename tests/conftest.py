@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
@@ -26,6 +27,19 @@ def privity_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Point every test at an empty home, so that none reads or writes the person's own."""
     folder = tmp_path / "privity-home"
     monkeypatch.setenv("PRIVITY_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def attestation_vectors() -> Path:
+    """Return the folder of real evidence from real hardware, or skip: it is not in this tree.
+
+    ``PRIVITY_VECTORS`` names it; without that, ``shared/vectors/attestation`` beside the checkout.
+    """
+    beside = Path(__file__).parents[2] / "shared" / "vectors" / "attestation"
+    folder = Path(os.environ.get("PRIVITY_VECTORS") or beside)
+    if not (folder / "MANIFEST.json").is_file():
+        pytest.skip("no folder of real evidence here: set PRIVITY_VECTORS to run this")
     return folder
 
 
