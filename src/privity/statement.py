@@ -8,9 +8,11 @@ into an `AttestedEnclave`, and only that can be sealed to. Wire format: spec/sta
 from __future__ import annotations
 
 import hashlib
-from dataclasses import KW_ONLY, InitVar, dataclass
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, InitVar, dataclass, field
 from datetime import datetime
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 from privity.disclosure import Basis
@@ -37,6 +39,8 @@ __all__ = [
     "Software",
     "Statement",
     "VerifiedEvidence",
+    "device_nonce",
+    "measurement_of",
     "report_data",
 ]
 
@@ -280,6 +284,23 @@ def report_data(keyset: Keyset, nonce: bytes) -> bytes:
     return hashlib.sha512(b"privity/keyset/v1" + canonical(keyset.to_json()) + nonce).digest()
 
 
+def device_nonce(bound: bytes) -> bytes:
+    """Return the 32-byte challenge for a device beside the processor, such as a GPU.
+
+    ``SHA-256("privity/device-nonce/v1" ‖ 0x00 ‖ report data)``: processor and devices answer one
+    challenge, over one keyset.
+
+    Args:
+        bound: the 64 bytes of `report_data`.
+    """
+    return hashlib.sha256(b"privity/device-nonce/v1\0" + bound).digest()
+
+
+def measurement_of(kind: str, registers: Mapping[str, str]) -> str:
+    """Return ``sha256:`` over a kind and all registers it measured: one name for what runs."""
+    return digest(canonical({"kind": kind, "registers": dict(registers)}))
+
+
 @dataclass(frozen=True)
 class Check:
     """One thing a verifier looked at.
@@ -288,11 +309,13 @@ class Check:
         name: the same name an error carries when it fails.
         ok: whether it held.
         detail: what was seen, in a few words, without secrets.
+        hint: what the person can do about one that failed.
     """
 
     name: str
     ok: bool
     detail: str
+    hint: str = ""
 
 
 @dataclass(frozen=True)
@@ -300,11 +323,13 @@ class VerifiedEvidence:
     """One piece of evidence that its verifier accepted.
 
     Attributes:
-        kind: ``dev``, later ``tdx`` and so on.
-        measurement: what code it measured, ``sha256:…`` or the kind's own form.
+        kind: ``tdx``, ``sgx``, ``snp``, ``nitro``, ``nvidia`` or ``dev``.
+        measurement: what it measured, as one ``sha256:`` digest; see `measurement_of`.
         basis: the grounds on which the host is believed to be kept out.
         dev: True if it proves nothing about hardware.
         checks: what was checked, in order.
+        registers: what was measured, by the name of each register: lower-case hex or short text.
+            Reference values are compared with these.
     """
 
     kind: str
@@ -312,6 +337,10 @@ class VerifiedEvidence:
     basis: frozenset[Basis]
     dev: bool
     checks: tuple[Check, ...] = ()
+    registers: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "registers", MappingProxyType(dict(self.registers)))
 
 
 _MINT = object()

@@ -15,6 +15,7 @@ from privity.attest import DevQuoter, DevRoot, Trust, build_statement, verify_st
 from privity.errors import EvidenceError
 from privity.identity.jcs import canonical
 from privity.identity.keys import SigningKey
+from privity.policy.evidence import EvidencePolicy
 from privity.statement import AttestedEnclave, Keyset, Model, Software, Statement
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -76,7 +77,7 @@ def test_an_honest_statement_verifies_and_says_dev() -> None:
         "endorsement root",
         "quoting key",
         "quote signature",
-        "report data",
+        "key binding",
         "quote time",
     ]
     assert all(one.ok for one in enclave.checks)
@@ -97,7 +98,7 @@ def test_every_flipped_bit_is_refused_by_a_named_check() -> None:
                 _verify(forged)
             seen.add(caught.value.check)
     # The flips reach past the parser: each kind of check had some to refuse.
-    assert {"format", "nonce", "report data", "quote signature", "endorsement signature"} <= seen
+    assert {"format", "nonce", "key binding", "quote signature", "endorsement signature"} <= seen
 
 
 def test_every_truncation_and_any_addition_is_refused() -> None:
@@ -121,7 +122,7 @@ def test_evidence_replayed_for_another_challenge_is_refused() -> None:
 
 def test_evidence_relabelled_for_another_challenge_is_refused() -> None:
     other = _statement(nonce=b"\xff" * 32)
-    _refused({**_statement(), "freshness": other["freshness"]}, "report data", nonce=b"\xff" * 32)
+    _refused({**_statement(), "freshness": other["freshness"]}, "key binding", nonce=b"\xff" * 32)
 
 
 def test_a_beacon_does_not_answer_a_challenge_nor_the_reverse() -> None:
@@ -130,7 +131,7 @@ def test_a_beacon_does_not_answer_a_challenge_nor_the_reverse() -> None:
 
 
 def test_a_swapped_keyset_is_refused() -> None:
-    _refused({**_statement(), "keyset": _keyset().to_json()}, "report data")
+    _refused({**_statement(), "keyset": _keyset().to_json()}, "key binding")
 
 
 @pytest.mark.parametrize("member", ["ohttp", "receipts", "models", "software"])
@@ -138,7 +139,7 @@ def test_any_swapped_part_of_the_keyset_is_refused(member: str) -> None:
     statement, other = _statement(), _keyset().to_json()
     other["models"], other["software"] = other["models"][:1], []
     statement["keyset"] = {**statement["keyset"], member: other[member]}
-    _refused(statement, "report data")
+    _refused(statement, "key binding")
 
 
 def test_a_quoting_key_endorsed_by_another_root_is_refused() -> None:
@@ -188,7 +189,7 @@ def test_two_quotes_must_both_hold() -> None:
     statement, other = _statement(), _statement(nonce=b"\xff" * 32)
     statement["evidence"] += other["evidence"]
     statement["endorsements"] += other["endorsements"]
-    _refused(statement, "report data")
+    _refused(statement, "key binding")
 
 
 @pytest.mark.parametrize("late", [timedelta(hours=1), timedelta(days=365)])
@@ -198,7 +199,7 @@ def test_an_expired_beacon_is_refused(late: timedelta) -> None:
 
 def test_a_beacon_of_the_future_or_older_than_trust_allows_is_refused() -> None:
     _refused(_statement(nonce=None), "beacon", nonce=None, now=NOW - timedelta(minutes=6))
-    strict = Trust(dev_roots=(ROOT.did,), max_age=timedelta(minutes=10))
+    strict = Trust(dev_roots=(ROOT.did,), policy=EvidencePolicy(max_age=timedelta(minutes=10)))
     _verify(_statement(nonce=None), nonce=None, now=NOW + timedelta(minutes=9), trust=strict)
     later = NOW + timedelta(minutes=10)
     _refused(_statement(nonce=None), "beacon", nonce=None, now=later, trust=strict)
@@ -207,7 +208,7 @@ def test_a_beacon_of_the_future_or_older_than_trust_allows_is_refused() -> None:
 def test_a_beacon_with_its_period_stretched_is_refused() -> None:
     statement = _statement(nonce=None)
     statement["freshness"]["expires"] = "2026-06-01T23:00:00Z"
-    _refused(statement, "report data", nonce=None, now=NOW + timedelta(hours=5))
+    _refused(statement, "key binding", nonce=None, now=NOW + timedelta(hours=5))
 
 
 def test_an_old_quote_is_refused() -> None:
@@ -216,7 +217,7 @@ def test_an_old_quote_is_refused() -> None:
 
 
 def test_an_endorsement_out_of_its_period_is_refused() -> None:
-    trust = Trust(dev_roots=(ROOT.did,), max_age=timedelta(days=100))
+    trust = Trust(dev_roots=(ROOT.did,), policy=EvidencePolicy(max_age=timedelta(days=100)))
     _refused(_statement(), "endorsement period", now=NOW + timedelta(days=30), trust=trust)
     _refused(_statement(), "endorsement period", now=NOW - timedelta(minutes=6))
 
@@ -239,9 +240,9 @@ def _set(*path: str | int, value: Any) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("change", "check"),
     [
-        (_set("evidence", 0, "quote", "measurement", value="sha256:00"), "quote signature"),
+        (_set("evidence", 0, "quote", "measurement", value="sha256:" + "00" * 32), "quote signature"),
         (_set("evidence", 0, "quote", "issued", value="2026-06-01T12:00:01Z"), "quote signature"),
-        (_set("evidence", 0, "quote", "more", value=1), "quote signature"),
+        (_set("evidence", 0, "quote", "more", value=1), "evidence format"),
         (_set("evidence", 0, "more", value=1), "evidence format"),
         (_set("evidence", 0, "key", value=ROOT.did), "quoting key"),
         (_set("evidence", 0, "signature", value=base64.b64encode(b"\0" * 64).decode()),

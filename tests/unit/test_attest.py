@@ -23,6 +23,7 @@ from privity.attest import (
 from privity.disclosure import Ground
 from privity.errors import EvidenceError, InputError, MalformedError
 from privity.identity.keys import SigningKey
+from privity.policy.evidence import EvidencePolicy
 from privity.statement import Beacon, Keyset, Model, Nonce, report_data
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -89,7 +90,7 @@ def test_trust_refuses_what_cannot_be_meant() -> None:
     with pytest.raises(InputError, match="dev root"):
         Trust(("did:web:example.com",))
     with pytest.raises(InputError, match="max_age"):
-        Trust(max_age=timedelta(0))
+        EvidencePolicy(max_age=timedelta(0))
 
 
 def test_a_measurement_changes_with_any_name_or_content(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from privity.infer.engines.openai_server import OpenAIServer
 from privity.infer.opening import SessionSettings, open_session
 from privity.infer.receipts import ReceiptStore
 from privity.node.enclave import EnclaveApp, EnclaveSettings, serve
+from privity.policy.evidence import EvidencePolicy
 from privity.receipt import Outcome
 from privity.seal.gateway import GATEWAY_PATH
 from privity.statement import MEDIA_TYPE, PATH, Beacon, Statement
@@ -92,7 +93,7 @@ def sealed(app: EnclaveApp, root: DevRoot) -> httpx.AsyncClient:
 
 @pytest.mark.anyio
 async def test_statement_is_bound_to_the_nonce(engine_url: str, root: DevRoot) -> None:
-    trust = Trust(dev_roots=(root.did,), max_age=timedelta(minutes=5))
+    trust = Trust(dev_roots=(root.did,), policy=EvidencePolicy(max_age=timedelta(minutes=5)))
     async with opened(engine_url, root) as app, outside(app) as client:
         answer = await client.get(PATH, params={"nonce": encode_base64url(NONCE)})
         published = await client.get(GATEWAY_PATH)

@@ -8,24 +8,25 @@ runs, and whoever holds the root's file can endorse anything. Hence: ``dev``, ev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from privity.attest.evidence import KEY_BINDING, Companions, Findings, run_checks
 from privity.attest.measurement import measure_package
 from privity.disclosure import Basis, Ground
-from privity.errors import EvidenceError, MalformedError, OpenError
+from privity.errors import EvidenceError, MalformedError, OpenError, SealError
 from privity.identity.fields import Fields
-from privity.identity.jcs import canonical
+from privity.identity.jcs import canonical, loads_canonical
 from privity.identity.keys import SigningKey, VerifyKey
 from privity.identity.keystore import load_key, load_or_create_key
 from privity.identity.multibase import encode_base64url
 from privity.identity.timestamps import CLOCK_SKEW, format_time
-from privity.statement import Check, VerifiedEvidence
 
-__all__ = ["KIND", "DevQuoter", "DevRoot", "DevVerifier"]
+__all__ = ["KIND", "DevQuoter", "DevRoot", "DevVerifier", "from_file", "recognises"]
 
 KIND = "dev"
 
@@ -33,6 +34,7 @@ _ENDORSEMENT_LABEL = b"privity/dev-endorsement/v1\0"
 _QUOTE_LABEL = b"privity/dev-quote/v1\0"
 _SIGNATURE_BYTES = 64
 _REPORT_BYTES = 64
+_MAX_BYTES = 65_536
 
 
 class DevRoot:
@@ -126,6 +128,18 @@ class _Endorsement:
     root: str
     issued: datetime
     expires: datetime
+    signature: bytes
+    signed: bytes
+
+
+@dataclass(frozen=True)
+class _Quote:
+    key: str
+    measurement: str
+    issued: datetime
+    report_data: bytes
+    signature: bytes
+    signed: bytes
 
 
 class DevVerifier:
@@ -142,94 +156,144 @@ class DevVerifier:
         self._roots = frozenset(roots)
         self._max_age = max_age
 
-    def verify(
+    def examine(
         self,
         evidence: dict[str, Any],
-        report_data: bytes,
+        bound: bytes | None,
         endorsements: Sequence[dict[str, Any]],
         now: datetime,
-    ) -> VerifiedEvidence:
-        """Judge one quote; see `EvidenceVerifier.verify`.
+    ) -> Findings:
+        """Judge one quote; see `EvidenceVerifier.examine`.
+
+        The checks are ``endorsement root``, ``endorsement signature``, ``endorsement period``,
+        ``quoting key``, ``quote signature``, ``key binding`` and ``quote time``.
 
         Raises:
-            EvidenceError: ``.check`` is ``endorsement root``, ``endorsement signature``,
-                ``endorsement period``, ``quoting key``, ``quote signature``, ``report data`` or
-                ``quote time``.
             MalformedError: it is not of this kind's form.
         """
-        endorsed = {self._endorsement(one, now).key for one in endorsements}
-        fields = Fields(evidence, "dev evidence")
-        fields.constant("kind", KIND)
-        key, raw = fields.text("key"), fields.object("quote")
-        signature = fields.blob("signature", least=_SIGNATURE_BYTES, most=_SIGNATURE_BYTES)
-        fields.done()
-        if key not in endorsed:
-            raise EvidenceError("no endorsement is of the quoting key", check="quoting key")
-        _check_signature(key, signature, _QUOTE_LABEL + canonical(raw), "quote signature")
-        measurement, issued = self._quote(raw, report_data, now)
-        return VerifiedEvidence(
+        offered = [_read_endorsement(one) for one in endorsements]
+        quote = _read_quote(evidence)
+        steps: list[tuple[str, Callable[[], str]]] = [
+            *(("endorsement root", partial(self._check_endorsement, one, now)) for one in offered),
+            ("quoting key", partial(_check_endorsed, quote, offered)),
+            ("quote signature", partial(_check_quote_signature, quote)),
+            ("quote time", partial(self._check_age, quote, now)),
+        ]
+        if bound is not None:
+            steps.insert(-1, (KEY_BINDING, partial(_check_binding, quote, bound)))
+        return Findings(
             kind=KIND,
-            measurement=measurement,
+            checks=run_checks(steps),
+            registers={"measurement": quote.measurement},
             basis=frozenset({Basis(Ground.NOTHING, "a dev enclave does not stop its host")}),
             dev=True,
-            checks=(
-                Check("endorsement root", True, "a development root you listed"),
-                Check("quoting key", True, key),
-                Check("quote signature", True, f"{KIND}: by software, not by hardware"),
-                Check("report data", True, "the quote binds these keys to this challenge"),
-                Check("quote time", True, format_time(issued)),
-            ),
+            measurement=quote.measurement,
         )
 
-    def _endorsement(self, raw: dict[str, Any], now: datetime) -> _Endorsement:
-        fields = Fields(raw, "dev endorsement")
-        fields.constant("kind", KIND)
-        body = fields.object("endorsement")
-        signature = fields.blob("signature", least=_SIGNATURE_BYTES, most=_SIGNATURE_BYTES)
-        fields.done()
-        inner = Fields(body, "dev endorsement")
-        one = _Endorsement(
-            key=inner.text("key"),
-            root=inner.text("root"),
-            issued=inner.time("issued"),
-            expires=inner.time("expires"),
-        )
-        inner.done()
+    def _check_endorsement(self, one: _Endorsement, now: datetime) -> str:
         if one.root not in self._roots:
             raise EvidenceError(
                 "the quoting key is endorsed by a development root you do not trust",
                 check="endorsement root",
                 hint="for a devnet of your own, list the root it prints under trust.dev_roots",
             )
-        _check_signature(
-            one.root, signature, _ENDORSEMENT_LABEL + canonical(body), "endorsement signature"
-        )
+        _check_signature(one.root, one.signature, one.signed, "endorsement signature")
         if now - one.issued < -CLOCK_SKEW or now >= one.expires:
             raise EvidenceError(
                 f"the endorsement is good from {format_time(one.issued)} "
                 f"to {format_time(one.expires)}",
                 check="endorsement period",
             )
-        return one
+        return "a development root you listed"
 
-    def _quote(
-        self, raw: dict[str, Any], report_data: bytes, now: datetime
-    ) -> tuple[str, datetime]:
-        fields = Fields(raw, "dev quote")
-        measurement, issued = fields.digest("measurement"), fields.time("issued")
-        carried = fields.blob("report_data", least=_REPORT_BYTES, most=_REPORT_BYTES)
-        fields.done()
-        if carried != report_data:
-            raise EvidenceError(
-                "the quote was made for other keys or for another challenge", check="report data"
-            )
+    def _check_age(self, quote: _Quote, now: datetime) -> str:
         # The difference, not a sum: `issued` is not trusted, and a year 9999 would overflow.
-        if not -CLOCK_SKEW <= now - issued < self._max_age:
+        if not -CLOCK_SKEW <= now - quote.issued < self._max_age:
             raise EvidenceError(
-                f"the quote is from {format_time(issued)}: in the future, or too old",
+                f"the quote is from {format_time(quote.issued)}: in the future, or too old",
                 check="quote time",
             )
-        return measurement, issued
+        return format_time(quote.issued)
+
+
+def recognises(data: bytes) -> bool:
+    """Tell whether bytes look like one piece of ``dev`` evidence, as JSON. Cheap, and total."""
+    try:
+        value = loads_canonical(data, max_bytes=_MAX_BYTES)
+    except SealError:
+        return False
+    return isinstance(value, dict) and value.get("kind") == KIND and "quote" in value
+
+
+def from_file(
+    data: bytes, companions: Companions
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Read ``dev`` evidence from a file; its endorsement comes in ``companions.collateral``.
+
+    Raises:
+        MalformedError: either is not canonical JSON.
+    """
+    endorsements = []
+    if companions.collateral is not None:
+        endorsements.append(loads_canonical(companions.collateral, max_bytes=_MAX_BYTES))
+    return [loads_canonical(data, max_bytes=_MAX_BYTES)], endorsements
+
+
+def _read_endorsement(raw: dict[str, Any]) -> _Endorsement:
+    fields = Fields(raw, "dev endorsement")
+    fields.constant("kind", KIND)
+    body = fields.object("endorsement")
+    signature = fields.blob("signature", least=_SIGNATURE_BYTES, most=_SIGNATURE_BYTES)
+    fields.done()
+    inner = Fields(body, "dev endorsement")
+    one = _Endorsement(
+        key=inner.text("key"),
+        root=inner.text("root"),
+        issued=inner.time("issued"),
+        expires=inner.time("expires"),
+        signature=signature,
+        signed=_ENDORSEMENT_LABEL + canonical(body),
+    )
+    inner.done()
+    return one
+
+
+def _read_quote(raw: dict[str, Any]) -> _Quote:
+    fields = Fields(raw, "dev evidence")
+    fields.constant("kind", KIND)
+    key, body = fields.text("key"), fields.object("quote")
+    signature = fields.blob("signature", least=_SIGNATURE_BYTES, most=_SIGNATURE_BYTES)
+    fields.done()
+    inner = Fields(body, "dev quote")
+    quote = _Quote(
+        key=key,
+        measurement=inner.digest("measurement"),
+        issued=inner.time("issued"),
+        report_data=inner.blob("report_data", least=_REPORT_BYTES, most=_REPORT_BYTES),
+        signature=signature,
+        signed=_QUOTE_LABEL + canonical(body),
+    )
+    inner.done()
+    return quote
+
+
+def _check_endorsed(quote: _Quote, offered: Sequence[_Endorsement]) -> str:
+    if quote.key not in {one.key for one in offered}:
+        raise EvidenceError("no endorsement is of the quoting key", check="quoting key")
+    return quote.key
+
+
+def _check_quote_signature(quote: _Quote) -> str:
+    _check_signature(quote.key, quote.signature, quote.signed, "quote signature")
+    return f"{KIND}: by software, not by hardware"
+
+
+def _check_binding(quote: _Quote, bound: bytes) -> str:
+    if quote.report_data != bound:
+        raise EvidenceError(
+            "the quote was made for other keys or for another challenge", check=KEY_BINDING
+        )
+    return "the quote binds these keys to this challenge"
 
 
 def _check_signature(key: str, signature: bytes, message: bytes, check: str) -> None:

@@ -30,7 +30,7 @@ def verifiers_for(trust: Trust) -> dict[str, EvidenceVerifier]:
     """Return the verifiers of every kind of evidence this version knows."""
     return {
         verifier.kind: verifier
-        for verifier in (DevVerifier(trust.dev_roots, max_age=trust.max_age),)
+        for verifier in (DevVerifier(trust.dev_roots, max_age=trust.policy.max_age),)
     }
 
 
@@ -107,7 +107,7 @@ def _check_freshness(
     if not isinstance(freshness, Beacon):
         raise EvidenceError("the statement was made for another's challenge", check="nonce")
     age = now - freshness.issued
-    if not -CLOCK_SKEW <= age < trust.max_age or now >= freshness.expires:
+    if not -CLOCK_SKEW <= age < trust.policy.max_age or now >= freshness.expires:
         raise EvidenceError("the statement's beacon is not of this time", check="beacon")
     return Check("beacon", True, "within its period")
 
@@ -129,9 +129,9 @@ def _check_evidence(
     bound = report_data(statement.keyset, statement.freshness.bound)
     try:
         return tuple(
-            verifiers[kind].verify(
-                evidence, bound, [e for e in statement.endorsements if e["kind"] == kind], now
-            )
+            verifiers[kind]
+            .examine(evidence, bound, [e for e in statement.endorsements if e["kind"] == kind], now)
+            .accept()
             for kind, evidence in zip(kinds, statement.evidence, strict=True)
         )
     except MalformedError as error:
