@@ -69,7 +69,12 @@ def policy_json(policy: Policy) -> dict[str, Any]:
             "view": ceiling.view.text,
             "grounds": sorted(ground.value for ground in ceiling.grounds),
         }
-    return {"name": policy.name, "summary": policy.summary, "ceilings": ceilings}
+    return {
+        "name": policy.name,
+        "summary": policy.summary,
+        "evidence": policy.evidence.to_table(),
+        "ceilings": ceilings,
+    }
 
 
 def _own_name(policy: Policy) -> Policy:
@@ -78,7 +83,7 @@ def _own_name(policy: Policy) -> Policy:
 
     if policy.name not in PRESETS:
         return policy
-    return Policy(f"my-{policy.name}", policy.ceilings, policy.summary)
+    return Policy(f"my-{policy.name}", policy.ceilings, policy.summary, policy.evidence)
 
 
 def _in_force() -> str:

@@ -2,10 +2,22 @@
 
 A route whose disclosure exceeds the person's policy is refused before a byte leaves, with the
 offending cells named in words and the least change that would admit it. Only a policy makes an
-`AdmittedRoute`, and only those run.
+`AdmittedRoute`, and only those run. `EvidencePolicy` is what a policy demands of evidence before
+there is a route to admit.
 """
 
 from privity.policy.admission import PRESETS, AdmittedRoute, Policy, Routed
 from privity.policy.ceiling import NO_CEILING, Ceiling, Offence
+from privity.policy.evidence import EvidencePolicy, TcbStatus
 
-__all__ = ["NO_CEILING", "PRESETS", "AdmittedRoute", "Ceiling", "Offence", "Policy", "Routed"]
+__all__ = [
+    "NO_CEILING",
+    "PRESETS",
+    "AdmittedRoute",
+    "Ceiling",
+    "EvidencePolicy",
+    "Offence",
+    "Policy",
+    "Routed",
+    "TcbStatus",
+]

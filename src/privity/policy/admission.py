@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -21,6 +21,7 @@ from privity.disclosure import Asset, Disclosure, Party
 from privity.errors import InputError, PolicyRefusal
 from privity.policy import file, refusal
 from privity.policy.ceiling import NO_CEILING, Ceiling, Offence
+from privity.policy.evidence import EvidencePolicy
 
 __all__ = ["PRESETS", "AdmittedRoute", "Policy", "Routed"]
 
@@ -80,6 +81,7 @@ class Policy:
         ceilings: by party and asset; a pair that is absent may have `NO_CEILING` only, which
             is nothing at all, resting on mathematics if on anything.
         summary: one line for people.
+        evidence: the floor under evidence, which the verifiers uphold before a route is made.
 
     Guarantees:
         A stricter policy never admits more, and a further step never turns a refusal into an
@@ -89,6 +91,7 @@ class Policy:
     name: str
     ceilings: Mapping[tuple[Party, Asset], Ceiling]
     summary: str = ""
+    evidence: EvidencePolicy = field(default_factory=EvidencePolicy)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -106,7 +109,8 @@ class Policy:
     def __le__(self, other: Policy) -> bool:
         """Whether this one is at least as strict: it admits nothing that `other` refuses."""
         pairs = self.ceilings.keys() | other.ceilings.keys()
-        return all(self[pair] <= other[pair] for pair in pairs)
+        cells = all(self[pair] <= other[pair] for pair in pairs)
+        return cells and self.evidence <= other.evidence
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> Policy:
@@ -154,21 +158,24 @@ class Policy:
     @classmethod
     def _from_file(cls, parsed: file.PolicyFile, name: str, origin: str) -> Policy:
         ceilings: dict[tuple[Party, Asset], Ceiling] = {}
+        evidence = EvidencePolicy()
         if parsed.extends is not None:
             if parsed.extends not in PRESETS:
                 raise InputError(
                     f"{origin}: `extends`: {parsed.extends!r:.80} is not a preset",
                     hint=f"presets are {', '.join(PRESETS)}",
                 )
-            ceilings |= _preset(parsed.extends).ceilings
+            base = _preset(parsed.extends)
+            ceilings, evidence = dict(base.ceilings), base.evidence
         try:
-            return cls(name, {**ceilings, **parsed.ceilings}, parsed.summary)
+            evidence = evidence.with_table(parsed.evidence)
+            return cls(name, {**ceilings, **parsed.ceilings}, parsed.summary, evidence)
         except InputError as error:
             raise InputError(f"{origin}: {error.message}", hint=error.hint) from error
 
     def to_toml(self) -> str:
         """Return the whole policy as TOML text, without ``extends``; `parse` reads it back."""
-        return file.write(self.name, self.summary, self.ceilings)
+        return file.write(self.name, self.summary, self.ceilings, self.evidence)
 
     def offences(self, disclosure: Disclosure) -> tuple[Offence, ...]:
         """Return the cells that exceed their ceiling, the worst first; none means admitted."""
@@ -184,7 +191,7 @@ class Policy:
         raised = {
             (offence.party, offence.asset): offence.least for offence in self.offences(disclosure)
         }
-        return Policy(name, {**self.ceilings, **raised})
+        return Policy(name, {**self.ceilings, **raised}, evidence=self.evidence)
 
     def admit(self, route: RouteT) -> AdmittedRoute[RouteT]:
         """Return the route as one that may run. Run by the device before anything is sent.

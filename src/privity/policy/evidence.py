@@ -89,6 +89,23 @@ class EvidencePolicy:
         rest = (self.max_age, self.reference, self.log, self.witnesses)
         return hash((self.tcb, floors, self.platform, rest))
 
+    def __le__(self, other: EvidencePolicy) -> bool:
+        """Whether this one is at least as strict: it accepts nothing that `other` refuses."""
+        floors = all(
+            self.snp.get(product, {}).get(part, 0) >= number
+            for product, least in other.snp.items()
+            for part, number in least.items()
+        )
+        return (
+            floors
+            and self.tcb <= other.tcb
+            and self.platform <= other.platform
+            and self.max_age <= other.max_age
+            and self.reference >= other.reference
+            and self.log >= other.log
+            and self.witnesses >= other.witnesses
+        )
+
     def with_table(self, table: object) -> EvidencePolicy:
         """Return this with what an ``[evidence]`` table says in place; the rest stays.
 

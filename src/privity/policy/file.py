@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from privity.disclosure import Asset, Ground, Party, View
 from privity.errors import InputError, MalformedError
 from privity.policy.ceiling import Ceiling
+from privity.policy.evidence import EvidencePolicy
 from privity.wording import WEAKEST_FIRST
 
 __all__ = ["PolicyFile", "ceiling_lines", "read", "write"]
@@ -21,6 +22,7 @@ __all__ = ["PolicyFile", "ceiling_lines", "read", "write"]
 Ceilings = Mapping[tuple[Party, Asset], Ceiling]
 
 _HEAD = ("name", "extends", "summary")
+_EVIDENCE = "evidence"
 _ALL = "all"  # every asset of one party; lines of single assets override it
 _ANY = "any"  # every ground there is
 
@@ -33,6 +35,7 @@ class PolicyFile:
     extends: str | None
     summary: str
     ceilings: Ceilings
+    evidence: dict[str, object] = field(default_factory=dict)
 
 
 def read(text: str, origin: str) -> PolicyFile:
@@ -50,22 +53,35 @@ def read(text: str, origin: str) -> PolicyFile:
         ) from error
     ceilings: dict[tuple[Party, Asset], Ceiling] = {}
     for key, value in data.items():
-        if key in _HEAD:
+        if key in (*_HEAD, _EVIDENCE):
             continue
         if key not in list(Party):
-            raise _unknown(origin, key, [*_HEAD, *Party])
+            raise _unknown(origin, key, [*_HEAD, _EVIDENCE, *Party])
         ceilings |= _row(Party(key), value, origin)
     head = {key: _text(data.get(key), key, origin) for key in _HEAD}
-    return PolicyFile(head["name"], head["extends"], head["summary"] or "", ceilings)
+    evidence = _evidence(data.get(_EVIDENCE, {}), origin)
+    return PolicyFile(head["name"], head["extends"], head["summary"] or "", ceilings, evidence)
 
 
-def write(name: str, summary: str, ceilings: Ceilings) -> str:
-    """Return TOML text that `read` reads back to the same ceilings."""
+def write(name: str, summary: str, ceilings: Ceilings, evidence: EvidencePolicy) -> str:
+    """Return TOML text that `read` reads back to the same ceilings and demands of evidence."""
     lines = [f"name = {_quoted(name)}"]
     if summary:
         lines.append(f"summary = {_quoted(summary)}")
+    lines += evidence_lines(evidence)
     lines += ceiling_lines(ceilings)
     return "\n".join(lines) + "\n"
+
+
+def evidence_lines(evidence: EvidencePolicy) -> list[str]:
+    """Return the ``[evidence]`` table and its floors, a blank line before each."""
+    table = evidence.to_table()
+    floors = table.pop("snp")
+    lines = ["", f"[{_EVIDENCE}]", *(f"{key} = {json.dumps(table[key])}" for key in table)]
+    for product, least in floors.items():
+        lines += ["", f"[{_EVIDENCE}.snp.{product}]"]
+        lines += [f"{part} = {number}" for part, number in least.items()]
+    return lines
 
 
 def ceiling_lines(ceilings: Ceilings) -> list[str]:
@@ -87,6 +103,14 @@ def _line(key: str, ceiling: Ceiling) -> str:
     named = [ground.value for ground in WEAKEST_FIRST if ground in ceiling.grounds]
     grounds = _quoted(_ANY) if len(named) == len(Ground) else json.dumps(named)
     return f'{key} = {{ view = "{ceiling.view.text}", grounds = {grounds} }}'
+
+
+def _evidence(value: object, origin: str) -> dict[str, object]:
+    try:
+        EvidencePolicy().with_table(value)
+    except InputError as error:
+        raise InputError(f"{origin}: {error.message}", hint=error.hint) from error
+    return dict(value) if isinstance(value, dict) else {}
 
 
 def _row(party: Party, value: object, origin: str) -> dict[tuple[Party, Asset], Ceiling]:
