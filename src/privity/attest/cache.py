@@ -1,0 +1,73 @@
+"""Remembers what an examination found, for as long as time cannot change it.
+
+An examination is a function of the evidence, its endorsements, what it must bind, the trust it is
+judged under and the time. All but the time are the key here; and each result says for which times
+it is the same. So a hit is the very result that examining again would give.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import marshal
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from privity.attest.evidence import EvidenceVerifier, Findings
+
+__all__ = ["Cached"]
+
+
+class Cached:
+    """A verifier that examines the same evidence once.
+
+    Args:
+        inner: examines; its trust must not change.
+        most: how many results are kept; the one not used for longest goes first.
+
+    Guarantees:
+        Another evidence, endorsement or bound value, or a time outside of the result's period, is
+        examined anew (tests/unit/test_evidence_cache.py).
+    """
+
+    def __init__(self, inner: EvidenceVerifier, *, most: int = 256) -> None:
+        self._inner = inner
+        self._most = most
+        self._kept: OrderedDict[bytes, Findings] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def kind(self) -> str:
+        """The kind it judges."""
+        return self._inner.kind
+
+    def examine(
+        self,
+        evidence: dict[str, Any],
+        bound: bytes | None,
+        endorsements: Sequence[dict[str, Any]],
+        now: datetime,
+    ) -> Findings:
+        """Return what `EvidenceVerifier.examine` would; raises `MalformedError` as it does."""
+        # Version 2 of marshal has no references, so equal JSON values have equal bytes; that two
+        # orders of one object's members differ costs a second examination and nothing else.
+        told = marshal.dumps((evidence, bound, list(endorsements)), 2)
+        key = hashlib.sha256(told).digest()
+        with self._lock:
+            found = self._kept.get(key)
+            if found is not None and _holds(found, now):
+                self._kept.move_to_end(key)
+                return found
+        found = self._inner.examine(evidence, bound, endorsements, now)
+        if _holds(found, now):
+            with self._lock:
+                self._kept[key] = found
+                while len(self._kept) > self._most:
+                    self._kept.popitem(last=False)
+        return found
+
+
+def _holds(found: Findings, now: datetime) -> bool:
+    return found.period is not None and found.period[0] <= now < found.period[1]
