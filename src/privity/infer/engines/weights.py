@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from privity.errors import InputError, MissingDependency
+from privity.vault.root import root_of_file
 
 __all__ = ["DEFAULT_MODEL", "Weights", "find_default", "weights_at"]
 
@@ -34,16 +34,14 @@ class Weights:
     template: str = ""
 
     def digest(self) -> str:
-        """Return ``sha256:<hex>`` of the file; reads all of it.
+        """Return the root of the file, ``tree-sha256:<hex>``; reads all of it.
+
+        A sealed artefact of the same weights has the same root, so that a model has one name.
 
         Raises:
             InputError: it cannot be read.
         """
-        try:
-            with self.path.open("rb") as file:
-                return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise InputError(f"cannot read {self.path}: {error.strerror}") from error
+        return root_of_file(self.path)
 
 
 def find_default() -> Weights:
