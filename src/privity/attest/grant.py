@@ -1,0 +1,441 @@
+"""What an owner allows with an artefact: which code, for what, until when, how often, for how much.
+
+A grant is the owner's release policy for one key, signed by the owner's did:key. A broker acts on
+it and cannot widen it; the enclave that gets the key gets the grant too, and obeys its lease.
+Wire format: spec/key-release.md.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+from privity.errors import EvidenceError, InputError, MalformedError, OpenError
+from privity.identity.did_key import parse_did
+from privity.identity.digests import check_digest, digest
+from privity.identity.fields import Fields
+from privity.identity.jcs import canonical, loads_canonical
+from privity.identity.keys import SigningKey, VerifyKey
+from privity.identity.multibase import encode_base64url
+from privity.identity.timestamps import format_time, whole_second
+from privity.policy.evidence import EvidencePolicy
+from privity.statement import VerifiedEvidence
+
+__all__ = [
+    "MAX_GRANT_BYTES",
+    "Grant",
+    "Measured",
+    "Price",
+    "Purpose",
+    "Revocation",
+    "SignedGrant",
+    "SignedRevocation",
+]
+
+MAX_GRANT_BYTES = 65_536
+
+_GRANT_LABEL = b"privity/grant/v1\0"
+_REVOCATION_LABEL = b"privity/grant-revocation/v1\0"
+_SIGNATURE_BYTES = 64
+_MAX_ENTRIES = 64
+_MAX_REGISTERS = 32
+_MAX_RECIPIENT = 4096
+_MAX_LEASE_S = 86_400
+_ROOT = re.compile(r"tree-sha256:[0-9a-f]{64}")
+_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,256}")
+
+
+class Purpose(enum.StrEnum):
+    """What the plaintext may be used for."""
+
+    SERVE = "serve"
+    """Answer prompts with it."""
+    TRAIN = "train"
+    """Run an approved training program over it."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Code the owner approves by what hardware measures of it.
+
+    Attributes:
+        kind: the kind of evidence.
+        registers: values that evidence of that kind must show; at least one. What is not named
+            is not asked for.
+    """
+
+    kind: str
+    registers: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "registers", MappingProxyType(dict(self.registers)))
+        if not 0 < len(self.registers) <= _MAX_REGISTERS:
+            raise MalformedError(f"a measurement names 1 to {_MAX_REGISTERS} registers")
+        for text in (self.kind, *self.registers, *self.registers.values()):
+            if not isinstance(text, str) or not 0 < len(text) <= 512:
+                raise MalformedError("a measurement's texts have 1 to 512 characters")
+
+    def __hash__(self) -> int:
+        return hash((self.kind, tuple(sorted(self.registers.items()))))
+
+    def fits(self, evidence: VerifiedEvidence) -> bool:
+        """Tell whether the evidence shows every register named here."""
+        return evidence.kind == self.kind and all(
+            evidence.registers.get(name) == value for name, value in self.registers.items()
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry as JSON-ready data."""
+        return {"kind": self.kind, "registers": dict(self.registers)}
+
+    @classmethod
+    def from_fields(cls, fields: Fields) -> Measured:
+        """Read what `to_json` writes; raises `MalformedError`."""
+        entry = cls(fields.text("kind", max_chars=64), fields.object("registers"))
+        fields.done()
+        return entry
+
+
+@dataclass(frozen=True)
+class Price:
+    """What one use costs: a whole number of a unit, such as 250 of ``EUR-cent``."""
+
+    amount: int
+    unit: str
+
+    def __post_init__(self) -> None:
+        if not 0 < self.amount < 2**53 or not 0 < len(self.unit) <= 64:
+            raise MalformedError("a price is a positive whole number of a named unit")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the price as JSON-ready data."""
+        return {"amount": self.amount, "unit": self.unit}
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What the owner of an artefact allows with its key.
+
+    Attributes:
+        owner: the owner's did:key, which signs the grant.
+        artefact: the artefact's id.
+        root: the artefact's plaintext root, ``tree-sha256:…``.
+        name: what a model is served as.
+        purpose: what for.
+        issued: when it was given.
+        expires: when it ends.
+        measurements: code approved by its registers. All evidence of a statement must fit one.
+        signers: did:keys whose reference manifests approve code. Where measurements are named
+            too, both must hold; one of the two is always named.
+        policy: the floor under evidence. Its ``reference`` and ``log`` are not read: the first
+            follows from ``signers``; the second protects many from seeing different keys, and
+            here one owner challenges one enclave.
+        unsafe_dev: give the key to ``dev`` evidence too, which keeps it from nobody.
+        programs: digests of the training programs approved; for `Purpose.TRAIN`.
+        recipient: whom outputs are sealed to, the owner's vault recipient.
+        uses: how many times the key may be released; None is any number. Renewing a lease that
+            still runs is no new use.
+        price: what a use costs; None is nothing.
+        lease_s: seconds after which the enclave must have asked again, or drop the plaintext.
+
+    Raises:
+        MalformedError: a part is out of its range, or a purpose lacks what it needs.
+    """
+
+    owner: str
+    artefact: str
+    root: str
+    name: str
+    purpose: Purpose
+    issued: datetime
+    expires: datetime
+    measurements: tuple[Measured, ...] = ()
+    signers: tuple[str, ...] = ()
+    policy: EvidencePolicy = field(default_factory=EvidencePolicy)
+    unsafe_dev: bool = False
+    programs: tuple[str, ...] = ()
+    recipient: str | None = None
+    uses: int | None = None
+    price: Price | None = None
+    lease_s: int = 300
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "issued", whole_second(self.issued))
+        object.__setattr__(self, "expires", whole_second(self.expires))
+        for did in (self.owner, *self.signers):
+            parse_did(did)
+        for program in self.programs:
+            check_digest(program)
+        if not _ROOT.fullmatch(self.root):
+            raise MalformedError("a grant's root is tree-sha256: and 64 lower-case hex digits")
+        if not _NAME.fullmatch(self.artefact) or not _NAME.fullmatch(self.name):
+            raise MalformedError("a grant's artefact and name have 1 to 256 printable characters")
+        if self.expires <= self.issued:
+            raise MalformedError("a grant that expires before it is issued")
+        self._check_numbers()
+        if not self.measurements and not self.signers:
+            raise MalformedError("a grant names measurements, or signers who approve them")
+        if self.purpose is Purpose.TRAIN and not (self.programs and self.recipient):
+            raise MalformedError("a grant to train names programs, and a recipient of what results")
+
+    def _check_numbers(self) -> None:
+        if max(len(self.measurements), len(self.signers), len(self.programs)) > _MAX_ENTRIES:
+            raise MalformedError(f"a grant lists at most {_MAX_ENTRIES} of each")
+        if self.uses is not None and not 0 < self.uses < 2**53:
+            raise MalformedError("a grant's uses are a positive whole number, or unlimited")
+        if not 0 < self.lease_s <= _MAX_LEASE_S:
+            raise MalformedError(f"a lease lasts 1 to {_MAX_LEASE_S} seconds")
+        if self.recipient is not None and not 0 < len(self.recipient) <= _MAX_RECIPIENT:
+            raise MalformedError(f"a recipient has 1 to {_MAX_RECIPIENT} characters")
+
+    @cached_property
+    def digest(self) -> str:
+        """``sha256:`` of its canonical JSON: the grant's name."""
+        return digest(canonical(self.to_json()))
+
+    def sign(self, key: SigningKey) -> SignedGrant:
+        """Return the grant signed. Run by the owner.
+
+        Raises:
+            MalformedError: the key is not the owner's.
+        """
+        return SignedGrant(self, key.sign(_GRANT_LABEL + canonical(self.to_json())))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the grant as JSON-ready data."""
+        return {
+            "artefact": self.artefact,
+            "expires": format_time(self.expires),
+            "issued": format_time(self.issued),
+            "lease_s": self.lease_s,
+            "measurements": [one.to_json() for one in self.measurements],
+            "name": self.name,
+            "owner": self.owner,
+            "policy": self.policy.to_table(),
+            "price": None if self.price is None else self.price.to_json(),
+            "programs": list(self.programs),
+            "purpose": self.purpose.value,
+            "recipient": self.recipient,
+            "root": self.root,
+            "signers": list(self.signers),
+            "unsafe_dev": self.unsafe_dev,
+            "uses": self.uses,
+            "version": 1,
+        }
+
+    @classmethod
+    def from_fields(cls, fields: Fields) -> Grant:
+        """Read what `to_json` writes; raises `MalformedError`."""
+        fields.constant("version", 1)
+        entries = fields.items("measurements", most=_MAX_ENTRIES)
+        grant = cls(
+            artefact=fields.text("artefact"),
+            expires=fields.time("expires"),
+            issued=fields.time("issued"),
+            lease_s=fields.count("lease_s", least=1, most=_MAX_LEASE_S),
+            measurements=tuple(
+                Measured.from_fields(Fields(one, "grant.measurements[]")) for one in entries
+            ),
+            name=fields.text("name"),
+            owner=fields.text("owner"),
+            policy=_policy(fields.object("policy")),
+            price=fields.optional("price", lambda name: _price(fields.inner(name))),
+            programs=_texts(fields, "programs"),
+            purpose=_purpose(fields.text("purpose")),
+            recipient=fields.optional(
+                "recipient", lambda name: fields.text(name, max_chars=_MAX_RECIPIENT)
+            ),
+            root=fields.text("root"),
+            signers=_texts(fields, "signers"),
+            unsafe_dev=_flag(fields, "unsafe_dev"),
+            uses=fields.optional("uses", lambda name: fields.count(name, least=1)),
+        )
+        fields.done()
+        return grant
+
+
+@dataclass(frozen=True)
+class SignedGrant:
+    """A grant with its owner's signature. There is none whose signature does not hold.
+
+    Raises:
+        EvidenceError: ``.check`` is ``grant signature``.
+
+    Guarantees:
+        A grant signed by another key, or altered in any bit, is refused
+        (tests/adversary/test_grant.py).
+    """
+
+    grant: Grant
+    signature: bytes
+
+    def __post_init__(self) -> None:
+        message = _GRANT_LABEL + canonical(self.grant.to_json())
+        _check_signature(self.grant.owner, self.signature, message, "grant")
+
+    @property
+    def digest(self) -> str:
+        """The grant's name."""
+        return self.grant.digest
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the signed grant as JSON-ready data."""
+        return {"grant": self.grant.to_json(), "signature": encode_base64url(self.signature)}
+
+    def to_bytes(self) -> bytes:
+        """Return the one byte form: canonical JSON."""
+        return canonical(self.to_json())
+
+    @classmethod
+    def from_json(cls, value: Any) -> SignedGrant:
+        """Read what `to_json` writes; raises `MalformedError` and `EvidenceError`."""
+        fields = Fields(value, "signed grant")
+        signed = cls(Grant.from_fields(fields.inner("grant")), _signature(fields))
+        fields.done()
+        return signed
+
+    @classmethod
+    def parse(cls, data: bytes) -> SignedGrant:
+        """Read a signed grant in its one byte form, and check its signature.
+
+        Raises:
+            OversizeError: more than `MAX_GRANT_BYTES`.
+            MalformedError: anything but what `to_bytes` writes.
+            EvidenceError: ``.check`` is ``grant signature``.
+        """
+        return cls.from_json(loads_canonical(data, max_bytes=MAX_GRANT_BYTES))
+
+
+@dataclass(frozen=True)
+class Revocation:
+    """The owner's word that a grant is over.
+
+    Attributes:
+        grant: the grant's digest.
+        owner: who gave it, and takes it back.
+        reason: for people who read the log.
+        time: when.
+    """
+
+    grant: str
+    owner: str
+    reason: str
+    time: datetime
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "time", whole_second(self.time))
+        check_digest(self.grant)
+        parse_did(self.owner)
+        if not _NAME.fullmatch(self.reason):
+            raise MalformedError("a revocation's reason has 1 to 256 printable characters")
+
+    def sign(self, key: SigningKey) -> SignedRevocation:
+        """Return the revocation signed. Run by the owner."""
+        return SignedRevocation(self, key.sign(_REVOCATION_LABEL + canonical(self.to_json())))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the revocation as JSON-ready data."""
+        return {
+            "grant": self.grant,
+            "owner": self.owner,
+            "reason": self.reason,
+            "time": format_time(self.time),
+            "version": 1,
+        }
+
+
+@dataclass(frozen=True)
+class SignedRevocation:
+    """A revocation with its owner's signature, which holds.
+
+    Raises:
+        EvidenceError: ``.check`` is ``revocation signature``.
+    """
+
+    revocation: Revocation
+    signature: bytes
+
+    def __post_init__(self) -> None:
+        message = _REVOCATION_LABEL + canonical(self.revocation.to_json())
+        _check_signature(self.revocation.owner, self.signature, message, "revocation")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the signed revocation as JSON-ready data."""
+        return {
+            "revocation": self.revocation.to_json(),
+            "signature": encode_base64url(self.signature),
+        }
+
+    @classmethod
+    def from_json(cls, value: Any) -> SignedRevocation:
+        """Read what `to_json` writes; raises `MalformedError` and `EvidenceError`."""
+        fields = Fields(value, "signed revocation")
+        inner = fields.inner("revocation")
+        inner.constant("version", 1)
+        revocation = Revocation(
+            grant=inner.digest("grant"),
+            owner=inner.text("owner"),
+            reason=inner.text("reason"),
+            time=inner.time("time"),
+        )
+        inner.done()
+        signed = cls(revocation, _signature(fields))
+        fields.done()
+        return signed
+
+
+def _check_signature(owner: str, signature: bytes, message: bytes, what: str) -> None:
+    try:
+        VerifyKey(owner).verify(signature, message)
+    except (MalformedError, OpenError):
+        raise EvidenceError(
+            f"the {what} is not signed by the owner it names", check=f"{what} signature"
+        ) from None
+
+
+def _signature(fields: Fields) -> bytes:
+    return fields.blob("signature", least=_SIGNATURE_BYTES, most=_SIGNATURE_BYTES)
+
+
+def _purpose(text: str) -> Purpose:
+    try:
+        return Purpose(text)
+    except ValueError:
+        raise MalformedError("grant.purpose must be serve or train") from None
+
+
+def _policy(table: dict[str, Any]) -> EvidencePolicy:
+    try:
+        policy = EvidencePolicy().with_table(table)
+    except InputError as error:
+        raise MalformedError(f"grant.policy: {error.message}") from None
+    # One spelling: what was signed is what is shown, and nothing is left to a reader's defaults.
+    if policy.to_table() != table:
+        raise MalformedError("grant.policy does not say everything, in its one spelling")
+    return policy
+
+
+def _price(fields: Fields) -> Price:
+    price = Price(fields.count("amount", least=1), fields.text("unit", max_chars=64))
+    fields.done()
+    return price
+
+
+def _texts(fields: Fields, name: str) -> tuple[str, ...]:
+    values = fields.items(name, most=_MAX_ENTRIES)
+    if not all(isinstance(value, str) for value in values):
+        raise MalformedError(f"grant.{name} must be a list of texts")
+    return tuple(values)
+
+
+def _flag(fields: Fields, name: str) -> bool:
+    value = fields.take(name)
+    if not isinstance(value, bool):
+        raise MalformedError(f"grant.{name} must be true or false")
+    return value
