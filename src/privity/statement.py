@@ -18,7 +18,7 @@ from typing import Any
 from privity.disclosure import Basis
 from privity.errors import InputError, MalformedError
 from privity.identity.did_key import parse_did
-from privity.identity.digests import check_digest, digest
+from privity.identity.digests import check_content, check_digest, digest
 from privity.identity.fields import Fields
 from privity.identity.jcs import canonical, loads_canonical
 from privity.identity.multibase import encode_base64url
@@ -29,11 +29,13 @@ __all__ = [
     "MEDIA_TYPE",
     "NONCE_BYTES",
     "PATH",
+    "Approved",
     "AttestedEnclave",
     "Beacon",
     "Check",
     "Freshness",
     "Keyset",
+    "Logged",
     "Model",
     "Nonce",
     "Software",
@@ -64,7 +66,8 @@ class Model:
 
     Attributes:
         id: the name requests use.
-        weights: ``sha256:`` digest of the weights; None where the enclave cannot know it.
+        weights: digest of the weights, the root of their hash tree (``tree-sha256:``) where privity
+            made it; None where the enclave cannot know it.
         engine: what runs it, such as ``xllamacpp 2026.10``.
     """
 
@@ -76,7 +79,7 @@ class Model:
         _check_text(self.id, "a model's id")
         _check_text(self.engine, "a model's engine")
         if self.weights is not None:
-            check_digest(self.weights)
+            check_content(self.weights)
 
     def to_json(self) -> dict[str, Any]:
         """Return the model as JSON-ready data."""
@@ -87,7 +90,7 @@ class Model:
         """Read what `to_json` writes; raises `MalformedError`."""
         model = cls(
             id=fields.text("id"),
-            weights=fields.optional("weights", fields.digest),
+            weights=fields.optional("weights", fields.text),
             engine=fields.text("engine"),
         )
         fields.done()
@@ -343,6 +346,38 @@ class VerifiedEvidence:
         object.__setattr__(self, "registers", MappingProxyType(dict(self.registers)))
 
 
+@dataclass(frozen=True)
+class Approved:
+    """Somebody the person trusts approved what was measured.
+
+    Attributes:
+        name: what the manifest calls it.
+        manifest: ``sha256:`` of the manifest.
+        signer: the did:key that signed it.
+    """
+
+    name: str
+    manifest: str
+    signer: str
+
+
+@dataclass(frozen=True)
+class Logged:
+    """The keyset is in a log the person trusts.
+
+    Attributes:
+        origin: the log's name.
+        size: how many entries it had.
+        root: its Merkle root then, 32 bytes.
+        witnesses: how many trusted witnesses cosigned that.
+    """
+
+    origin: str
+    size: int
+    root: bytes
+    witnesses: int
+
+
 _MINT = object()
 
 
@@ -355,6 +390,8 @@ class AttestedEnclave:
         evidence: what of it was verified; never empty.
         verified_at: the time it was verified for.
         checks: everything that was checked, in order.
+        approved: who approved the code; None where nobody did, or nobody was asked.
+        logged: the log that has its keyset; None where none does, or none was asked.
 
     Guarantees:
         No other code can construct one (tests/unit/test_attest.py).
@@ -364,6 +401,8 @@ class AttestedEnclave:
     evidence: tuple[VerifiedEvidence, ...]
     verified_at: datetime
     checks: tuple[Check, ...]
+    approved: Approved | None = None
+    logged: Logged | None = None
     _: KW_ONLY
     mint: InitVar[object]
 

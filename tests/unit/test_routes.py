@@ -19,7 +19,7 @@ from privity.infer.routes import confidential
 from privity.infer.routes.confidential import confidential_disclosure, discover
 from privity.infer.routes.local import local_disclosure
 from privity.policy import Policy
-from privity.statement import VerifiedEvidence
+from privity.statement import Approved, Logged, VerifiedEvidence
 
 DEV = VerifiedEvidence(
     "dev",
@@ -43,14 +43,16 @@ class Attested:
     """Stands for an AttestedEnclave, which only verification can make."""
 
     evidence: tuple[VerifiedEvidence, ...]
+    approved: Approved | None = Approved("privity", "sha256:" + "1" * 64, "did:key:z6Mk")
+    logged: Logged | None = Logged("log.example", 7, bytes(32), 0)
 
     @property
     def dev(self) -> bool:
         return any(one.dev for one in self.evidence)
 
 
-def table(peer: EnclavePeer, *evidence: VerifiedEvidence) -> Any:
-    enclave: Any = Attested(evidence)
+def table(peer: EnclavePeer, *evidence: VerifiedEvidence, **lacks: None) -> Any:
+    enclave: Any = Attested(evidence, **lacks)
     return confidential_disclosure(enclave, peer)
 
 
@@ -102,6 +104,22 @@ def test_evidence_that_is_no_hardware_stops_no_host() -> None:
     found = table(APART, NEITHER)
     assert found[Party.HOST, Asset.PROMPT].view == View.EVERYTHING
     assert not admitted_by("confidential", found)
+
+
+def test_code_that_nobody_trusted_approved_stops_no_host() -> None:
+    found = table(APART, HARDWARE, approved=None)
+    assert found[Party.HOST, Asset.PROMPT].view == View.EVERYTHING
+    assert found[Party.ENCLAVE, Asset.PROMPT].grounds == {Ground.PROMISE}
+    assert not admitted_by("confidential", found)
+
+
+def test_keys_in_no_log_may_tell_one_person_from_others() -> None:
+    found = table(APART, HARDWARE, logged=None)
+    for party in (Party.HOST, Party.ENCLAVE):
+        assert found[party, Asset.IDENTITY].view == View.EVERYTHING
+        assert table(APART, HARDWARE)[party, Asset.IDENTITY].view == View.NOTHING
+    assert admitted_by("confidential", found)
+    assert not admitted_by("anonymous", found)
 
 
 @pytest.mark.parametrize("party", [Party.HOST, Party.ENCLAVE])

@@ -300,10 +300,13 @@ def _body(path: Path | None) -> bytes | None:
 
 
 def _reverify(dev_roots: list[str]) -> Reverify:
-    from privity.attest import Trust, reverifier
+    from privity.attest import reverifier
     from privity.infer.config import load_config
+    from privity.policy import Policy
 
-    return reverifier(Trust(dev_roots=(*load_config().trusted_dev_roots, *dev_roots)))
+    config = load_config()
+    evidence = Policy.load(config.policy_source).evidence
+    return reverifier(config.trust(evidence, dev_roots=dev_roots))
 
 
 def _short(detail: str) -> str:

@@ -10,8 +10,15 @@
     relay = "https://relay.example/home"   # the relay's resource for this enclave; may be absent
 
     [trust]
+    signers   = ["did:key:z6Mk…"]    # whose manifests approve what enclaves run
+    manifests = ["approved.json"]    # manifests and revocations kept here; enclaves bring theirs
+    witnesses = ["w.example+…"]      # C2SP verifier keys of the witnesses that count
     dev_roots = ["did:key:z6Mk…"]    # only the `dev` policy admits the enclaves they vouch for
     max_age   = 300                  # seconds a verified statement is used before a new one
+
+    [[log]]
+    key = "log.example+…"            # C2SP verifier key of a transparency log you trust
+    url = "https://log.example"      # where it is read, to see that it only grew; may be absent
 
     [seal]
     records    = 512                 # bytes of each record an answer comes in, 16 to 16380
@@ -33,24 +40,28 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from privity.attest.evidence_dev import DevRoot
-from privity.errors import InputError
+from privity.attest.log.note import Algorithm, parse_keys
+from privity.attest.trust import Trust
+from privity.errors import InputError, MalformedError
 from privity.home import home
+from privity.policy.evidence import EvidencePolicy
 from privity.seal.records import CADENCES, DEFAULT_SIZE, SIZES
 
-__all__ = ["Config", "Devnet", "EnclavePeer", "load_config", "load_devnet"]
+__all__ = ["Config", "Devnet", "EnclavePeer", "LogPeer", "load_config", "load_devnet"]
 
 DEFAULT_POLICY = "confidential"
 DEFAULT_PORT = 8484
 DEFAULT_MAX_AGE = 300.0
 EMBEDDED, DETECT = "embedded", "detect"
 _MAX_CONFIG_BYTES = 1 << 20
+_MAX_MANIFEST = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -71,6 +82,32 @@ class EnclavePeer:
         for url in (self.url, self.relay):
             if url is not None:
                 check_url(url)
+
+
+@dataclass(frozen=True)
+class LogPeer:
+    """A transparency log and where it is read.
+
+    Attributes:
+        key: its C2SP verifier key.
+        url: where its tiles are; None where this device cannot read it.
+    """
+
+    key: str
+    url: str | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            parse_keys([self.key], Algorithm.ED25519)
+        except MalformedError as error:
+            raise InputError(f"[[log]] key: {error.message}") from None
+        if self.url is not None:
+            check_url(self.url)
+
+    @property
+    def origin(self) -> str:
+        """The log's name."""
+        return self.key.partition("+")[0]
 
 
 @dataclass(frozen=True)
@@ -101,6 +138,10 @@ class Config:
 
     policy: str = DEFAULT_POLICY
     enclaves: tuple[EnclavePeer, ...] = ()
+    logs: tuple[LogPeer, ...] = ()
+    signers: tuple[str, ...] = ()
+    manifests: tuple[str, ...] = ()
+    witnesses: tuple[str, ...] = ()
     dev_roots: tuple[str, ...] = ()
     max_age: float = DEFAULT_MAX_AGE
     records: int = DEFAULT_SIZE
@@ -169,6 +210,25 @@ class Config:
         The devnet's is trusted after the devnet has stopped too, so that receipts still verify.
         """
         return tuple(dict.fromkeys((*self.dev_roots, *self.devnet_roots)))
+
+    def trust(self, evidence: EvidencePolicy, *, dev_roots: Sequence[str] = ()) -> Trust:
+        """Return what this person trusts, under what a policy demands of evidence.
+
+        Args:
+            evidence: the policy's demands.
+            dev_roots: further development roots, for this once.
+
+        Raises:
+            InputError: a root, signer or key that is none, or a manifest that cannot be read.
+        """
+        return Trust(
+            dev_roots=(*self.trusted_dev_roots, *dev_roots),
+            policy=evidence,
+            signers=self.signers,
+            manifests=tuple(_read_manifest(home() / name) for name in self.manifests),
+            logs=tuple(log.key for log in self.logs),
+            witnesses=self.witnesses,
+        )
 
 
 def load_config(folder: Path | None = None) -> Config:
@@ -255,8 +315,8 @@ def check_url(url: str) -> None:
 
 
 def _parse(table: Mapping[str, Any], devnet: Devnet | None) -> Config:
-    _known(table, {"policy", "enclave", "trust", "seal", "device"}, "")
-    trust = _section(table, "trust", {"dev_roots", "max_age"})
+    _known(table, {"policy", "enclave", "log", "trust", "seal", "device"}, "")
+    trust = _section(table, "trust", {"signers", "manifests", "witnesses", "dev_roots", "max_age"})
     seal = _section(table, "seal", {"records", "cadence_ms"})
     device = _section(table, "device", {"port", "allowed_origins", "engine"})
     engine = _text(device, "engine") if "engine" in device else EMBEDDED
@@ -264,7 +324,11 @@ def _parse(table: Mapping[str, Any], devnet: Devnet | None) -> Config:
         check_url(engine)
     return Config(
         policy=_text(table, "policy") if "policy" in table else DEFAULT_POLICY,
-        enclaves=tuple(_enclave(entry) for entry in _tables(table.get("enclave", []))),
+        enclaves=tuple(_enclave(one) for one in _tables(table.get("enclave", []), "enclave")),
+        logs=tuple(_log(one) for one in _tables(table.get("log", []), "log")),
+        signers=_texts(trust, "signers"),
+        manifests=_texts(trust, "manifests"),
+        witnesses=_texts(trust, "witnesses"),
         dev_roots=_texts(trust, "dev_roots"),
         max_age=_number(trust, "max_age", DEFAULT_MAX_AGE, 1, 86400),
         records=_whole(seal, "records", DEFAULT_SIZE, SIZES),
@@ -301,9 +365,25 @@ def _section(table: Mapping[str, Any], name: str, names: set[str]) -> Mapping[st
     return section
 
 
-def _tables(value: Any) -> list[Mapping[str, Any]]:
+def _log(entry: Mapping[str, Any]) -> LogPeer:
+    _known(entry, {"key", "url"}, "[[log]] ")
+    return LogPeer(_text(entry, "key"), _text(entry, "url") if "url" in entry else None)
+
+
+def _read_manifest(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_MANIFEST + 1)
+    except OSError as error:
+        raise InputError(f"cannot read the manifest {path}: {error.strerror}") from error
+    if len(data) > _MAX_MANIFEST:
+        raise InputError(f"the manifest {path} is larger than {_MAX_MANIFEST} bytes")
+    return data.strip()
+
+
+def _tables(value: Any, name: str) -> list[Mapping[str, Any]]:
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-        raise InputError("enclaves are written as [[enclave]] tables")
+        raise InputError(f"each {name} is written as a [[{name}]] table")
     return value
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal
 import anyio
 import httpx
 
-from privity.attest.trust import Trust
 from privity.errors import InputError
 from privity.home import home
 from privity.identity.keystore import device_key
@@ -85,7 +84,8 @@ def open_session(
         local = _LocalEngine(config.engine)
         keeper = RouteKeeper(local.find, policy, max_age=math.inf)
         return PrivateTransport(keeper, journal, inner, close=local.aclose)
-    keeper = RouteKeeper(_finder(peer, config, inner), policy, max_age=config.max_age)
+    find = _finder(peer, config, policy, inner)
+    keeper = RouteKeeper(find, policy, max_age=config.max_age)
     return PrivateTransport(keeper, journal, inner)
 
 
@@ -104,16 +104,17 @@ def _peer(settings: SessionSettings, config: Config) -> EnclavePeer | None:
 
 
 def _finder(
-    peer: EnclavePeer, config: Config, inner: httpx.AsyncBaseTransport
+    peer: EnclavePeer, config: Config, policy: Policy, inner: httpx.AsyncBaseTransport
 ) -> Callable[[], Awaitable[Route]]:
-    trust = Trust(dev_roots=config.trusted_dev_roots)
+    trust = config.trust(policy.evidence)
     shape = Shape(config.records, config.cadence_ms or None)
     of_devnet = config.devnet is not None and peer == config.devnet.peer
 
     async def find() -> Route:
         # A devnet that was started again listens elsewhere, under the same root.
         restarted = load_devnet(home()) if of_devnet else None
-        return await discover(restarted.peer if restarted else peer, trust, inner, shape=shape)
+        found = restarted.peer if restarted else peer
+        return await discover(found, trust, inner, shape=shape, logs=config.logs)
 
     return find
 

@@ -7,32 +7,41 @@ from whoever holds both the relay and the host.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from urllib.parse import urlsplit
 
 import anyio
 import httpx
 
+from privity.attest.examine import Examined, examine_statement
+from privity.attest.log.memory import LogMemory, Remembered
 from privity.attest.trust import Trust
-from privity.attest.verify import verify_statement
+from privity.attest.verify import accept
 from privity.disclosure import Asset, Basis, Cell, Disclosure, Ground, Party, View
 from privity.errors import PeerError
 from privity.identity.multibase import encode_base64url
 from privity.identity.timestamps import Clock, utc_now
-from privity.infer.config import EnclavePeer
+from privity.infer.config import EnclavePeer, LogPeer
 from privity.infer.loopback import is_loopback
+from privity.infer.routes.log_view import log_view
 from privity.seal.gateway import GATEWAY_PATH
 from privity.seal.transport import KeySource, SealedTransport, Shape
 from privity.statement import MAX_BYTES, MEDIA_TYPE, NONCE_BYTES, AttestedEnclave, Model
 from privity.statement import PATH as STATEMENT_PATH
 
-__all__ = ["ConfidentialRoute", "confidential_disclosure", "discover"]
+__all__ = ["ConfidentialRoute", "confidential_disclosure", "discover", "examine_peer"]
 
 _STATEMENT_S = 30.0  # for all of a statement, however it drips
 _CONTENT = (Asset.PROMPT, Asset.ANSWER)
 _SEALED = frozenset({Basis(Ground.MATHEMATICS, "sealed")})
 _THE_RELAY = frozenset({"the relay"})
+# Keys made for one person alone tell that person from all others, whatever a relay hides.
+_OWN_KEY = Cell(
+    View.EVERYTHING,
+    frozenset({Basis(Ground.NOTHING, "its keys are in no log, and may be for you alone")}),
+)
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,8 @@ async def discover(
     trust: Trust,
     http: httpx.AsyncBaseTransport,
     *,
+    logs: Sequence[LogPeer] = (),
+    memory: LogMemory | None = None,
     shape: Shape | None = None,
     clock: Clock = utc_now,
     randomness: Callable[[int], bytes] = os.urandom,
@@ -89,8 +100,10 @@ async def discover(
 
     Args:
         peer: the enclave and its relay.
-        trust: the roots whose evidence counts.
+        trust: whom the person believes.
         http: connections to the peer.
+        logs: where the logs trusted are read.
+        memory: what this device has seen of them; by default in the privity home.
         shape: the padding of the route; None for the default.
         clock: the time the evidence is judged at.
         randomness: where the nonce comes from.
@@ -99,15 +112,40 @@ async def discover(
         PeerError: the peer cannot be reached or answers something else.
         EvidenceError: the statement does not verify; `.check` names the check.
     """
-    nonce = randomness(NONCE_BYTES)
-    data = await _fetch_statement(peer, nonce, http)
-    enclave = verify_statement(data, nonce=nonce, trust=trust, now=clock())
+    memory = memory or LogMemory()
+    examined, now = await examine_peer(
+        peer, trust, http, logs=logs, memory=memory, clock=clock, randomness=randomness
+    )
+    enclave = accept(examined, now)
+    if enclave.logged is not None:
+        memory.keep(enclave.logged.origin, Remembered(enclave.logged.size, enclave.logged.root))
     return ConfidentialRoute(
         enclave,
         peer,
         confidential_disclosure(enclave, peer),
         shape or Shape(),
     )
+
+
+async def examine_peer(
+    peer: EnclavePeer,
+    trust: Trust,
+    http: httpx.AsyncBaseTransport,
+    *,
+    logs: Sequence[LogPeer] = (),
+    memory: LogMemory | None = None,
+    clock: Clock = utc_now,
+    randomness: Callable[[int], bytes] = os.urandom,
+) -> tuple[Examined, datetime]:
+    """Fetch the enclave's statement for a fresh nonce, and return what was found, and when.
+
+    Arguments and errors are those of `discover`; what does not verify is among the findings.
+    """
+    nonce = randomness(NONCE_BYTES)
+    data = await _fetch_statement(peer, nonce, http)
+    view = await log_view(data, urlsplit(peer.url).netloc, logs, memory or LogMemory())
+    now = clock()
+    return examine_statement(data, nonce=nonce, trust=trust, now=now, view=view), now
 
 
 def confidential_disclosure(enclave: AttestedEnclave, peer: EnclavePeer) -> Disclosure:
@@ -131,6 +169,8 @@ def confidential_disclosure(enclave: AttestedEnclave, peer: EnclavePeer) -> Disc
         cells[Party.RELAY, Asset.ADDRESS] = Cell(View.EVERYTHING)
     cells[Party.ENCLAVE, Asset.ADDRESS] = _address_cell(behind_relay, apart)
     cells[Party.HOST, Asset.ADDRESS] = _address_cell(behind_relay, apart)
+    if enclave.logged is None:
+        cells[Party.ENCLAVE, Asset.IDENTITY] = cells[Party.HOST, Asset.IDENTITY] = _OWN_KEY
     return Disclosure(cells, {Party.ENCLAVE: frozenset({_label(enclave)})})
 
 
@@ -138,6 +178,8 @@ def _enclave_basis(enclave: AttestedEnclave) -> frozenset[Basis]:
     """Return why nobody but the measured code is believed to read what the enclave reads."""
     if enclave.dev:
         return frozenset({Basis(Ground.PROMISE, "plain software")})
+    if enclave.approved is None:
+        return frozenset({Basis(Ground.PROMISE, "nobody you trust approved this code")})
     return _evidence_basis(enclave)
 
 
@@ -153,6 +195,9 @@ def _host_cell(enclave: AttestedEnclave) -> Cell:
         open_to = {one for one in basis if one.ground is Ground.NOTHING}
         why = Basis(Ground.NOTHING, "nothing attested stops this host")
         return Cell(View.EVERYTHING, frozenset(open_to or {why}))
+    if enclave.approved is None:
+        why = Basis(Ground.NOTHING, "code that nobody you trust approved may hand it over")
+        return Cell(View.EVERYTHING, frozenset({why}))
     return Cell(View.SIZE, basis | _SEALED)
 
 

@@ -1,0 +1,80 @@
+"""Evidence in files, as the vendors' tools write it: which kind it is, and what it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import import_module
+from typing import Any
+
+from privity.attest.evidence import Companions, Findings
+from privity.attest.examine import KINDS, verifier_for
+from privity.attest.trust import Trust
+from privity.errors import InputError, MalformedError
+from privity.statement import Check
+
+__all__ = ["MAX_FILE_BYTES", "detect_kind", "examine_file"]
+
+MAX_FILE_BYTES = 1 << 20
+"""Largest file of evidence, certificates or collateral, in bytes."""
+
+_Parts = tuple[list[dict[str, Any]], list[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class _Form:
+    recognises: Callable[[bytes], bool]
+    from_file: Callable[[bytes, Companions], _Parts]
+
+
+def detect_kind(data: bytes) -> str:
+    """Return the kind of evidence in a file.
+
+    Raises:
+        InputError: it looks like none.
+    """
+    for kind in KINDS:
+        if _form(kind).recognises(data):
+            return kind
+    raise InputError(
+        "this is no evidence of a kind known here",
+        hint=f"name it with --kind, one of {', '.join(KINDS)}; it is then read as that",
+    )
+
+
+def examine_file(
+    data: bytes,
+    *,
+    kind: str,
+    companions: Companions,
+    bound: bytes | None,
+    trust: Trust,
+    now: datetime,
+) -> tuple[Findings, ...]:
+    """Check evidence from a file: one set of findings for each piece in it. Total.
+
+    Args:
+        data: the file.
+        kind: of `KINDS`.
+        companions: what came with it.
+        bound: the report data or nonce it must carry; None does not ask.
+        trust: what the person accepts.
+        now: the time to judge it for.
+
+    Raises:
+        InputError: an unknown kind.
+    """
+    verifier = verifier_for(kind, trust)
+    if verifier is None:
+        raise InputError(f"no kind is called {kind!r:.40}", hint=f"one of {', '.join(KINDS)}")
+    try:
+        evidence, endorsements = _form(kind).from_file(data, companions)
+        return tuple(verifier.examine(one, bound, endorsements, now) for one in evidence)
+    except MalformedError as error:
+        return (Findings(kind, (Check("format", False, error.message, error.hint),)),)
+
+
+def _form(kind: str) -> _Form:
+    module = import_module(f"privity.attest.evidence_{kind}")
+    return _Form(module.recognises, module.from_file)
