@@ -1,0 +1,104 @@
+"""Intel quotes and collateral in files, as vendors' tools write them.
+
+A quote comes as the bytes themselves (kernels and SDKs may pad them with zeros), as hex or base64
+text, or as the answer of dstack's guest agent: a JSON object whose ``quote`` is hex. Collateral
+comes as the JSON of `dcap-qvl`. Each text has one spelling here, so that no bit of it is idle.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+from privity.attest.dcap_collateral import Collateral
+from privity.attest.dcap_quote import Quote
+from privity.attest.evidence import Companions
+from privity.errors import MalformedError, OversizeError
+from privity.identity.jcs import loads_strict
+
+__all__ = ["MAX_FILE_BYTES", "quote_of_file", "read_collateral"]
+
+MAX_FILE_BYTES = 1 << 20
+
+_MAX_PADDING = 65_536
+
+_ANSWER = {"quote", "event_log", "app_compose", "report_data", "vm_config"}
+_ANSWER |= {"hash_algorithm", "prefix", "attestation"}
+"""Members of the guest agent's answers. The last four say nothing that the quote does not."""
+
+
+def quote_of_file(data: bytes) -> Quote:
+    """Read the quote in a file.
+
+    Raises:
+        OversizeError: the file is larger than `MAX_FILE_BYTES`.
+        MalformedError: there is no quote in it, or anything beside it.
+    """
+    if len(data) > MAX_FILE_BYTES:
+        raise OversizeError(f"a file of evidence has more than {MAX_FILE_BYTES} bytes")
+    if data.startswith(b"{"):
+        return _of_answer(loads_strict(data, max_bytes=MAX_FILE_BYTES))
+    if data[1:2] == b"\0":  # the version, little-endian: no text begins like this
+        return _of_bytes(data)
+    try:
+        text = data.decode("ascii")
+    except UnicodeDecodeError:
+        raise MalformedError("this is no quote") from None
+    return _of_text(text.removesuffix("\n"))
+
+
+def read_collateral(kind: str, companions: Companions) -> list[dict[str, Any]]:
+    """Return the endorsement that a file of collateral makes, or none where there is no file.
+
+    Raises:
+        MalformedError: it is not collateral, or certificates came with it, which quotes carry.
+    """
+    if companions.certificates or companions.rims:
+        raise MalformedError("an Intel quote carries its certificates: no others are read")
+    if companions.collateral is None:
+        return []
+    try:
+        value = loads_strict(companions.collateral, max_bytes=MAX_FILE_BYTES)
+    except OversizeError as error:
+        raise MalformedError(error.message) from None
+    if isinstance(value, dict) and value.get("pck_certificate_chain", "") is None:
+        del value["pck_certificate_chain"]
+    return [{"collateral": Collateral.from_json(value).to_json(), "kind": kind}]
+
+
+def _of_bytes(data: bytes) -> Quote:
+    size = Quote.size_of(data)
+    padding = data[size:]
+    if len(padding) > _MAX_PADDING or any(padding):
+        raise MalformedError("a quote with bytes after its end")
+    return Quote.parse(data[:size])
+
+
+def _of_text(text: str) -> Quote:
+    bare = text.removeprefix("0x")
+    try:
+        data = bytes.fromhex(bare)
+        if bare in (data.hex(), data.hex().upper()):
+            return _of_bytes(data)
+    except ValueError:
+        pass
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise MalformedError("this is neither a quote nor one in hex or base64") from None
+    if base64.b64encode(data).decode() != text:
+        raise MalformedError("base64 in another spelling than its own")
+    return _of_bytes(data)
+
+
+def _of_answer(answer: Any) -> Quote:
+    if not isinstance(answer, dict) or not isinstance(answer.get("quote"), str):
+        raise MalformedError("a JSON object without a quote")
+    if unknown := answer.keys() - _ANSWER:
+        raise MalformedError(f"{min(unknown)!r:.40} is no member of a guest agent's answer")
+    quote = _of_text(answer["quote"])
+    carried = answer.get("report_data", quote.body["report_data"].hex())
+    if carried != quote.body["report_data"].hex():
+        raise MalformedError("the answer names other report data than the quote carries")
+    return quote

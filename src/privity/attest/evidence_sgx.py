@@ -1,0 +1,143 @@
+"""Evidence of the kind ``sgx``: an enclave on an Intel processor.
+
+The processor measures an enclave as it is loaded (MRENCLAVE) and who signed it (MRSIGNER), and
+keeps its memory from the host, the operating system among it. See spec/evidence-intel.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from privity.attest.dcap import check_report_data, judge_quote
+from privity.attest.dcap_file import quote_of_file, read_collateral
+from privity.attest.dcap_quote import MAX_QUOTE_BYTES, Quote
+from privity.attest.evidence import KEY_BINDING, Companions, Findings, run_checks
+from privity.disclosure import Basis, Ground
+from privity.errors import EvidenceError, MalformedError, OversizeError
+from privity.identity.fields import Fields
+from privity.identity.multibase import encode_base64url
+from privity.policy.evidence import EvidencePolicy
+
+__all__ = ["KIND", "SgxVerifier", "from_file", "recognises"]
+
+KIND = "sgx"
+
+_BASIS = frozenset({Basis(Ground.HARDWARE, "Intel SGX, for all but attacks on the chips")})
+
+_HEX = ("mrenclave", "mrsigner", "attributes", "miscselect", "configid", "cpusvn")
+_NUMBERS = ("isvprodid", "isvsvn", "configsvn")
+
+_INITIALISED, _DEBUG = 1 << 0, 1 << 1
+_PROVISION_KEY, _LAUNCH_KEY = 1 << 4, 1 << 5
+
+
+class SgxVerifier:
+    """Judges ``sgx`` evidence. This runs on the device, or with anyone later.
+
+    Args:
+        root: Intel's SGX root CA certificate, DER, or another's; None for Intel's.
+        policy: what the person demands.
+
+    Guarantees:
+        Each promise of spec/evidence-intel.md, each with its test.
+    """
+
+    kind = KIND
+
+    def __init__(self, root: bytes | None, policy: EvidencePolicy) -> None:
+        self._root = root
+        self._policy = policy
+
+    def examine(
+        self,
+        evidence: dict[str, Any],
+        bound: bytes | None,
+        endorsements: Sequence[dict[str, Any]],
+        now: datetime,
+    ) -> Findings:
+        """Examine one quote; see `EvidenceVerifier.examine`.
+
+        Raises:
+            MalformedError: it is not of this kind's form.
+        """
+        quote = _read(evidence)
+        judged = judge_quote(
+            quote,
+            endorsements,
+            (
+                ("debug", lambda: _check_debug(quote)),
+                ("attributes", lambda: _check_attributes(quote)),
+            ),
+            root=self._root,
+            policy=self._policy,
+            now=now,
+        )
+        registers = {name: quote.body[name].hex() for name in _HEX}
+        registers |= {name: str(int.from_bytes(quote.body[name], "little")) for name in _NUMBERS}
+        steps: list[tuple[str, Callable[[], str]]] = []
+        if bound is not None:
+            steps.append((KEY_BINDING, lambda: check_report_data(quote, bound)))
+        checks = judged.checks + run_checks(steps)
+        return Findings(KIND, checks, registers, _BASIS, period=judged.period)
+
+
+def recognises(data: bytes) -> bool:
+    """Return whether a file looks like an SGX quote. Total."""
+    try:
+        return quote_of_file(data).tee == KIND
+    except (MalformedError, OversizeError):
+        return False
+
+
+def from_file(
+    data: bytes, companions: Companions
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return evidence and endorsements from files: see `privity.attest.dcap_file`.
+
+    Raises:
+        MalformedError: not an SGX quote, or not collateral.
+    """
+    try:
+        quote = quote_of_file(data)
+        if quote.tee != KIND:
+            raise MalformedError("this is a TDX quote, not an SGX one")
+        evidence = {"kind": KIND, "quote": encode_base64url(quote.data)}
+        return [evidence], read_collateral(KIND, companions)
+    except OversizeError as error:
+        raise MalformedError(error.message) from None
+
+
+def _read(evidence: dict[str, Any]) -> Quote:
+    fields = Fields(evidence, "sgx evidence")
+    fields.constant("kind", KIND)
+    try:
+        quote = Quote.parse(fields.blob("quote", most=MAX_QUOTE_BYTES))
+    except OversizeError as error:
+        raise MalformedError(error.message) from None
+    fields.done()
+    if quote.tee != KIND:
+        raise MalformedError("sgx evidence with a quote that is not of an enclave")
+    return quote
+
+
+def _flags(quote: Quote) -> int:
+    return int.from_bytes(quote.body["attributes"][:8], "little")
+
+
+def _check_debug(quote: Quote) -> str:
+    if _flags(quote) & _DEBUG:
+        raise EvidenceError("a debug enclave: its host can read it", check="debug")
+    return "not a debug enclave"
+
+
+def _check_attributes(quote: Quote) -> str:
+    found = _flags(quote)
+    if not found & _INITIALISED:
+        raise EvidenceError("an enclave that was never initialised", check="attributes")
+    if found & (_PROVISION_KEY | _LAUNCH_KEY):
+        raise EvidenceError(
+            "an enclave with keys that only the platform's own enclaves need", check="attributes"
+        )
+    return "an initialised enclave, without the platform's keys"
