@@ -53,8 +53,8 @@ def doctor(
 ) -> None:
     """Look at what is there, and say what to do about the rest.
 
-    Subjects: versions, home, settings, keyring, engine, weights, servers, devnet, enclave. Nothing
-    is sent anywhere but to loopback and to the enclaves you configured.
+    Subjects: versions, home, settings, keyring, engine, weights, servers, attesters, devnet,
+    enclave. Nothing is sent anywhere but to loopback and to the enclaves you configured.
     """
     from privity.errors import InputError
 
@@ -194,6 +194,20 @@ def _servers() -> Iterator[Finding]:
         yield Finding("servers", State.NOTE, detail, "none is needed: there is an embedded engine")
 
 
+def _attesters() -> Iterator[Finding]:
+    """Say which evidence an enclave on this machine could give, without asking for any."""
+    from privity.attest.quoters import available
+
+    found = available()
+    for one in found:
+        state = State.GOOD if one.ready and one.kind != "dev" else State.NOTE
+        yield Finding("attesters", state, f"{one.name}: {one.detail}", one.hint)
+    if not any(one.ready for one in found if one.kind != "dev"):
+        detail = "no hardware would vouch for an enclave on this machine"
+        hint = "none is needed to ask; to run an enclave for others, see docs/deploy"
+        yield Finding("attesters", State.NOTE, detail, hint)
+
+
 def _devnet() -> Iterator[Finding]:
     from privity.home import home
     from privity.infer.config import load_devnet
@@ -239,6 +253,7 @@ _LOOKS: dict[str, Callable[[], Iterator[Finding]]] = {
     "engine": _engine,
     "weights": _weights,
     "servers": _servers,
+    "attesters": _attesters,
     "devnet": _devnet,
     "enclave": _enclave,
 }
