@@ -30,7 +30,7 @@ from privity.identity.multibase import decode_base64url, encode_base64url
 from privity.identity.timestamps import CLOCK_SKEW, format_time
 from privity.statement import Check
 
-__all__ = ["KIND", "LogEndorsement", "Logged", "check_logged"]
+__all__ = ["KIND", "LogEndorsement", "LoggedKeyset", "check_logged"]
 
 KIND = "log"
 
@@ -97,7 +97,7 @@ class LogEndorsement:
 
 
 @dataclass(frozen=True)
-class Logged:
+class LoggedKeyset:
     """A keyset that is in a log. `check_logged` makes these.
 
     Attributes:
@@ -133,7 +133,7 @@ def check_logged(
     max_age: timedelta,
     remembered: Remembered | None,
     consistency: Sequence[bytes] | None,
-) -> Logged:
+) -> LoggedKeyset:
     """Return that a keyset is in a log, in a view that fits all this device has seen of it.
 
     Args:
@@ -194,7 +194,7 @@ def check_logged(
         oldest = min(one.time for one in counted)
         checks.append(Check("log age", True, f"cosigned {format_time(oldest)} or later"))
     checks.append(_check_view(checkpoint, remembered, consistency))
-    return Logged(
+    return LoggedKeyset(
         tuple(checks), checkpoint.origin, checkpoint.size, checkpoint.root, entry, counted
     )
 

@@ -1,0 +1,209 @@
+"""Is this code approved by someone the person trusts? This is run by the device before it seals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from privity.attest.manifest import Manifest, ReferenceValue
+from privity.attest.signed_manifest import SignedManifest, SignedRevocation
+from privity.errors import EvidenceError, OpenError
+from privity.identity.timestamps import CLOCK_SKEW, format_time
+from privity.statement import Check, Keyset, VerifiedEvidence
+
+__all__ = ["Approval", "approve"]
+
+# How far a manifest came before it failed; of several, the one that came furthest is reported.
+_ORDER = (
+    "reference signature",
+    "reference value",
+    "reference revoked",
+    "reference period",
+    "reference models",
+)
+
+
+@dataclass(frozen=True)
+class Approval:
+    """Somebody the person trusts approved all that was measured. `approve` makes these.
+
+    Attributes:
+        manifest: the manifest.
+        signer: the did:key of the trusted signer.
+        checks: what was checked, in order.
+    """
+
+    manifest: Manifest
+    signer: str
+    checks: tuple[Check, ...]
+
+    @property
+    def name(self) -> str:
+        """What the manifest calls the software."""
+        return self.manifest.name
+
+    @property
+    def digest(self) -> str:
+        """`Manifest.digest`."""
+        return self.manifest.digest
+
+
+def approve(
+    evidence: Sequence[VerifiedEvidence],
+    keyset: Keyset,
+    manifests: Sequence[SignedManifest],
+    signers: Sequence[str],
+    revocations: Sequence[SignedRevocation],
+    now: datetime,
+) -> Approval:
+    """Return which manifest of a trusted signer approves this enclave.
+
+    One manifest must cover every piece of evidence: parts that nobody saw working together are
+    not put together here.
+
+    Args:
+        evidence: all verified evidence of the statement.
+        keyset: its keys and models.
+        manifests: from the person's own files and from the statement, in any order.
+        signers: the did:keys whose word counts.
+        revocations: all that are known.
+        now: the time to judge it for.
+
+    Raises:
+        EvidenceError: ``.check`` is ``reference signature`` (nobody trusted signed it, or a
+            signature is false), ``reference value`` (not listed), ``reference revoked``,
+            ``reference period`` or ``reference models``.
+
+    Guarantees:
+        Each attack of spec/reference.md ends in its own check
+        (tests/adversary/test_reference.py). Total over what `SignedManifest.parse` returns
+        (tests/property/test_reference.py).
+    """
+    withdrawn = _withdrawn(revocations, now)
+    failures: list[EvidenceError] = []
+    for signed in manifests:
+        try:
+            return _judge(signed, evidence, keyset, frozenset(signers), withdrawn, now)
+        except EvidenceError as error:
+            failures.append(error)
+    if not failures:
+        raise EvidenceError(
+            "nobody you trust has approved what this enclave measures as",
+            check="reference value",
+            hint="get a signed manifest of it, and list its signer under trust.signers",
+        )
+    raise max(failures, key=lambda error: _ORDER.index(error.check))
+
+
+def _judge(
+    signed: SignedManifest,
+    evidence: Sequence[VerifiedEvidence],
+    keyset: Keyset,
+    trusted: frozenset[str],
+    withdrawn: dict[tuple[str, str], SignedRevocation],
+    now: datetime,
+) -> Approval:
+    manifest = signed.manifest
+    by = _trusted_signers(signed, trusted)
+    for one in evidence:
+        if not any(_equals(value, one) for value in manifest.measurements):
+            raise EvidenceError(
+                f"the {one.kind} evidence measured what no manifest of a signer you trust lists",
+                check="reference value",
+                hint=f"it measured {one.measurement}; `privity reference show` lists what is "
+                "approved",
+            )
+    if not evidence:
+        raise EvidenceError("no evidence to compare", check="reference value")
+    for key in by:
+        revoked = withdrawn.get((manifest.digest, key))
+        if revoked is not None:
+            raise EvidenceError(
+                f"its signer took the approval back: {revoked.revocation.reason}",
+                check="reference revoked",
+            )
+    if manifest.issued - now > CLOCK_SKEW or now >= manifest.expires:
+        raise EvidenceError(
+            f"the approval holds from {format_time(manifest.issued)} "
+            f"to {format_time(manifest.expires)}",
+            check="reference period",
+            hint="ask its signer for a newer manifest",
+        )
+    _check_models(manifest, keyset)
+    kinds = " + ".join(one.kind for one in evidence)
+    models = "any" if manifest.models is None else f"{len(keyset.models)} of those listed"
+    checks = (
+        Check("reference signature", True, by[0]),
+        Check("reference value", True, f"{kinds}: {manifest.name}, built by {manifest.builder}"),
+        Check("reference revoked", True, "no revocation is known"),
+        Check("reference period", True, f"until {format_time(manifest.expires)}"),
+        Check("reference models", True, models),
+    )
+    return Approval(manifest, by[0], checks)
+
+
+def _trusted_signers(signed: SignedManifest, trusted: frozenset[str]) -> tuple[str, ...]:
+    try:
+        by = tuple(key for key in signed.signers() if key in trusted)
+    except OpenError as error:
+        raise EvidenceError(error.message, check="reference signature") from None
+    if not by:
+        raise EvidenceError(
+            "the manifest is signed by nobody you trust",
+            check="reference signature",
+            hint="list the did:key of a signer you trust under trust.signers",
+        )
+    return by
+
+
+def _equals(value: ReferenceValue, evidence: VerifiedEvidence) -> bool:
+    """Compare one entry with one piece of evidence, register by register."""
+    if value.kind != evidence.kind:
+        return False
+    if any(evidence.registers.get(name) != wanted for name, wanted in value.registers.items()):
+        return False
+    return value.kind != "tdx" or not _loads_more(value, evidence)
+
+
+def _loads_more(value: ReferenceValue, evidence: VerifiedEvidence) -> bool:
+    """Tell whether a TD loaded an app, as dstack does, of which the entry says nothing.
+
+    Such an entry would approve an operating system with any app in it.
+    """
+    used = evidence.registers.get("rtmr3", "").strip("0") != ""
+    used = used or "compose_hash" in evidence.registers
+    return used and not {"rtmr3", "compose_hash"} & value.registers.keys()
+
+
+def _check_models(manifest: Manifest, keyset: Keyset) -> None:
+    if manifest.models is None:
+        return
+    approved = {(model.id, model.weights) for model in manifest.models}
+    for model in keyset.models:
+        if (model.id, model.weights) not in approved:
+            raise EvidenceError(
+                "the enclave serves a model, or weights, that the manifest does not list",
+                check="reference models",
+            )
+
+
+def _withdrawn(
+    revocations: Sequence[SignedRevocation], now: datetime
+) -> dict[tuple[str, str], SignedRevocation]:
+    """Return the revocations in force, by manifest and signer.
+
+    Anyone may sign a revocation; it counts only for manifests that the same key signed.
+    """
+    found: dict[tuple[str, str], SignedRevocation] = {}
+    for signed in revocations:
+        try:
+            signers = signed.signers()
+        except OpenError:
+            raise EvidenceError(
+                "a revocation among those you keep does not verify; somebody altered it",
+                check="reference revoked",
+            ) from None
+        if signed.revocation.time - now <= CLOCK_SKEW:
+            found.update({(signed.revocation.manifest, key): signed for key in signers})
+    return found
