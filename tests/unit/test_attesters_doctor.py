@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from scripted_platforms import ScriptedNvml, TsmScript, scripted_tsm
 
 from privity.attest import quoters
 from privity.attest.quoters import AttesterSettings
 from privity.cli import app
+from scripted_platforms import ScriptedNvml, TsmScript, scripted_tsm
 
 
 def looked(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, str]]:
