@@ -48,6 +48,7 @@ _MAX_REGISTERS = 32
 _MAX_RECIPIENT = 4096
 _MAX_LEASE_S = 86_400
 _ROOT = re.compile(r"tree-sha256:[0-9a-f]{64}")
+_ID = re.compile(r"[0-9a-f]{32}")
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,256}")
 
 
@@ -174,8 +175,10 @@ class Grant:
             check_digest(program)
         if not _ROOT.fullmatch(self.root):
             raise MalformedError("a grant's root is tree-sha256: and 64 lower-case hex digits")
-        if not _NAME.fullmatch(self.artefact) or not _NAME.fullmatch(self.name):
-            raise MalformedError("a grant's artefact and name have 1 to 256 printable characters")
+        if not _ID.fullmatch(self.artefact):
+            raise MalformedError("a grant's artefact is an id of 32 lower-case hex digits")
+        if not _NAME.fullmatch(self.name):
+            raise MalformedError("a grant's name has 1 to 256 printable characters")
         if self.expires <= self.issued:
             raise MalformedError("a grant that expires before it is issued")
         self._check_numbers()

@@ -1,0 +1,387 @@
+"""Floor 5: the broker: keeps artefact keys for their owners and decides who gets one.
+
+A folder holds the grants, the keys (wrapped under the broker's own) and the log of decisions. The
+log is the state: how often a key was released, which leases run and what was revoked is read from
+it, so that a process killed at any moment forgets nothing, and several processes on one folder
+agree. Nothing is released, and no grant is over, before its line is on disk.
+
+`privity.node.broker_app` puts this behind HTTP. Protocol: spec/key-release.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from privity.attest.grant import Grant, Purpose, SignedGrant, SignedRevocation
+from privity.attest.release import (
+    KEY_BYTES,
+    AuthorizedRelease,
+    NoPayment,
+    Payment,
+    Standing,
+    authorize,
+    seal_key,
+    verify_boot,
+)
+from privity.attest.trust import Trust
+from privity.errors import EvidenceError, InputError, MalformedError, OpenError, PrivityError
+from privity.home import read_private, write_private
+from privity.identity.digests import digest
+from privity.identity.jcs import canonical
+from privity.identity.multibase import encode_base64url
+from privity.identity.timestamps import Clock, format_time, parse_time, utc_now
+from privity.node.broker_log import DecisionLog, Line
+from privity.statement import AttestedEnclave
+
+__all__ = ["Asked", "Broker", "GrantState"]
+
+_WRAP_LABEL = b"privity/broker-key/v1\0"
+_NONCE_BYTES = 12
+_GRANTS, _KEYS, _OWN_KEY = "grants", "keys", "broker.key"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a challenge was drawn for.
+
+    Attributes:
+        artefact: the artefact's id.
+        purpose: what for.
+        nonce: the challenge.
+    """
+
+    artefact: str
+    purpose: Purpose
+    nonce: bytes
+
+
+@dataclass(frozen=True)
+class GrantState:
+    """A grant and what became of it.
+
+    Attributes:
+        signed: the grant.
+        uses: how often its key was released.
+        revoked: the owner's reason, or None.
+        expired: whether its end was noted.
+        leases: until when each process that holds the key may go on, by its receipts key.
+    """
+
+    signed: SignedGrant
+    uses: int = 0
+    revoked: str | None = None
+    expired: bool = False
+    leases: dict[str, datetime] = field(default_factory=dict)
+
+    def standing(self, receipts: str, now: datetime) -> Standing:
+        """Return where the grant stands for one process."""
+        until = self.leases.get(receipts)
+        return Standing(self.revoked, self.uses, renewing=until is not None and now < until)
+
+
+class Broker:
+    """The grants and keys in one folder, and every decision about them.
+
+    Args:
+        folder: where they lie, 0700; made if there is none.
+        owners: did:keys whose grants are taken.
+        trust: the owners' roots; each grant puts its own signers and floor in place.
+        payment: takes the price of a use; by default priced grants are refused.
+        clock: the broker's time.
+
+    Raises:
+        InputError: the folder cannot be read or written.
+        EvidenceError: its log is not what it was; ``.check`` says how.
+
+    Guarantees:
+        What was decided is in the log before it takes effect, uses survive a kill at any moment
+        (tests/unit/test_broker.py), and no refusal, log line or error holds a key
+        (tests/adversary/test_broker.py).
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        owners: tuple[str, ...],
+        trust: Trust,
+        payment: Payment | None = None,
+        clock: Clock = utc_now,
+    ) -> None:
+        self._folder, self._owners, self._trust = folder, frozenset(owners), trust
+        self._payment = payment or NoPayment()
+        self._clock = clock
+        self._grants: dict[str, GrantState] = {}
+        for name in (_GRANTS, _KEYS):
+            (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._wrapping = AESGCM(_own_key(folder / _OWN_KEY))
+        self._log = DecisionLog(folder, self._follow)
+        with self._log.writing():
+            pass
+
+    def grants(self) -> list[GrantState]:
+        """Return every grant as it stands now, the newest first."""
+        with self._log.writing():
+            self._note_expired(self._clock())
+            return sorted(self._grants.values(), key=lambda one: _age(one.signed), reverse=True)
+
+    def add(self, signed: SignedGrant, key: bytes) -> Line | None:
+        """Keep a grant and its artefact's key. The same grant again changes nothing.
+
+        Returns:
+            The log line, or None where the grant was there already.
+
+        Raises:
+            EvidenceError: ``.check`` is ``owner`` (of nobody this broker serves) or ``root`` (the
+                artefact is known by another).
+            InputError: the key is not one, or cannot be written.
+        """
+        grant = signed.grant
+        if grant.owner not in self._owners:
+            raise EvidenceError("this broker keeps no keys of that owner", check="owner")
+        if len(key) != KEY_BYTES:
+            raise InputError(f"an artefact key has {KEY_BYTES} bytes")
+        with self._log.writing():
+            if signed.digest in self._grants:
+                return None
+            for one in self._grants.values():
+                same = (one.signed.grant.owner, one.signed.grant.artefact)
+                if same == (grant.owner, grant.artefact) and one.signed.grant.root != grant.root:
+                    raise EvidenceError("the artefact was granted with another root", check="root")
+            self._write(self._key_path(grant), self._wrap(grant, key))
+            self._write(self._grant_path(signed.digest), signed.to_bytes())
+            return self._log.append("added", self._clock(), _about(grant))
+
+    def revoke(self, signed: SignedRevocation) -> Line | None:
+        """End a grant. Once more changes nothing.
+
+        Raises:
+            EvidenceError: ``.check`` is ``grant`` (there is none) or ``owner`` (it is another's).
+        """
+        revocation = signed.revocation
+        with self._log.writing():
+            state = self._grants.get(revocation.grant)
+            if state is None:
+                raise EvidenceError("this broker keeps no such grant", check="grant")
+            if state.signed.grant.owner != revocation.owner:
+                raise EvidenceError("only the owner of a grant revokes it", check="owner")
+            if state.revoked is not None:
+                return None
+            about = {**_about(state.signed.grant), "revocation": signed.to_json()}
+            return self._log.append("revoked", self._clock(), about)
+
+    def release(self, asked: Asked, statement: bytes) -> dict[str, Any]:
+        """Return the answer with the sealed key, or refuse. Either is in the log first.
+
+        The statement is verified before anything of a grant is compared, so that whoever cannot
+        attest learns nothing of grants; that costs the broker work, which single use of a bounded
+        number of challenges holds in bounds. Several grants may be for one artefact: the newest
+        that allows the release is used, and a refusal names the newest's reason.
+
+        Args:
+            asked: what the challenge was drawn for; spent, whatever comes of it.
+            statement: what answered it.
+
+        Raises:
+            EvidenceError: ``.check`` names what did not hold; see `authorize`, and ``grant`` where
+                there is none.
+            InputError: the log or a key cannot be read or written; nothing is released.
+        """
+        with self._log.writing():
+            now = self._clock()
+            self._note_expired(now)
+            try:
+                release = self._decide(asked, statement, now)
+                sealed = seal_key(release, self._unwrap(release.signed.grant))
+            except PrivityError as error:
+                self._log.append("refused", now, _refusal(asked, statement, error))
+                raise
+            grant = release.signed.grant
+            until = now + timedelta(seconds=grant.lease_s)
+            about = {**_about(grant), "enclave": _enclave(release.enclave)}
+            about |= {"lease": format_time(until), "payment": release.receipt}
+            line = self._log.append("renewed" if release.renewal else "granted", now, about)
+        return {
+            "grant": release.signed.to_json(),
+            "lease_s": grant.lease_s,
+            "log": {"digest": line.digest, "number": line.number},
+            "root": grant.root,
+            "sealed": encode_base64url(sealed),
+        }
+
+    def note_refusal(self, asked: Asked, statement: bytes, error: EvidenceError) -> None:
+        """Log a refusal that was decided before the statement was looked at."""
+        with self._log.writing():
+            self._log.append("refused", self._clock(), _refusal(asked, statement, error))
+
+    def note_expired(self) -> None:
+        """Log the grants that ended since this was last looked at."""
+        with self._log.writing():
+            self._note_expired(self._clock())
+
+    def _decide(self, asked: Asked, statement: bytes, now: datetime) -> AuthorizedRelease:
+        of_artefact = [
+            one for one in self._grants.values() if one.signed.grant.artefact == asked.artefact
+        ]
+        # Those for another purpose too, where there are no others: then that is the reason.
+        fitting = [one for one in of_artefact if one.signed.grant.purpose is asked.purpose]
+        refusal: EvidenceError | None = None
+        for state in sorted(fitting or of_artefact, key=lambda one: _age(one.signed), reverse=True):
+            try:
+                return self._judge(state, asked, statement, now)
+            except EvidenceError as error:
+                refusal = refusal or error
+        raise refusal or EvidenceError("there is no grant for this artefact", check="grant")
+
+    def _judge(
+        self, state: GrantState, asked: Asked, statement: bytes, now: datetime
+    ) -> AuthorizedRelease:
+        signed = state.signed
+        enclave = verify_boot(
+            statement, nonce=asked.nonce, signed=signed, trust=self._trust, now=now
+        )
+        return authorize(
+            signed,
+            enclave,
+            artefact=asked.artefact,
+            purpose=asked.purpose,
+            nonce=asked.nonce,
+            now=now,
+            standing=state.standing(enclave.keyset.receipts, now),
+            payment=self._payment,
+        )
+
+    def _note_expired(self, now: datetime) -> None:
+        for state in list(self._grants.values()):
+            over = now >= state.signed.grant.expires
+            if over and not state.expired and state.revoked is None:
+                self._log.append("expired", now, _about(state.signed.grant))
+
+    def _follow(self, line: Line) -> None:
+        """Take what a line of the log says into account."""
+        name = line.about.get("grant")
+        if not isinstance(name, str):
+            return
+        try:
+            state = GrantState(self._read_grant(name)) if line.event == "added" else None
+            state = state or self._grants.get(name)
+            if state is not None:
+                self._grants[name] = _after(state, line)
+        except (MalformedError, KeyError, TypeError):
+            raise EvidenceError(
+                f"line {line.number} of the log does not say what its event has to",
+                check="log line",
+            ) from None
+
+    def _read_grant(self, name: str) -> SignedGrant:
+        path = self._grant_path(name)
+        signed = SignedGrant.parse(read_private(path))
+        if signed.digest != name:
+            raise EvidenceError(f"{path} is not the grant of the log", check="log grant")
+        return signed
+
+    def _grant_path(self, name: str) -> Path:
+        return self._folder / _GRANTS / f"{name.removeprefix('sha256:')}.json"
+
+    def _key_path(self, grant: Grant) -> Path:
+        owner = digest(grant.owner.encode()).removeprefix("sha256:")[:16]
+        return self._folder / _KEYS / f"{grant.artefact}.{owner}.key"
+
+    def _wrap(self, grant: Grant, key: bytes) -> bytes:
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        return nonce + self._wrapping.encrypt(nonce, key, _wrapped_for(grant))
+
+    def _unwrap(self, grant: Grant) -> bytes:
+        data = read_private(self._key_path(grant))
+        try:
+            return self._wrapping.decrypt(
+                data[:_NONCE_BYTES], data[_NONCE_BYTES:], _wrapped_for(grant)
+            )
+        except (InvalidTag, ValueError):
+            raise OpenError("the kept artefact key is not under this broker's key") from None
+
+    def _write(self, path: Path, data: bytes) -> None:
+        try:
+            write_private(path, data)
+        except OSError as error:
+            raise InputError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _own_key(path: Path) -> bytes:
+    """Return the key that artefact keys are wrapped under, made on first use."""
+    if not path.exists():
+        fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        try:
+            write_private(fresh, secrets.token_bytes(KEY_BYTES))
+            try:
+                # A link, not a rename: whoever comes second keeps the first one's key.
+                with contextlib.suppress(FileExistsError):
+                    os.link(fresh, path)
+            finally:
+                fresh.unlink(missing_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot write {path}: {error.strerror}") from error
+    key = read_private(path)
+    if len(key) != KEY_BYTES:
+        raise InputError(f"{path} is not a broker's key")
+    return key
+
+
+def _wrapped_for(grant: Grant) -> bytes:
+    return _WRAP_LABEL + canonical({"artefact": grant.artefact, "owner": grant.owner})
+
+
+def _age(signed: SignedGrant) -> tuple[datetime, str]:
+    return signed.grant.issued, signed.digest
+
+
+def _after(state: GrantState, line: Line) -> GrantState:
+    """Return what a grant's state is after a line about it."""
+    if line.event in ("granted", "renewed"):
+        until = parse_time(line.about["lease"])
+        leases = {**state.leases, line.about["enclave"]["receipts"]: until}
+        running = {who: end for who, end in leases.items() if end > line.time}
+        return replace(state, uses=state.uses + (line.event == "granted"), leases=running)
+    if line.event == "revoked":
+        revocation = SignedRevocation.from_json(line.about["revocation"]).revocation
+        return replace(state, revoked=revocation.reason)
+    return replace(state, expired=True) if line.event == "expired" else state
+
+
+def _about(grant: Grant) -> dict[str, Any]:
+    """Return what a line says of a grant: no root, which would tell of a small dataset."""
+    return {
+        "artefact": grant.artefact,
+        "grant": grant.digest,
+        "owner": grant.owner,
+        "purpose": grant.purpose.value,
+    }
+
+
+def _enclave(enclave: AttestedEnclave) -> dict[str, Any]:
+    return {
+        "evidence": [
+            {"kind": one.kind, "measurement": one.measurement} for one in enclave.evidence
+        ],
+        "receipts": enclave.keyset.receipts,
+        "statement": enclave.statement_digest,
+    }
+
+
+def _refusal(asked: Asked, statement: bytes, error: PrivityError) -> dict[str, Any]:
+    return {
+        "artefact": asked.artefact,
+        "check": error.check if isinstance(error, EvidenceError) else type(error).__name__,
+        "detail": error.message[:500],
+        "purpose": asked.purpose.value,
+        "statement": digest(statement),
+    }

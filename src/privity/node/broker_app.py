@@ -1,0 +1,430 @@
+"""Floor 5: the broker role: `privity.node.broker` behind HTTP, with a statement of its own.
+
+::
+
+    POST /challenge   { artefact, purpose }            -> { challenge }
+    POST /release     { challenge, statement }         -> { sealed, grant, lease_s, root, log }
+    POST /grant       { grant, sealed, signature }     -> { grant, log }
+    POST /revoke      { revocation }                   -> { grant, log }
+    GET  /.well-known/privity/statement?nonce=…        -> the broker's own statement
+
+A challenge is good once, for a minute, whatever comes of it. A refusal is a problem document whose
+``check`` names what did not hold. Wire format: spec/key-release.md.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import anyio
+from anyio import to_thread
+
+from privity.attest.evidence import Quoter
+from privity.attest.evidence_dev import DevQuoter, DevRoot
+from privity.attest.grant import Purpose, SignedGrant, SignedRevocation
+from privity.attest.publish import build_statement
+from privity.attest.release import CHALLENGE_S, BootKeys, Role, open_deposit
+from privity.attest.trust import Trust
+from privity.errors import (
+    EvidenceError,
+    InputError,
+    MalformedError,
+    OpenError,
+    OversizeError,
+    PrivityError,
+    SealError,
+)
+from privity.identity.fields import Fields
+from privity.identity.jcs import canonical, loads_strict
+from privity.identity.keys import SigningKey, VerifyKey
+from privity.identity.multibase import decode_base64url, encode_base64url
+from privity.identity.timestamps import Clock, utc_now
+from privity.infer.engines.hardening import harden
+from privity.node.broker import Asked, Broker
+from privity.node.broker_log import Line
+from privity.node.key_client import (
+    CHALLENGE_PATH,
+    GRANT_PATH,
+    RELEASE_PATH,
+    RELEASE_PROBLEM,
+    REVOKE_PATH,
+)
+from privity.node.listen import bind, end_with_stdin, serve_app
+from privity.seal.asgi import Receive, Scope, Send, answer, answer_problem
+from privity.seal.problem import BUSY, NO_METHOD, NOT_FOUND
+from privity.seal.problem import MEDIA_TYPE as PROBLEM_TYPE
+from privity.statement import MAX_BYTES, MEDIA_TYPE, NONCE_BYTES, PATH
+
+__all__ = ["BrokerApp", "BrokerSettings", "Deposit", "serve_broker"]
+
+logger = logging.getLogger("privity.broker")
+
+_MAX_BODY = MAX_BYTES + 16_384
+_MAX_CHALLENGES = 1024
+_MAX_SEALED = 4096
+_BODY_S = 30.0
+_SWEEP_S = 30.0
+_DEPOSIT_LABEL = b"privity/grant-deposit/v1\0"
+
+
+@dataclass(frozen=True)
+class Deposit:
+    """A grant with its artefact's key sealed to a broker, signed by the owner as one.
+
+    The signature keeps whoever carries it from putting another key beside the grant.
+    """
+
+    signed: SignedGrant
+    sealed: bytes
+    signature: bytes
+
+    @classmethod
+    def make(cls, signed: SignedGrant, sealed: bytes, key: SigningKey) -> Deposit:
+        """Return the deposit signed. Run by the owner."""
+        return cls(signed, sealed, key.sign(_deposited(signed, sealed)))
+
+    def check(self) -> None:
+        """Raise `EvidenceError`, check ``deposit signature``, unless the owner signed it."""
+        try:
+            message = _deposited(self.signed, self.sealed)
+            VerifyKey(self.signed.grant.owner).verify(self.signature, message)
+        except OpenError:
+            raise EvidenceError(
+                "grant and key were not put together by the owner", check="deposit signature"
+            ) from None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the deposit as JSON-ready data."""
+        return {
+            "grant": self.signed.to_json(),
+            "sealed": encode_base64url(self.sealed),
+            "signature": encode_base64url(self.signature),
+        }
+
+    @classmethod
+    def from_json(cls, value: Any) -> Deposit:
+        """Read what `to_json` writes; raises `MalformedError` and `EvidenceError`."""
+        fields = Fields(value, "deposit")
+        deposit = cls(
+            SignedGrant.from_json(fields.object("grant")),
+            fields.blob("sealed", most=_MAX_SEALED),
+            fields.blob("signature", least=64, most=64),
+        )
+        fields.done()
+        return deposit
+
+
+def _deposited(signed: SignedGrant, sealed: bytes) -> bytes:
+    return _DEPOSIT_LABEL + canonical({"grant": signed.digest, "sealed": encode_base64url(sealed)})
+
+
+class _Challenges:
+    """The challenges that wait for an answer, and those that had one: none is good twice."""
+
+    def __init__(self, clock_s: Callable[[], float], randomness: Callable[[int], bytes]) -> None:
+        self._clock_s, self._randomness = clock_s, randomness
+        self._drawn: dict[bytes, tuple[Asked, float]] = {}
+        self._spent: dict[bytes, tuple[Asked, float]] = {}
+
+    def draw(self, artefact: str, purpose: Purpose) -> Asked | None:
+        """Return a fresh challenge, or None where too many wait already."""
+        self._forget()
+        if len(self._drawn) + len(self._spent) >= _MAX_CHALLENGES:
+            return None
+        asked = Asked(artefact, purpose, self._randomness(NONCE_BYTES))
+        self._drawn[asked.nonce] = asked, self._clock_s() + CHALLENGE_S
+        return asked
+
+    def spend(self, nonce: bytes) -> Asked | None:
+        """Return what a challenge was drawn for, once."""
+        # A look-up by hash. Its time tells nothing of use: a part of 32 random bytes, guessed
+        # right, is no challenge, and one that was drawn is known to whoever drew it.
+        self._forget()
+        entry = self._drawn.pop(nonce, None)
+        if entry is None:
+            return None
+        self._spent[nonce] = entry
+        return entry[0]
+
+    def replayed(self, nonce: bytes) -> Asked | None:
+        """Return what an answered challenge was drawn for, the first time it comes again."""
+        entry = self._spent.pop(nonce, None)
+        return None if entry is None else entry[0]
+
+    def _forget(self) -> None:
+        now = self._clock_s()
+        for kept in (self._drawn, self._spent):
+            for nonce in [nonce for nonce, (_, until) in kept.items() if until <= now]:
+                del kept[nonce]
+
+
+class BrokerApp:
+    """The broker as an ASGI app.
+
+    Args:
+        broker: decides.
+        quoters: what makes the evidence of the broker itself; at least one.
+        clock: the broker's time.
+        clock_s: seconds, for challenges.
+        randomness: where challenges come from.
+
+    Guarantees:
+        A challenge is good once and for `CHALLENGE_S` (tests/adversary/test_broker.py).
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        quoters: Sequence[Quoter],
+        *,
+        clock: Clock = utc_now,
+        clock_s: Callable[[], float] = time.monotonic,
+        randomness: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        if not quoters:
+            raise InputError("a broker without evidence is none")
+        self._broker, self._quoters, self._clock = broker, tuple(quoters), clock
+        self._challenges = _Challenges(clock_s, randomness)
+        self._keys = BootKeys(SigningKey.generate().did, role=Role.BROKER)
+        self._deciding = anyio.CapacityLimiter(1)  # the log has one writer at a time anyway
+        self._posts: dict[str, Callable[[Any], Awaitable[dict[str, Any]]]] = {
+            CHALLENGE_PATH: self._challenge,
+            RELEASE_PATH: self._release,
+            GRANT_PATH: self._add,
+            REVOKE_PATH: self._revoke,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            await self._serve(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._sweep)
+            await receive()
+            group.cancel_scope.cancel()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _sweep(self) -> None:
+        """Note in the log when a grant ends, though nobody asks."""
+        while True:
+            await anyio.sleep(_SWEEP_S)
+            try:
+                await to_thread.run_sync(self._broker.note_expired, limiter=self._deciding)
+            except PrivityError as error:
+                logger.error("%s", error.message)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if path == PATH:
+            await self._publish(scope, send)
+        elif path not in self._posts:
+            await answer_problem(send, NOT_FOUND)
+        elif scope["method"] != "POST":
+            await answer_problem(send, NO_METHOD)
+        else:
+            await self._post(path, receive, send)
+
+    async def _post(self, path: str, receive: Receive, send: Send) -> None:
+        try:
+            with anyio.fail_after(_BODY_S):
+                body = await _read(receive)
+            reply = await self._posts[path](loads_strict(body, max_bytes=_MAX_BODY))
+        except _Full:
+            await answer_problem(send, BUSY)
+        except EvidenceError as error:
+            await _refuse(send, 403, error.check, error.message)
+        except OversizeError:
+            await _refuse(send, 413, "size", "the request is larger than any that is taken")
+        except (SealError, TimeoutError):
+            await _refuse(send, 400, "format", "the request is not of its form")
+        except PrivityError as error:
+            logger.error("%s", error.message)
+            await _refuse(send, 503, "broker", "the broker cannot decide now")
+        else:
+            await answer(send, 200, _headers("application/json"), canonical(reply))
+
+    async def _challenge(self, value: Any) -> dict[str, Any]:
+        fields = Fields(value, "request")
+        artefact, purpose = fields.text("artefact", max_chars=64), _purpose(fields)
+        fields.done()
+        asked = self._challenges.draw(artefact, purpose)
+        if asked is None:
+            raise _Full
+        return {"challenge": encode_base64url(asked.nonce)}
+
+    async def _release(self, value: Any) -> dict[str, Any]:
+        fields = Fields(value, "request")
+        nonce = fields.blob("challenge", least=NONCE_BYTES, most=NONCE_BYTES)
+        # Spent before anything else is read: what fails below cannot be tried again.
+        asked = self._challenges.spend(nonce)
+        statement = canonical(fields.object("statement"))
+        fields.done()
+        if asked is None:
+            raise await self._no_challenge(nonce, statement)
+        return await to_thread.run_sync(
+            self._broker.release, asked, statement, limiter=self._deciding
+        )
+
+    async def _no_challenge(self, nonce: bytes, statement: bytes) -> EvidenceError:
+        error = EvidenceError(
+            "the challenge was not drawn here, was answered before, or ran out", check="challenge"
+        )
+        # One that was answered before is a sign of somebody in between, and noted, once each;
+        # others say nothing about anything that is kept here.
+        asked = self._challenges.replayed(nonce)
+        if asked is not None:
+            await to_thread.run_sync(
+                self._broker.note_refusal, asked, statement, error, limiter=self._deciding
+            )
+        return error
+
+    async def _add(self, value: Any) -> dict[str, Any]:
+        deposit = Deposit.from_json(value)
+        deposit.check()
+        try:
+            key = open_deposit(self._keys, deposit.sealed, deposit.signed)
+        except OpenError:
+            raise EvidenceError(
+                "the key was not sealed to this broker as it runs now", check="deposit key"
+            ) from None
+        line = await to_thread.run_sync(
+            self._broker.add, deposit.signed, key, limiter=self._deciding
+        )
+        return {"grant": deposit.signed.digest, "log": _line(line)}
+
+    async def _revoke(self, value: Any) -> dict[str, Any]:
+        fields = Fields(value, "request")
+        signed = SignedRevocation.from_json(fields.object("revocation"))
+        fields.done()
+        line = await to_thread.run_sync(self._broker.revoke, signed, limiter=self._deciding)
+        return {"grant": signed.revocation.grant, "log": _line(line)}
+
+    async def _publish(self, scope: Scope, send: Send) -> None:
+        """Answer with the broker's own statement, so that an owner can check who keeps keys."""
+        if scope["method"] != "GET":
+            await answer_problem(send, NO_METHOD)
+            return
+        nonces = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        try:
+            values = nonces.get("nonce", [])
+            nonce = decode_base64url(values[0]) if values else None
+            if len(values) > 1 or (nonce is not None and len(nonce) != NONCE_BYTES):
+                raise MalformedError("a nonce is 32 bytes, once")
+        except MalformedError as error:
+            await _refuse(send, 400, "nonce", error.message)
+            return
+        now, keyset = self._clock(), self._keys.keyset
+        statement = await to_thread.run_sync(
+            lambda: build_statement(keyset, self._quoters, now=now, nonce=nonce)
+        )
+        await answer(send, 200, _headers(MEDIA_TYPE), statement.to_bytes())
+
+
+class _Full(Exception):
+    """Too many challenges wait for an answer."""
+
+
+async def _read(receive: Receive) -> bytes:
+    body, more = bytearray(), True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise MalformedError("the request broke off")
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > _MAX_BODY:
+            raise OversizeError("the request is too large")
+    return bytes(body)
+
+
+async def _refuse(send: Send, status: int, check: str, detail: str) -> None:
+    problem = {
+        "check": check,
+        "detail": detail,
+        "status": status,
+        "title": "the key is not released",
+        "type": RELEASE_PROBLEM,
+    }
+    await answer(send, status, _headers(PROBLEM_TYPE), canonical(problem))
+
+
+def _headers(media_type: str) -> list[tuple[bytes, bytes]]:
+    return [(b"content-type", media_type.encode()), (b"cache-control", b"no-store")]
+
+
+def _purpose(fields: Fields) -> Purpose:
+    text = fields.text("purpose")
+    if text not in list(Purpose):
+        raise MalformedError("a purpose is serve or train")
+    return Purpose(text)
+
+
+def _line(line: Line | None) -> dict[str, Any] | None:
+    return None if line is None else {"digest": line.digest, "number": line.number}
+
+
+@dataclass(frozen=True)
+class BrokerSettings:
+    """How to run a broker.
+
+    Attributes:
+        folder: its grants, keys and log.
+        dev_root: the file of the development root that vouches for it; made if there is none.
+        owners: did:keys whose grants are taken.
+        trust: the owners' roots.
+        host: address to listen on.
+        port: TCP port; 0 takes a free one.
+        lifeline: end when standard input ends.
+    """
+
+    folder: Path
+    dev_root: Path
+    owners: tuple[str, ...]
+    trust: Trust
+    host: str = "127.0.0.1"
+    port: int = 0
+    lifeline: bool = False
+
+
+def serve_broker(settings: BrokerSettings, *, on_ready: Callable[[dict[str, Any]], None]) -> None:
+    """Run a broker in this process until it is told to end. Blocks.
+
+    Args:
+        settings: how to run it.
+        on_ready: told ``{"ready", "url", "pid", "root", "evidence"}`` once it serves.
+
+    Raises:
+        InputError: a setting cannot be had.
+        EvidenceError: the log in its folder is not what it was.
+    """
+    gaps = harden().gaps()
+    broker = Broker(settings.folder, owners=settings.owners, trust=settings.trust)
+    root = DevRoot.load_or_create(settings.dev_root)
+    app = BrokerApp(broker, (DevQuoter(root, now=utc_now()),))
+    sock = bind(settings.host, settings.port)
+    if settings.lifeline:
+        end_with_stdin()
+
+    def ready(url: str) -> None:
+        logger.warning("evidence of kind dev: plain software, which does not stop its host")
+        for gap in gaps:
+            logger.warning("%s", gap)
+        who = {"root": root.did, "evidence": ["dev"]}
+        on_ready({"ready": True, "url": url, "pid": os.getpid(), **who})
+
+    serve_app(app, sock, on_ready=ready)
