@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from privity.errors import InputError
 
-__all__ = ["new_file"]
+__all__ = ["name_file", "new_file", "sync_folder"]
 
 
 @contextlib.contextmanager
@@ -38,7 +38,8 @@ def new_file(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]:
         with open(fd, "w+b", buffering=0) as file:
             yield file
             os.fsync(file.fileno())
-        _name(temporary, path, replace=replace)
+        name_file(temporary, path, replace=replace)
+        sync_folder(path.parent)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}") from error
     finally:
@@ -50,17 +51,27 @@ def _check_absent(path: Path, *, replace: bool) -> None:
         raise InputError(f"{path} is there already", hint="name another file, or remove it first")
 
 
-def _name(temporary: Path, path: Path, *, replace: bool) -> None:
-    """Give the file its name; without ``replace`` by a link, which never takes another's."""
+def name_file(temporary: Path, path: Path, *, replace: bool = False) -> None:
+    """Give a finished file its name; without ``replace`` by a link, which never takes another's.
+
+    Raises:
+        InputError: ``path`` is there and may not be replaced.
+        OSError: it cannot be done.
+    """
     if replace:
         os.replace(temporary, path)
-    else:
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            _check_absent(path, replace=False)
-            raise
-    folder = os.open(path.parent, os.O_RDONLY)
+        return
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        _check_absent(path, replace=False)
+        raise
+    temporary.unlink()
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable."""
+    folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
