@@ -13,11 +13,12 @@ import json
 import re
 from typing import Any, NoReturn
 
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from privity.attest.chain import MAX_FILE_BYTES, load_certificates
 from privity.attest.evidence import Companions
-from privity.attest.spdm import MAX_REPORT_BYTES, NONCE_BYTES
+from privity.attest.spdm import MAX_REPORT_BYTES, NONCE_BYTES, SpdmReport
 from privity.errors import MalformedError, OversizeError
 from privity.identity.fields import Fields
 from privity.identity.multibase import encode_base64url
@@ -64,7 +65,7 @@ def from_file(
     given = [
         encode_base64url(certificate.public_bytes(Encoding.DER))
         for one in companions.certificates
-        for certificate in load_certificates(one, most=MAX_CERTIFICATES)
+        for certificate in _load_chain(one)
     ]
     if data.lstrip(b" \t\r\n").startswith(_KINDS_OF_JSON):
         evidence = _from_json(data, given)
@@ -86,7 +87,23 @@ def _from_report(data: bytes, chain: list[str]) -> dict[str, Any]:
             "the device's certificates are not in this file",
             hint="give the PEM file that NVIDIA's tool wrote beside it with --certs",
         )
-    return {"certificates": chain, "kind": KIND, "report": encode_base64url(data)}
+    report = encode_base64url(_without_padding(data))
+    return {"certificates": chain, "kind": KIND, "report": report}
+
+
+def _load_chain(data: bytes) -> list[x509.Certificate]:
+    # Some of NVIDIA's files end in an empty line.
+    return load_certificates(data.rstrip(b"\n") + b"\n", most=MAX_CERTIFICATES)
+
+
+def _without_padding(data: bytes) -> bytes:
+    """Leave out the one zero byte that some collectors write after a report."""
+    if data.endswith(b"\0"):
+        try:
+            SpdmReport.parse(data)
+        except MalformedError:
+            return data[:-1]
+    return data
 
 
 def _from_json(data: bytes, given: list[str]) -> list[dict[str, Any]]:
@@ -102,10 +119,7 @@ def _from_json(data: bytes, given: list[str]) -> list[dict[str, Any]]:
         fields.done()
         if not _NONCE.fullmatch(nonce):
             raise MalformedError(f"a nonce is not {NONCE_BYTES} bytes in lower-case hexadecimal")
-        chain = [
-            encode_base64url(one.public_bytes(Encoding.DER))
-            for one in load_certificates(pem, most=MAX_CERTIFICATES)
-        ]
+        chain = [encode_base64url(one.public_bytes(Encoding.DER)) for one in _load_chain(pem)]
         if given and given != chain:
             raise MalformedError("the certificates given are not those in the file")
         evidence.append(
