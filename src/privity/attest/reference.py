@@ -12,7 +12,7 @@ from privity.errors import EvidenceError, OpenError
 from privity.identity.timestamps import CLOCK_SKEW, format_time
 from privity.statement import Check, Keyset, VerifiedEvidence
 
-__all__ = ["Approval", "approve"]
+__all__ = ["Approval", "approve", "verify_manifest"]
 
 # How far a manifest came before it failed; of several, the one that came furthest is reported.
 _ORDER = (
@@ -96,6 +96,25 @@ def approve(
     raise max(failures, key=lambda error: _ORDER.index(error.check))
 
 
+def verify_manifest(
+    signed: SignedManifest,
+    signers: Sequence[str],
+    revocations: Sequence[SignedRevocation],
+    now: datetime,
+) -> Approval:
+    """Return what a manifest says if it is good now, whatever an enclave measures.
+
+    Raises:
+        EvidenceError: as `approve` does, but for ``reference value`` and ``reference models``.
+    """
+    by = _trusted_signers(signed, frozenset(signers))
+    checks = (
+        Check("reference signature", True, by[0]),
+        *_check_validity(signed.manifest, by, _withdrawn(revocations, now), now),
+    )
+    return Approval(signed.manifest, by[0], checks)
+
+
 def _judge(
     signed: SignedManifest,
     evidence: Sequence[VerifiedEvidence],
@@ -106,16 +125,35 @@ def _judge(
 ) -> Approval:
     manifest = signed.manifest
     by = _trusted_signers(signed, trusted)
+    checks = (
+        Check("reference signature", True, by[0]),
+        _check_values(manifest, evidence),
+        *_check_validity(manifest, by, withdrawn, now),
+        _check_models(manifest, keyset),
+    )
+    return Approval(manifest, by[0], checks)
+
+
+def _check_values(manifest: Manifest, evidence: Sequence[VerifiedEvidence]) -> Check:
+    if not evidence:
+        raise EvidenceError("there is no evidence to compare", check="reference value")
     for one in evidence:
         if not any(_equals(value, one) for value in manifest.measurements):
             raise EvidenceError(
-                f"the {one.kind} evidence measured what no manifest of a signer you trust lists",
+                f"no manifest of a signer you trust lists what the {one.kind} evidence measured",
                 check="reference value",
-                hint=f"it measured {one.measurement}; `privity reference show` lists what is "
-                "approved",
+                hint=f"it measured {one.measurement}",
             )
-    if not evidence:
-        raise EvidenceError("no evidence to compare", check="reference value")
+    kinds = " + ".join(one.kind for one in evidence)
+    return Check("reference value", True, f"{kinds}: {manifest.name}, built by {manifest.builder}")
+
+
+def _check_validity(
+    manifest: Manifest,
+    by: tuple[str, ...],
+    withdrawn: dict[tuple[str, str], SignedRevocation],
+    now: datetime,
+) -> tuple[Check, Check]:
     for key in by:
         revoked = withdrawn.get((manifest.digest, key))
         if revoked is not None:
@@ -130,17 +168,10 @@ def _judge(
             check="reference period",
             hint="ask its signer for a newer manifest",
         )
-    _check_models(manifest, keyset)
-    kinds = " + ".join(one.kind for one in evidence)
-    models = "any" if manifest.models is None else f"{len(keyset.models)} of those listed"
-    checks = (
-        Check("reference signature", True, by[0]),
-        Check("reference value", True, f"{kinds}: {manifest.name}, built by {manifest.builder}"),
+    return (
         Check("reference revoked", True, "no revocation is known"),
         Check("reference period", True, f"until {format_time(manifest.expires)}"),
-        Check("reference models", True, models),
     )
-    return Approval(manifest, by[0], checks)
 
 
 def _trusted_signers(signed: SignedManifest, trusted: frozenset[str]) -> tuple[str, ...]:
@@ -176,9 +207,9 @@ def _loads_more(value: ReferenceValue, evidence: VerifiedEvidence) -> bool:
     return used and not {"rtmr3", "compose_hash"} & value.registers.keys()
 
 
-def _check_models(manifest: Manifest, keyset: Keyset) -> None:
+def _check_models(manifest: Manifest, keyset: Keyset) -> Check:
     if manifest.models is None:
-        return
+        return Check("reference models", True, "the manifest leaves them open")
     approved = {(model.id, model.weights) for model in manifest.models}
     for model in keyset.models:
         if (model.id, model.weights) not in approved:
@@ -186,6 +217,7 @@ def _check_models(manifest: Manifest, keyset: Keyset) -> None:
                 "the enclave serves a model, or weights, that the manifest does not list",
                 check="reference models",
             )
+    return Check("reference models", True, f"all {len(keyset.models)} are listed")
 
 
 def _withdrawn(

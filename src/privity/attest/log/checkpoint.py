@@ -21,7 +21,7 @@ from privity.attest.log.note import (
     sign,
 )
 from privity.errors import InputError, MalformedError, OpenError
-from privity.hazmat.merkle import EMPTY, HASH_BYTES
+from privity.hazmat.merkle import HASH_BYTES
 from privity.identity.keys import SigningKey
 
 __all__ = ["Checkpoint", "Cosignature", "cosign", "cosignatures", "open_checkpoint"]
@@ -56,8 +56,6 @@ class Checkpoint:
             raise MalformedError("a checkpoint with an empty line")
         if not 0 <= self.size <= MAX_SIZE or len(self.root) != HASH_BYTES:
             raise MalformedError("a checkpoint of an impossible size or root")
-        if self.size == 0 and self.root != EMPTY:
-            raise MalformedError("a checkpoint without entries, but with another root")
 
     @property
     def text(self) -> str:
