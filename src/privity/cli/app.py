@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from privity.cli import ask, chat, devnet, doctor, output, policy, receipts, serve, up
+from privity.cli import ask, chat, devnet, doctor, output, policy, receipts, serve, up, verify
 from privity.errors import PrivityError
 
 __all__ = ["build_app", "main"]
@@ -45,6 +45,7 @@ def build_app() -> typer.Typer:
     app.callback(help=_PROMISE, epilog=_EPILOG)(_root)
     for command in (ask.ask, chat.chat, up.up):
         app.command()(command)
+    app.command()(verify.verify)
     app.add_typer(receipts.app, name="receipts")
     app.add_typer(policy.app, name="policy")
     app.command()(doctor.doctor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["verify"]
 
 _BINDING = "key binding"
+_NUMBERED = re.compile(r"measurement_\d+")  # of GPUs: dozens, most of them zero
 
 
 def verify(
@@ -76,6 +78,9 @@ def verify(
             metavar="NAME|FILE",
         ),
     ] = None,
+    registers: Annotated[
+        bool, typer.Option("--registers", help="Show every register that was measured.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
     """Check evidence, and say what each check proves and what it does not.
@@ -105,7 +110,7 @@ def verify(
     if as_json:
         output.emit_json(verdict)
     else:
-        _show(verdict)
+        _show(verdict, every_register=registers)
     if not verdict["accepted"]:
         raise typer.Exit(1)
 
@@ -237,40 +242,53 @@ def _verdict(
     }
 
 
-def _show(verdict: dict[str, Any]) -> None:
-    from privity.attest.meaning import NOT_BOUND, meaning_of
-
+def _show(verdict: dict[str, Any], *, every_register: bool) -> None:
     for check in verdict["checks"]:
-        mark = output.check_mark(check["ok"])
-        output.out(f"{mark} {check['name']}: {output.harmless(check['detail'])}")
-        meaning = meaning_of(check["name"])
-        if meaning is not None:
-            told = (
-                f"proves that {meaning.proves}"
-                if check["ok"]
-                else f"would prove that {meaning.proves}"
-            )
-            told += f"; not {meaning.leaves}" if meaning.leaves else ""
-            output.out(output.style(textwrap.indent(_wrap(told), "    "), "dim"))
+        _show_check(check)
     for registers in verdict["measured"]:
         output.out()
-        output.out(
-            output.label_rows({name: output.harmless(value) for name, value in registers.items()})
-        )
+        _show_registers(registers, every_register)
     output.out()
+    _show_limits(verdict)
+    failed = [check["name"] for check in verdict["checks"] if not check["ok"]]
+    if verdict["accepted"]:
+        output.out(output.style("accepted", "green", "bold") + _dev(verdict))
+    else:
+        why = ", ".join(dict.fromkeys(failed)) or "nothing to check"
+        output.out(f"{output.style('not accepted', 'red', 'bold')}: {why}")
+
+
+def _show_check(check: dict[str, Any]) -> None:
+    from privity.attest.meaning import meaning_of
+
+    mark = output.check_mark(check["ok"])
+    output.out(f"{mark} {check['name']}: {output.harmless(check['detail'])}")
+    meaning = meaning_of(check["name"])
+    if meaning is not None:
+        told = f"{'proves' if check['ok'] else 'would prove'} that {meaning.proves}"
+        told += f"; not {meaning.leaves}" if meaning.leaves else ""
+        output.out(output.style(textwrap.indent(_wrap(told), "    "), "dim"))
+
+
+def _show_registers(registers: dict[str, str], every: bool) -> None:
+    shown = {
+        name: output.harmless(value)
+        for name, value in registers.items()
+        if every or not _NUMBERED.fullmatch(name)
+    }
+    output.out(output.label_rows(shown))
+    if len(shown) < len(registers):
+        output.out(output.style(f"and {len(registers) - len(shown)} more: --registers", "dim"))
+
+
+def _show_limits(verdict: dict[str, Any]) -> None:
+    from privity.attest.meaning import NOT_BOUND
+
     for kind in (verdict["kind"] or "").split(" + "):
         if kind in NOT_BOUND:
             output.out(_wrap(f"{kind}: {NOT_BOUND[kind]}"))
     for name in verdict["not_checked"]:
         output.out(f"not checked: {name}{_why(name)}")
-    failed = [check["name"] for check in verdict["checks"] if not check["ok"]]
-    if verdict["accepted"]:
-        output.out(output.style("accepted", "green", "bold") + _dev(verdict))
-    else:
-        output.out(
-            output.style("not accepted", "red", "bold")
-            + f": {', '.join(failed) or 'nothing to check'}"
-        )
 
 
 def _dev(verdict: dict[str, Any]) -> str:
