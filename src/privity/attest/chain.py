@@ -138,18 +138,25 @@ def verify_chain(
     return verified
 
 
-def check_chain(chain: Sequence[x509.Certificate], anchors: Sequence[Anchor]) -> Chain:
+def check_chain(
+    chain: Sequence[x509.Certificate], anchors: Sequence[Anchor], *, authority: bool = False
+) -> Chain:
     """Verify all of a chain but its validity in time; see `verify_chain`.
+
+    Args:
+        chain: as in `verify_chain`.
+        anchors: as in `verify_chain`.
+        authority: whether the first certificate is itself an authority's, and not a leaf.
 
     Raises:
         EvidenceError: ``.check`` is `CHAIN`.
     """
     if not chain:
         raise EvidenceError("there is no certificate", check=CHAIN)
-    name = _name_of(chain, anchors)
+    name = _name_of(chain, anchors) + bytes((authority,))
     known = _verified.get(name)
     if known is None:
-        known = _walk(chain, anchors)
+        known = _walk(chain, anchors, authority)
         _verified.put(name, known)
     return known
 
@@ -202,9 +209,9 @@ def _anchors_digest(anchors: tuple[Anchor, ...]) -> bytes:
     return hashlib.sha256(repr(anchors).encode()).digest()
 
 
-def _walk(chain: Sequence[x509.Certificate], anchors: Sequence[Anchor]) -> Chain:
+def _walk(chain: Sequence[x509.Certificate], anchors: Sequence[Anchor], authority: bool) -> Chain:
     below = 0  # certificates between this one and the leaf that are not self-issued
-    for place, certificate in enumerate(chain):
+    for place, certificate in enumerate(chain, start=int(authority)):
         _check_form(certificate)
         _check_role(certificate, place, below)
         if place and certificate.subject != certificate.issuer:
