@@ -25,7 +25,7 @@ from privity.attest.chain import CHAIN, PERIOD, Chain, check_chain, load_certifi
 from privity.attest.ecdsa import verify_p384
 from privity.attest.evidence import KEY_BINDING, Findings, run_checks
 from privity.attest.nvidia_device import (
-    ARCHITECTURE,
+    CHIP,
     FIRMWARE_ID,
     Device,
     chip_of,
@@ -193,7 +193,7 @@ class _Examination:
 
     def steps(self) -> Iterator[Step]:
         yield "format", self._format
-        yield ARCHITECTURE, self._architecture
+        yield CHIP, self._architecture
         yield CHAIN, self._chain
         if self.chain is not None:
             yield PERIOD, self._period
@@ -229,7 +229,7 @@ class _Examination:
         if self.claim.arch not in (None, arch):
             raise EvidenceError(
                 f"the certificates are of a {chip}, which is not what the file says",
-                check=ARCHITECTURE,
+                check=CHIP,
             )
         return f"{chip}, {arch}"
 

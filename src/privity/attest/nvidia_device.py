@@ -19,7 +19,7 @@ from privity.attest.spdm import Opaque, SpdmReport
 from privity.errors import EvidenceError, MalformedError
 
 __all__ = [
-    "ARCHITECTURE",
+    "CHIP",
     "FIRMWARE_ID",
     "Device",
     "chip_of",
@@ -28,10 +28,10 @@ __all__ = [
     "registers_of",
 ]
 
-ARCHITECTURE = "architecture"
+CHIP = "chip"
 """The check that the certified chip is of a family this version knows."""
 
-FIRMWARE_ID = "firmware identity"
+FIRMWARE_ID = "firmware id"
 """The check that the report and the certificate name one firmware."""
 
 _FAMILIES = (
@@ -106,7 +106,7 @@ def chip_of(chain: Sequence[x509.Certificate]) -> tuple[str, str]:
     The leaf's name is of the chip's firmware, its issuer's of the chip itself: ``GH100 A01 …``.
 
     Raises:
-        EvidenceError: ``.check`` is `ARCHITECTURE`: no such names, or of an unknown family.
+        EvidenceError: ``.check`` is `CHIP`: no such names, or of an unknown family.
     """
     chips = {_first_word(one) for one in chain[:2]}
     chip = chips.pop() if len(chips) == 1 and len(chain) > 1 else ""
@@ -115,7 +115,7 @@ def chip_of(chain: Sequence[x509.Certificate]) -> tuple[str, str]:
             return chip, family
     raise EvidenceError(
         "the certificates do not name one chip of the Hopper, Blackwell or LS10 families",
-        check=ARCHITECTURE,
+        check=CHIP,
     )
 
 
