@@ -16,7 +16,7 @@ from privity.cli import output
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Run an enclave or a relay, in the foreground.",
+    help="Run an enclave, a relay or a broker, in the foreground.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -48,6 +48,22 @@ def enclave(
     weights: Annotated[
         Path | None,
         typer.Option(help="A GGUF file for the embedded engine.", metavar="FILE"),
+    ] = None,
+    artefact: Annotated[
+        str | None,
+        typer.Option(
+            help="Where a sealed model is kept: a folder or the URL of a store. It is opened in "
+            "memory alone, with a key the broker releases.",
+            metavar="URL",
+        ),
+    ] = None,
+    broker: Annotated[
+        str | None,
+        typer.Option(help="The broker that releases the sealed model's key.", metavar="URL"),
+    ] = None,
+    artefact_id: Annotated[
+        str | None,
+        typer.Option(help="The id the sealed model must have.", metavar="ID"),
     ] = None,
     engine_key: Annotated[
         str | None,
@@ -81,6 +97,9 @@ def enclave(
         engine=engine,
         engine_key=engine_key,
         weights=weights,
+        artefact=artefact,
+        artefact_id=artefact_id,
+        broker=broker,
         unsafe_shared_cache=unsafe_shared_cache,
         host=host,
         port=port,
@@ -112,6 +131,58 @@ def relay(
     if lifeline:
         end_with_stdin()
     serve_app(application, sock, on_ready=_ready)
+
+
+@app.command("broker")
+def broker(
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where its grants, keys and log are; by default in your privity home.",
+            metavar="FOLDER",
+        ),
+    ] = None,
+    owner: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="The did:key of an owner whose grants are taken; may be given again. By default "
+            "your own.",
+            metavar="DID",
+        ),
+    ] = None,
+    dev_root: Annotated[
+        Path | None,
+        typer.Option(
+            help="Key file of the development root that vouches for it, made if there is none; "
+            "by default that of your devnet.",
+            metavar="FILE",
+        ),
+    ] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 0,
+    lifeline: Lifeline = False,
+) -> None:
+    """Keep the keys of sealed artefacts, and release them to attested code as grants say.
+
+    Every decision is in its log before it takes effect. It believes the roots that your
+    config.toml names, and takes no grant but its owners'.
+    """
+    from privity.home import home
+    from privity.identity.keystore import device_key
+    from privity.infer.config import load_config
+    from privity.node.broker_app import BrokerSettings, serve_broker
+    from privity.policy.evidence import EvidencePolicy
+
+    settings = BrokerSettings(
+        folder=folder or home() / "broker",
+        dev_root=dev_root or home() / "devnet" / "root.key",
+        owners=tuple(owner or ()) or (device_key().did,),
+        trust=load_config().trust(EvidencePolicy()),
+        host=host,
+        port=port,
+        lifeline=lifeline,
+    )
+    serve_broker(settings, on_ready=output.json_line)
 
 
 def _target(text: str) -> tuple[str, str]:

@@ -13,11 +13,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from anyio import to_thread
 
 from privity.attest import DevQuoter, DevRoot, Quoter, build_statement
 from privity.errors import EngineError, InputError, MalformedError, PrivityError
@@ -38,7 +41,7 @@ from privity.seal.asgi import Receive, Scope, Send, answer, answer_problem
 from privity.seal.gateway import Gateway, GatewayLimits
 from privity.seal.key_config import GatewayKeys
 from privity.seal.problem import NO_METHOD, NOT_FOUND, Problem
-from privity.statement import MEDIA_TYPE, PATH, Keyset, Software
+from privity.statement import MEDIA_TYPE, PATH, Keyset, Software, Statement
 
 __all__ = ["HEALTH_PATH", "EnclaveApp", "EnclaveSettings", "serve"]
 
@@ -120,7 +123,7 @@ class EnclaveApp:
             software=(Software("privity", version("privity")),),
         )
         # Receipts name this evidence, so that they say ``dev`` by themselves.
-        held = build_statement(self._keyset, self._quoters, now=self._clock())
+        held = await self._quote(None)
         evidence = tuple(EvidenceRef.of(one) for one in held.evidence)
         self._proxy = EngineProxy(self._engine)
         jobs = ReceiptMiddleware(
@@ -132,6 +135,15 @@ class EnclaveApp:
             outer=self._outside,
             limits=self._limits,
             clock=lambda: self._clock().timestamp(),
+        )
+
+    async def _quote(self, nonce: bytes | None) -> Statement:
+        """Return a statement of what is served now; quoting asks hardware, so it has a thread."""
+        keyset, now = self.keyset, self._clock()
+        if not self._engine.serving:
+            keyset = replace(keyset, models=())
+        return await to_thread.run_sync(
+            lambda: build_statement(keyset, self._quoters, now=now, nonce=nonce)
         )
 
     def _refuse_shared_cache(self) -> None:
@@ -195,7 +207,7 @@ class EnclaveApp:
         nonces = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         try:
             nonce = _nonce(nonces.get("nonce", []))
-            statement = build_statement(self.keyset, self._quoters, now=self._clock(), nonce=nonce)
+            statement = await self._quote(nonce)
         except MalformedError:
             await answer_problem(send, _BAD_NONCE)
             return
@@ -211,6 +223,9 @@ class EnclaveSettings:
         engine: base URL of an engine on this machine's loopback, or None for the embedded one.
         engine_key: that engine's API key.
         weights: a GGUF file for the embedded engine, or None for the default model.
+        artefact: where a sealed model is kept, to serve that; needs a broker.
+        artefact_id: the id it must have; by default whatever is there.
+        broker: URL of the broker that releases its key.
         unsafe_shared_cache: accept an engine that shares prefixes between callers.
         host: address to listen on.
         port: TCP port; 0 takes a free one.
@@ -222,6 +237,9 @@ class EnclaveSettings:
     engine: str | None = None
     engine_key: str | None = field(default=None, repr=False)
     weights: Path | None = None
+    artefact: str | None = None
+    artefact_id: str | None = None
+    broker: str | None = None
     unsafe_shared_cache: bool = False
     host: str = "127.0.0.1"
     port: int = 0
@@ -236,13 +254,37 @@ class EnclaveSettings:
             )
         if self.engine is not None and self.weights is not None:
             raise InputError("weights are for the embedded engine; an engine by URL has its own")
+        if (self.artefact is None) != (self.broker is None):
+            raise InputError(
+                "a sealed model is an artefact and the broker that releases its key",
+                hint="give both --artefact and --broker",
+            )
+        if self.artefact_id is not None and self.artefact is None:
+            raise InputError("an artefact's id is given with where it is kept: --artefact")
+        if self.artefact is not None and (self.engine is not None or self.weights is not None):
+            raise InputError("a sealed model is served by the embedded engine, in place of weights")
 
-    def make_engine(self) -> Engine:
-        """Return the engine, not started; raises `InputError` if the weights cannot be read."""
+    def make_engine(self, quoters: Sequence[Quoter] = ()) -> Engine:
+        """Return the engine, not started; raises `InputError` if the weights cannot be read.
+
+        Args:
+            quoters: what a sealed model's key is asked for with.
+        """
+        if self.artefact is not None and self.broker is not None:
+            return self._sealed(self.artefact, self.broker, quoters)
         if self.engine is not None:
             return OpenAIServer(self.engine, api_key=self.engine_key)
         weights = None if self.weights is None else weights_at(self.weights)
         return EmbeddedEngine(weights, unsafe_inspectable=self.unsafe_inspectable)
+
+    def _sealed(self, artefact: str, broker: str, quoters: Sequence[Quoter]) -> Engine:
+        # Imported here: an enclave without a sealed model needs no object store.
+        from privity.node.key_client import KeyClient
+        from privity.node.sealed_model import SealedModel
+
+        client = KeyClient(broker, quoters, receipts=SigningKey.generate().did)
+        make = partial(EmbeddedEngine, unsafe_inspectable=self.unsafe_inspectable)
+        return SealedModel(artefact, client, artefact=self.artefact_id, make_engine=make)
 
 
 def serve(settings: EnclaveSettings, *, on_ready: Callable[[dict[str, Any]], None]) -> None:
@@ -255,12 +297,13 @@ def serve(settings: EnclaveSettings, *, on_ready: Callable[[dict[str, Any]], Non
     Raises:
         InputError: a setting cannot be had.
         EngineError: the engine does not start.
+        EvidenceError: a broker refuses the key of a sealed model; ``.check`` says why.
         MissingDependency: a part of the engine is not installed.
     """
     gaps = harden(unsafe_inspectable=settings.unsafe_inspectable).gaps()
     root = DevRoot.load_or_create(settings.dev_root)
-    engine = settings.make_engine()
     quoters = (DevQuoter(root, now=utc_now()),)
+    engine = settings.make_engine(quoters)
     app = EnclaveApp(engine, quoters, unsafe_shared_cache=settings.unsafe_shared_cache)
     sock = bind(settings.host, settings.port)
     if settings.lifeline:

@@ -167,7 +167,7 @@ class EmbeddedEngine(Engine):
             template=weights.template,
             unsafe_inspectable=self._inspectable,
         )
-        process = _Child(settings)
+        process = _Child(settings, () if weights.fd is None else (weights.fd,))
         try:
             if not self._models:
                 digest = await to_thread.run_sync(weights.digest)
@@ -199,13 +199,14 @@ class EmbeddedEngine(Engine):
 class _Child:
     """The child process, from its start to its end."""
 
-    def __init__(self, settings: LlamaSettings) -> None:
+    def __init__(self, settings: LlamaSettings, files: tuple[int, ...]) -> None:
         self.url = ""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "privity.infer.engines.llama_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            pass_fds=files,
             start_new_session=True,  # Ctrl-C is the parent's, which ends it in order
         )
         self._stopping = threading.Lock()

@@ -57,6 +57,11 @@ class Engine(abc.ABC):
     def prefix_cache(self) -> PrefixCache:
         """What it does with prefixes when asked with `isolation.fields_for` and `turn`."""
 
+    @property
+    def serving(self) -> bool:
+        """Whether it may still answer: False once what it serves was taken from it for good."""
+        return True
+
     @abc.abstractmethod
     async def start(self) -> None:
         """Make it ready to answer, without blocking the event loop.

@@ -149,7 +149,7 @@ class EngineProxy:
         """Say what there is, in the engine's stead: ids without paths of this machine."""
         entries = [
             {"id": model.id, "object": "model", "created": 0, "owned_by": model.engine}
-            for model in self._engine.models
+            for model in (self._engine.models if self._engine.serving else ())
         ]
         listing: dict[str, Any] = {"object": "list", "data": entries}
         if path != "/v1/models":

@@ -27,21 +27,25 @@ class Weights:
         path: the file.
         model: the id requests use.
         template: a chat template (Jinja) in place of the file's own, or empty.
+        root: its digest, where whoever wrote it has checked that; else `digest` reads the file.
+        fd: an open file the engine's process is given, where ``path`` leads through it.
     """
 
     path: Path
     model: str
     template: str = ""
+    root: str = ""
+    fd: int | None = None
 
     def digest(self) -> str:
-        """Return the root of the file, ``tree-sha256:<hex>``; reads all of it.
+        """Return the root of the file, ``tree-sha256:<hex>``; reads all of it, if it must.
 
         A sealed artefact of the same weights has the same root, so that a model has one name.
 
         Raises:
             InputError: it cannot be read.
         """
-        return root_of_file(self.path)
+        return self.root or root_of_file(self.path)
 
 
 def find_default() -> Weights:

@@ -1,0 +1,169 @@
+"""A file that is memory alone: where an enclave keeps what it decrypted.
+
+A memfd has no name on any disk and goes with the last process that holds it. Its pages are locked,
+so that swap never takes them, and once written it is sealed: nobody can change, grow or shorten it.
+Another process gets it only by being handed the open file.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import BinaryIO, NoReturn, cast
+
+from privity.errors import EngineError, MissingDependency
+
+__all__ = ["MemoryFile", "swap_is_on"]
+
+logger = logging.getLogger("privity.enclave")
+
+# Linux: include/uapi/linux/memfd.h, fcntl.h and asm-generic/mman-common.h
+_MFD_NOEXEC_SEAL = 0x0008
+_F_ADD_SEALS, _F_GET_SEALS = 1033, 1034
+_SEALS = 0x1 | 0x2 | 0x4 | 0x8  # of seals themselves, shrinking, growing, writing
+_PROT_READ, _MAP_SHARED, _MADV_DONTDUMP = 1, 1, 16
+_MAP_FAILED = ctypes.c_void_p(-1).value
+
+
+def swap_is_on() -> bool:
+    """Tell whether this machine writes memory to swap; where that cannot be told, it does."""
+    try:
+        return len(Path("/proc/swaps").read_text().splitlines()) > 1
+    except OSError:
+        return True
+
+
+class MemoryFile:
+    """Plaintext of a known size in memory: written once, sealed, then read.
+
+    Args:
+        size: bytes it will hold.
+
+    Raises:
+        EngineError: there is not enough memory; or it cannot be locked, and swap could take it.
+        MissingDependency: the system has no such files.
+
+    Guarantees:
+        Nothing of it is in a file of any disk (tests/e2e/test_sealed_model.py); after `seal`
+        nobody can change it, and only a child it is handed to has it open
+        (tests/unit/test_sealed_memory.py).
+    """
+
+    def __init__(self, size: int) -> None:
+        if not sys.platform.startswith("linux"):
+            raise MissingDependency(
+                "files in memory are Linux'; on this system nothing sealed is opened in an enclave"
+            )
+        self.size = size
+        self._place = 0
+        self.fd = _memfd()
+        try:
+            os.ftruncate(self.fd, size)
+            # Mapped from a second, read-only opening: a mapping that could be made writable would
+            # keep the seal against writing from being set. Locked before a byte is written.
+            self._map()
+        except OSError as error:
+            self.close()
+            raise EngineError(f"there is no memory for {size} bytes: {error.strerror}") from error
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def path(self) -> Path:
+        """Its path in whatever process has it open under this number."""
+        return Path(f"/proc/self/fd/{self.fd}")
+
+    @property
+    def sink(self) -> BinaryIO:
+        """Where the contents are written, in order."""
+        return cast(BinaryIO, _Sink(self.fd))
+
+    def seal(self) -> None:
+        """Let nobody write to it from now on, this process included.
+
+        Raises:
+            EngineError: the system does not let it.
+        """
+        try:
+            fcntl.fcntl(self.fd, _F_ADD_SEALS, _SEALS)
+        except OSError as error:
+            raise EngineError(f"memory cannot be sealed: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Let go of it: the memory is free once no child has it open. Again does nothing."""
+        if self._place:
+            _libc().munmap(self._place, self.size)
+            self._place = 0
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def _map(self) -> None:
+        if not self.size:
+            return
+        libc = _libc()
+        reading = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            place = libc.mmap(None, self.size, _PROT_READ, _MAP_SHARED, reading, 0)
+        finally:
+            os.close(reading)
+        if place == _MAP_FAILED:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        self._place = place
+        libc.madvise(place, self.size, _MADV_DONTDUMP)
+        if libc.mlock(place, self.size) == 0:
+            return
+        why = os.strerror(ctypes.get_errno())
+        if swap_is_on():
+            raise EngineError(
+                f"memory cannot be locked ({why}), and this machine swaps: plaintext could be "
+                "written to its disk",
+                hint="raise RLIMIT_MEMLOCK or grant CAP_IPC_LOCK, or turn swap off",
+            )
+        logger.warning("memory is not locked (%s); there is no swap to take it now", why)
+
+    def __repr__(self) -> str:
+        return f"<MemoryFile of {self.size} bytes>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a memory file stays in its process")
+
+
+class _Sink:
+    """Writes all it is given, where the last write ended."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd, self._offset = fd, 0
+
+    def write(self, data: bytes | memoryview) -> int:
+        left = memoryview(data)
+        while left:
+            written = os.pwrite(self._fd, left, self._offset)
+            self._offset, left = self._offset + written, left[written:]
+        return len(data)
+
+
+def _memfd() -> int:
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    try:
+        return os.memfd_create("privity", flags | _MFD_NOEXEC_SEAL)
+    except OSError:  # before Linux 6.3
+        return os.memfd_create("privity", flags)
+
+
+def _libc() -> ctypes.CDLL:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = (
+        *(ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int),
+        ctypes.c_long,
+    )
+    for name in ("munmap", "mlock"):
+        getattr(libc, name).argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+    libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    return libc
