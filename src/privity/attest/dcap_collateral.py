@@ -240,7 +240,8 @@ def _check_crl(name: str, text: str, issuer: x509.Name, key: object) -> Part:
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise MalformedError(f"the {name} is by a key that is not elliptic")
     try:
-        if found.issuer != issuer or not found.is_signature_valid(key):
+        # The signature first: names and dates are read once they are known to be the issuer's.
+        if not found.is_signature_valid(key) or found.issuer != issuer:
             raise EvidenceError(f"the {name} is not its issuer's", check=COLLATERAL)
         start, until = found.last_update_utc, found.next_update_utc
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -266,7 +267,7 @@ def _check_frame(name: str, data: bytes, found: x509.CertificateRevocationList) 
 def _load_crl(text: str) -> x509.CertificateRevocationList:
     try:
         return x509.load_der_x509_crl(_unhex(text))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, x509.InvalidVersion):
         raise MalformedError("collateral: a revocation list cannot be read") from None
 
 
