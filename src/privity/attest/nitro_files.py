@@ -1,0 +1,46 @@
+"""Nitro documents in files: as the security module gives them, in base64, or in a wrapper."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from privity.attest.cose import Sign1, looks_like_sign1
+from privity.attest.dstack_file import NITRO, looks_like, read_dstack
+from privity.attest.nitro_document import MAX_DOCUMENT_BYTES, NitroDocument
+from privity.errors import MalformedError
+
+__all__ = ["read_file", "recognises"]
+
+_BASE64_HEADS = (b"hEShATgi", b"0oRE")  # of a message without and with its tag
+
+
+def recognises(data: bytes) -> bool:
+    """Return whether a file looks like a document in one of the three forms."""
+    return looks_like_sign1(data) or looks_like(data, NITRO) or data.startswith(_BASE64_HEADS)
+
+
+def read_file(data: bytes) -> bytes:
+    """Return the signed document.
+
+    Raises:
+        MalformedError: it is in none of the forms, or what stands around it contradicts it.
+    """
+    if looks_like(data, NITRO):
+        file = read_dstack(data)
+        document = NitroDocument.parse(Sign1.parse(file.evidence, most=MAX_DOCUMENT_BYTES).payload)
+        file.check_report_data(document.user_data)
+        return file.evidence
+    if data.startswith(_BASE64_HEADS):
+        return _decode(data.removesuffix(b"\n"))
+    return bytes(data)
+
+
+def _decode(text: bytes) -> bytes:
+    try:
+        document = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise MalformedError("not base64: a wrong character or length") from None
+    if base64.b64encode(document) != text:
+        raise MalformedError("not base64 in its one spelling")
+    return document
