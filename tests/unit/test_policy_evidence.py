@@ -1,4 +1,4 @@
-"""What a policy demands of evidence: read from its file, inherited, compared, and hard to misread."""
+"""What a policy demands of evidence: read, inherited, compared, and hard to misread."""
 
 from __future__ import annotations
 

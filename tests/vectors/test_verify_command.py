@@ -67,7 +67,14 @@ CASES = {
     "vlek": Case("test-vlek-report.bin", certs=("test-vlek.der",), at="2025-06-01"),
     "vlek expired": Case("test-vlek-report.bin", "certificate period", certs=("test-vlek.der",)),
     "snp of the wrong kind of key": Case(
-        "test-report.bin", "signature", certs=("test-vlek.der",), at="2025-06-01"
+        "test-report.bin", "chip", certs=("test-vlek.der",), at="2025-06-01"
+    ),
+    "snp wrapped by dstack, of older firmware than committed": Case(
+        "sev_snp_attestation.bin",
+        "tcb status",
+        "OutOfDate",
+        certs=("sev_snp_vcek.pem", "sev_snp_ask.pem"),
+        at="2026-07-01",
     ),
     "nitro": Case("nitro_attestation.bin", at=NITRO),
     "nitro before": Case("nitro_attestation.bin", "certificate period", at="2025-12-25T16:04:15Z"),

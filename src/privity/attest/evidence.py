@@ -69,6 +69,14 @@ class Findings:
             name, detail = (failed.name, failed.detail) if failed else ("format", "nothing checked")
             hint = failed.hint if failed else ""
             raise EvidenceError(f"{self.kind} evidence: {detail}", check=name, hint=hint)
+        return self.claimed
+
+    @property
+    def claimed(self) -> VerifiedEvidence:
+        """What the evidence says if every check held, for going on after one that did not.
+
+        Only what `accept` returns may be acted on.
+        """
         return VerifiedEvidence(
             kind=self.kind,
             measurement=self.measurement or measurement_of(self.kind, self.registers),

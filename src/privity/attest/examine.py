@@ -9,12 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 
 from privity.attest.cache import Cached
 from privity.attest.evidence import EvidenceVerifier, Findings
 from privity.attest.log.memory import Remembered
+from privity.attest.reference import approve
+from privity.attest.signed_manifest import SignedManifest, SignedRevocation
 from privity.attest.trust import Trust
-from privity.errors import EvidenceError, MalformedError, OversizeError
+from privity.errors import EvidenceError, InputError, MalformedError, OversizeError
+from privity.identity.fields import Fields
 from privity.identity.timestamps import CLOCK_SKEW
 from privity.statement import Approved, Beacon, Check, Logged, Nonce, Statement, report_data
 
@@ -35,6 +39,7 @@ REFERENCE, LOG = "reference", "log"
 """Kinds of endorsements that are of no kind of evidence: approvals, and the log's proof."""
 
 _BESIDE = (REFERENCE, LOG)
+_UNKNOWN = ("reference value", "reference signature", "reference period", "reference models")
 _DEVICES = frozenset({"nvidia"})  # they work for a processor, which is what holds the keys
 
 
@@ -168,8 +173,6 @@ def _examine_evidence(
 ) -> tuple[Findings, ...]:
     """Have every piece of evidence examined, and add what was found to the checks."""
     kinds = [one["kind"] for one in statement.evidence]
-    if any(one["kind"] not in (*kinds, *_BESIDE) for one in statement.endorsements):
-        checks.append(Check("endorsement kind", False, "an endorsement that no evidence uses"))
     bound = report_data(statement.keyset, statement.freshness.bound)
     findings = []
     for kind, evidence in zip(kinds, statement.evidence, strict=True):
@@ -188,6 +191,8 @@ def _examine_evidence(
             continue
         findings.append(found)
         checks.extend(found.checks)
+    if any(one["kind"] not in (*kinds, *_BESIDE) for one in statement.endorsements):
+        checks.append(Check("endorsement kind", False, "an endorsement that no evidence uses"))
     if findings and all(one.kind in _DEVICES for one in findings):
         told = "a GPU holds no keys: without evidence of the processor nothing is bound"
         checks.append(Check("evidence kind", False, told))
@@ -204,9 +209,67 @@ def _approve(
     needed: bool,
 ) -> Approved | None:
     """Look for an approval of what was measured, and add what was found to the checks."""
-    if needed and trust.policy.reference:
-        checks.append(Check("reference value", False, "nobody you trust approved this code"))
-    return None
+    manifests, revocations = _documents(trust.manifests)
+    for one in statement.endorsements:
+        if one["kind"] == REFERENCE:
+            try:
+                manifests.append(_carried(one))
+            except MalformedError as error:
+                checks.append(Check("reference format", False, error.message))
+                return None
+    needed = needed and trust.policy.reference
+    if not needed and not (manifests and trust.signers):
+        return None
+    try:
+        found = approve(
+            [one.claimed for one in findings],
+            statement.keyset,
+            manifests,
+            trust.signers,
+            revocations,
+            now,
+        )
+    except EvidenceError as error:
+        # Where approval is optional, code that is merely unknown is shown as that in the table.
+        # One that was taken back, or was altered, is refused whatever the policy says.
+        if needed or error.check not in _UNKNOWN:
+            checks.append(Check(error.check, False, error.message, error.hint))
+        return None
+    checks.extend(found.checks)
+    return Approved(found.name, found.digest, found.signer)
+
+
+def _carried(endorsement: dict[str, Any]) -> SignedManifest:
+    fields = Fields(endorsement, "reference endorsement")
+    fields.constant("kind", REFERENCE)
+    signed = SignedManifest.from_json(fields.object("manifest"))
+    fields.done()
+    return signed
+
+
+@lru_cache(maxsize=16)
+def _parse_documents(
+    kept: tuple[bytes, ...],
+) -> tuple[tuple[SignedManifest, ...], tuple[SignedRevocation, ...]]:
+    manifests: list[SignedManifest] = []
+    revocations: list[SignedRevocation] = []
+    for data in kept:
+        try:
+            manifests.append(SignedManifest.parse(data))
+        except (MalformedError, OversizeError):
+            try:
+                revocations.append(SignedRevocation.parse(data))
+            except (MalformedError, OversizeError) as error:
+                raise InputError(
+                    f"trust.manifests: neither a signed manifest nor a revocation: {error.message}",
+                    hint="`privity reference show FILE` looks at one",
+                ) from None
+    return tuple(manifests), tuple(revocations)
+
+
+def _documents(kept: tuple[bytes, ...]) -> tuple[list[SignedManifest], list[SignedRevocation]]:
+    manifests, revocations = _parse_documents(kept)
+    return list(manifests), list(revocations)
 
 
 def _look_up(
