@@ -352,7 +352,8 @@ def _load(data: bytes) -> tuple[x509.Certificate, ...]:
             text = data if data.endswith(b"\n") else data + b"\n"
             blocks = _PEM.findall(text)
             found = tuple(_readable(x509.load_pem_x509_certificate(block)) for block in blocks)
-        except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
+        # TypeError: of a name whose value is a BIT STRING where no such value belongs.
+        except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion):
             raise MalformedError("not an X.509 certificate, or not in its one spelling") from None
     if not found or b"".join(one.public_bytes(Encoding.PEM) for one in found) != text:
         raise MalformedError("not PEM certificates in their one spelling")
