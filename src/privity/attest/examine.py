@@ -174,13 +174,17 @@ def _examine_evidence(
     """Have every piece of evidence examined, and add what was found to the checks."""
     kinds = [one["kind"] for one in statement.evidence]
     bound = report_data(statement.keyset, statement.freshness.bound)
+    for kind in dict.fromkeys(kinds):
+        if verifier_for(kind, trust) is None:
+            known = f"kinds known here: {', '.join(KINDS)}"
+            told = f"evidence of a kind this version cannot judge: {kind!r}"
+            checks.append(Check("evidence kind", False, told, known))
+    if any(one["kind"] not in (*kinds, *_BESIDE) for one in statement.endorsements):
+        checks.append(Check("endorsement kind", False, "an endorsement that no evidence uses"))
     findings = []
     for kind, evidence in zip(kinds, statement.evidence, strict=True):
         verifier = verifier_for(kind, trust)
         if verifier is None:
-            known = f"kinds known here: {', '.join(KINDS)}"
-            told = f"evidence of a kind this version cannot judge: {kind!r}"
-            checks.append(Check("evidence kind", False, told, known))
             continue
         checks.append(Check("evidence kind", True, kind))
         endorsements = [one for one in statement.endorsements if one["kind"] == kind]
@@ -191,8 +195,6 @@ def _examine_evidence(
             continue
         findings.append(found)
         checks.extend(found.checks)
-    if any(one["kind"] not in (*kinds, *_BESIDE) for one in statement.endorsements):
-        checks.append(Check("endorsement kind", False, "an endorsement that no evidence uses"))
     if findings and all(one.kind in _DEVICES for one in findings):
         told = "a GPU holds no keys: without evidence of the processor nothing is bound"
         checks.append(Check("evidence kind", False, told))
