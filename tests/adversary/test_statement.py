@@ -247,7 +247,7 @@ def _set(*path: str | int, value: Any) -> Callable[[dict[str, Any]], None]:
         (_set("evidence", 0, "key", value=ROOT.did), "quoting key"),
         (_set("evidence", 0, "signature", value=base64.b64encode(b"\0" * 64).decode()),
          "evidence format"),
-        (_set("evidence", 0, "kind", value="tdx"), "evidence kind"),
+        (_set("evidence", 0, "kind", value="quantum"), "evidence kind"),
         (_set("evidence", 0, "kind", value=1), "format"),
         (_set("evidence", 0, value="dev"), "format"),
         (_set("endorsements", 0, "endorsement", "expires", value="2036-01-01T00:00:00Z"),

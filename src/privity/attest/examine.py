@@ -233,7 +233,7 @@ def _approve(
         )
     except EvidenceError as error:
         # Where approval is optional, code that is merely unknown is shown as that in the table.
-        # One that was taken back, or was altered, is refused whatever the policy says.
+        # One that was taken back is refused whatever the policy says.
         if needed or error.check not in _UNKNOWN:
             checks.append(Check(error.check, False, error.message, error.hint))
         return None
