@@ -91,6 +91,7 @@ class Trainer:
         threads: processor threads for computing; by default all.
         on_step: told how many steps are done, of how many.
         clock: the enclave's time.
+        start: starts the training process; by default `TrainingChild`.
         unsafe_inspectable: see `hardening.harden`.
 
     Guarantees:
@@ -108,8 +109,10 @@ class Trainer:
         threads: int | None = None,
         on_step: OnStep | None = None,
         clock: Clock = utc_now,
+        start: Callable[..., TrainingChild] = TrainingChild,
         unsafe_inspectable: bool = False,
     ) -> None:
+        self._start = start
         self._signer = SigningKey.generate()
         self._quoters, self._base, self._clock = tuple(quoters), base, clock
         self._threads = threads or os.cpu_count() or 1
@@ -141,7 +144,7 @@ class Trainer:
             released = await self._client.obtain(artefact, Purpose.TRAIN)
             recipient = _recipient(released.signed.grant)
             dataset = await to_thread.run_sync(_read_dataset, source, released)
-            child = TrainingChild(
+            child = self._start(
                 self._base,
                 threads=self._threads,
                 unsafe_inspectable=self._inspectable,
