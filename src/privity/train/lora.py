@@ -65,7 +65,7 @@ def train_lora(
     Guarantees:
         The adapter that is returned was loaded again from its bytes, does to the model what the
         trained one did, and does something; with one seed, one machine and as many threads, the
-        same bytes come out (tests/e2e/test_lora.py).
+        same bytes come out (tests/unit/test_lora.py).
     """
     torch, peft = _libraries()
     settings = dataset.settings
