@@ -125,7 +125,7 @@ def judge_quote(
     Args:
         quote: read, not verified.
         endorsements: ``{"kind", "collateral"}`` each; exactly one is good.
-        attributes: the kind's own steps for `run_checks`, which follow the signature.
+        attributes: the kind's own steps for `run_checks`, which come last.
         root: the root CA's certificate, DER; None for Intel's.
         policy: what the person demands.
         now: the time to judge it for.
@@ -141,13 +141,13 @@ def judge_quote(
         steps = ((PERIOD, examined.check_chain_period), (SIGNATURE, examined.check_signatures))
         checks += run_checks(steps)
     signed = all(check.ok for check in checks if check.name != PERIOD)
-    checks += run_checks(attributes)
+    own = run_checks(attributes)
     checks += run_checks([(COLLATERAL, examined.check_collateral)])
     if examined.authentic:
         checks += run_checks([(REVOCATION, examined.check_revocation)])
         if signed and checks[-1].ok:
-            checks += _graded(examined, checks)
-    return Judged(tuple(checks), examined.period())
+            checks += _graded(examined, {check.name for check in own if not check.ok})
+    return Judged((*checks, *own), examined.period())
 
 
 def check_report_data(quote: Quote, bound: bytes) -> str:
@@ -163,11 +163,11 @@ def check_report_data(quote: Quote, bound: bytes) -> str:
     return "the quote carries exactly what was asked for"
 
 
-def _graded(examined: _Examination, before: Sequence[Check]) -> list[Check]:
-    """Return the library's findings, but for a failure that another check already shows."""
-    found = run_checks([(TCB, examined.check_tcb)])
-    shown = {check.name for check in before if not check.ok}
-    checks = [check for check in found if check.ok or check.name not in shown]
+def _graded(examined: _Examination, failed: set[str]) -> list[Check]:
+    """Return the library's findings, but for a failure that a check of our own shows already."""
+    checks = [
+        check for check in run_checks([(TCB, examined.check_tcb)]) if check.name not in failed
+    ]
     if examined.claims:
         checks += run_checks([(PLATFORM, examined.check_platform)])
     return checks
@@ -276,7 +276,9 @@ class _Examination:
         status = _VERDICTS.get(grade)
         shown = ", ".join(advisories[:_SHOWN_ADVISORIES])
         shown += " and more" if len(advisories) > _SHOWN_ADVISORIES else ""
-        said = f"{grade!s:.64}" + (f" ({shown})" if shown else "")
+        said = f"{grade:.64}" + (f" ({shown})" if shown else "")
+        if status is not None and grade != status.value:
+            said += f", which counts as {status.value}"
         if status is None or status is TcbStatus.REVOKED or status not in self._policy.tcb:
             accepted = ", ".join(one.value for one in TcbStatus if one in self._policy.tcb)
             raise EvidenceError(
