@@ -24,14 +24,14 @@ __all__ = ["INDEX_NAME", "MAX_INDEX_BYTES", "Index", "part_bytes_for", "part_nam
 INDEX_NAME = "artefact.json"
 MAX_INDEX_BYTES = 8 << 20
 
-_LEAST_PART, _USUAL_PART, _MOST_PART = 1 << 20, 16 << 20, 64 << 20
+_LEAST_PART, _USUAL_PART, _MOST_PART = 1 << 20, 8 << 20, 64 << 20
 _MAX_PARTS = 65_536
 _MAX_BYTES = _MAX_PARTS * _MOST_PART
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def part_bytes_for(size: int) -> int:
-    """Return the size of parts for an artefact of ``size`` bytes: 16 MiB, more for huge ones.
+    """Return the size of parts for an artefact of ``size`` bytes: 8 MiB, more for huge ones.
 
     Raises:
         InputError: an artefact of more than 4 TiB.

@@ -1,6 +1,6 @@
 """Moving sealed artefacts to and from stores, so that an interrupted move goes on where it stopped.
 
-Several parts travel at once, each held in memory whole: at most four of 16 MiB. Nothing is kept
+Several parts travel at once, each held in memory whole: at most four of 8 MiB. Nothing is kept
 beside the parts themselves to resume from: a part that is there, whole, is not sent again.
 """
 
@@ -59,7 +59,7 @@ def push(
         replace: whether another artefact that lies there may go.
         progress: told the bytes that are there so far.
         environ: see `open_place`.
-        part_bytes: of a part; by default 16 MiB.
+        part_bytes: of a part; by default 8 MiB.
 
     Raises:
         InputError: the file cannot be read, or another artefact lies there.
@@ -163,12 +163,13 @@ class _Download:
     ) -> None:
         self._source, self._part_bytes = source, part_bytes
         self._digests, self._progress = digests, progress
-        self._fd = -1
+        self._fd, self._resumed = -1, False
         self.fetched = 0
         self._done = 0
 
     def into(self, temporary: Path, index: Index | None) -> str:
         """Fill the file, and return the id in the artefact's head."""
+        self._resumed = temporary.exists()
         self._fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             os.ftruncate(self._fd, self._source.size)
@@ -199,7 +200,7 @@ class _Download:
 
     def _is_there(self, number: int, offset: int, size: int) -> bool:
         """Tell whether an earlier pull brought this part whole."""
-        if not self._digests:
+        if not self._digests or not self._resumed:
             return False
         data = os.pread(self._fd, size, offset)
         return hashlib.sha256(data).hexdigest() == self._digests[number]
