@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -43,9 +44,11 @@ def snp_launch_digest(boot: Boot, cpus: int) -> str:
         )
     except OSError as error:
         raise InputError(f"{error.filename} cannot be read: {error.strerror}") from None
-    except (ValueError, RuntimeError, LookupError, ArithmeticError) as error:
+    except (ValueError, RuntimeError, LookupError, ArithmeticError, AssertionError, struct.error):
+        # That library asserts on its input, so its own words would say little.
         raise InputError(
-            f"no launch digest: {error}", hint="the firmware must be an OVMF built for SEV-SNP"
+            f"sev-snp-measure finds no launch digest of {boot.firmware}",
+            hint="the firmware must be an OVMF built for SEV-SNP",
         ) from None
     return digest.hex()
 
