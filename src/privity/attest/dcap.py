@@ -94,6 +94,9 @@ _REASONS = (
     ("QE ", QUOTING_ENCLAVE),
 )
 
+_ATTRIBUTES = frozenset({"debug", "migration", "attributes"})
+"""The checks each kind makes of what a quote says of itself; the library makes them as one."""
+
 _SECOND = timedelta(seconds=1)
 _SHOWN_ADVISORIES = 8
 
@@ -146,7 +149,7 @@ def judge_quote(
     if examined.authentic:
         checks += run_checks([(REVOCATION, examined.check_revocation)])
         if signed and checks[-1].ok:
-            checks += _graded(examined, {check.name for check in own if not check.ok})
+            checks += _graded(examined, own)
     return Judged((*checks, *own), examined.period())
 
 
@@ -163,10 +166,11 @@ def check_report_data(quote: Quote, bound: bytes) -> str:
     return "the quote carries exactly what was asked for"
 
 
-def _graded(examined: _Examination, failed: set[str]) -> list[Check]:
-    """Return the library's findings, but for a failure that a check of our own shows already."""
+def _graded(examined: _Examination, own: Sequence[Check]) -> list[Check]:
+    """Return the library's findings, but for what it says of attributes the kind has refused."""
+    refused = _ATTRIBUTES if any(not check.ok for check in own) else frozenset()
     checks = [
-        check for check in run_checks([(TCB, examined.check_tcb)]) if check.name not in failed
+        check for check in run_checks([(TCB, examined.check_tcb)]) if check.name not in refused
     ]
     if examined.claims:
         checks += run_checks([(PLATFORM, examined.check_platform)])
