@@ -238,7 +238,7 @@ def authorize(
     Raises:
         EvidenceError: ``.check`` is ``artefact``, ``purpose``, ``grant revoked``,
             ``grant period``, ``grant uses``, ``nonce``, ``boot keyset``, ``dev evidence``,
-            ``measurement``, ``program`` or ``payment``.
+            ``measurement``, ``reference value``, ``program`` or ``payment``.
     """
     grant = signed.grant
     _check_asked(grant, artefact, purpose)
@@ -335,6 +335,12 @@ def _check_code(grant: Grant, enclave: AttestedEnclave) -> None:
                 f"the grant does not list {evidence.kind} {evidence.measurement}",
                 check="measurement",
             )
+    approved = enclave.approved
+    # Looked at here too: verification asks no approval of dev evidence, a grant with signers does.
+    if grant.signers and (approved is None or approved.signer not in grant.signers):
+        raise EvidenceError(
+            "no signer that the grant names approves this code", check="reference value"
+        )
     program = program_of(enclave.keyset)
     if grant.programs and program not in grant.programs:
         raise EvidenceError("the training program is not one the grant lists", check="program")
