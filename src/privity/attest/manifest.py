@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from privity.errors import MalformedError
-from privity.identity.digests import check_digest, digest
+from privity.identity.digests import check_content, check_digest, digest
 from privity.identity.fields import Fields
 from privity.identity.jcs import canonical
 from privity.identity.timestamps import format_time, whole_second
@@ -127,7 +127,7 @@ class ApprovedModel:
 
     Attributes:
         id: the name the enclave serves it by.
-        weights: ``sha256:`` of its weights.
+        weights: ``sha256:`` or ``tree-sha256:`` of its weights.
     """
 
     id: str
@@ -135,7 +135,7 @@ class ApprovedModel:
 
     def __post_init__(self) -> None:
         check_texts(self.id)
-        check_digest(self.weights)
+        check_content(self.weights)
 
     def to_json(self) -> dict[str, Any]:
         """Return the model as JSON-ready data."""
@@ -144,7 +144,7 @@ class ApprovedModel:
     @classmethod
     def from_fields(cls, fields: Fields) -> ApprovedModel:
         """Read what `to_json` writes; raises `MalformedError`."""
-        model = cls(fields.text("id"), fields.digest("weights"))
+        model = cls(fields.text("id"), fields.text("weights"))
         fields.done()
         return model
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from privity.attest.evidence import Quoter
 from privity.statement import Beacon, Freshness, Keyset, Nonce, Statement, report_data
@@ -18,6 +19,7 @@ def build_statement(
     now: datetime,
     nonce: bytes | None = None,
     lifetime: timedelta = timedelta(hours=1),
+    beside: Sequence[dict[str, Any]] = (),
 ) -> Statement:
     """Return a statement of these keys. This is run by the enclave.
 
@@ -27,6 +29,7 @@ def build_statement(
         now: the enclave's time.
         nonce: the verifier's 32-byte challenge; None makes a beacon for whoever sent none.
         lifetime: how long a beacon is good for.
+        beside: endorsements that are of no kind of evidence: approvals, and the log's proof.
 
     Raises:
         MalformedError: a nonce of another length.
@@ -37,5 +40,5 @@ def build_statement(
         keyset=keyset,
         freshness=freshness,
         evidence=tuple(quoter.quote(bound, now) for quoter in quoters),
-        endorsements=tuple(one for quoter in quoters for one in quoter.endorsements),
+        endorsements=(*(one for quoter in quoters for one in quoter.endorsements), *beside),
     )
