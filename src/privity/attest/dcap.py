@@ -334,7 +334,7 @@ class _Examination:
                 QuotePolicy.claims_only(seconds),
             )
             found: dict[str, Any] = json.loads(claims.to_json())
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             said = str(error).removeprefix("Verification failed: ")
             name = next((check for part, check in _REASONS if part in said), TCB)
             raise EvidenceError(f"{said:.200}", check=name) from None

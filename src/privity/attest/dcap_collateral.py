@@ -104,6 +104,8 @@ class Collateral:
             names.remove("pck_certificate_chain")
         found = cls(**{name: reader.text(name, max_chars=MAX_MEMBER_CHARS) for name in names})
         reader.done()
+        if not all(getattr(found, name).isascii() for name in names):
+            raise MalformedError("collateral: a member is not ASCII")
         for text in (found.root_ca_crl, found.pck_crl):
             _unhex(text)
         for text in (found.tcb_info_signature, found.qe_identity_signature):
@@ -232,7 +234,7 @@ def _signed(
     )
     document = Fields(loads_strict(text.encode(), max_bytes=MAX_MEMBER_CHARS * 4), name)
     start, until = document.time("issueDate"), document.time("nextUpdate")
-    return verified, Part(name, start, until + _SECOND)
+    return verified, Part(name, start, _after(until))
 
 
 def _check_crl(name: str, text: str, issuer: x509.Name, key: object) -> Part:
@@ -249,7 +251,7 @@ def _check_crl(name: str, text: str, issuer: x509.Name, key: object) -> Part:
     if until is None:
         raise MalformedError(f"the {name} does not say how long it is good for")
     _check_frame(name, data, found)
-    return Part(name, start, until + _SECOND)
+    return Part(name, start, _after(until))
 
 
 def _check_frame(name: str, data: bytes, found: x509.CertificateRevocationList) -> None:
@@ -261,6 +263,14 @@ def _check_frame(name: str, data: bytes, found: x509.CertificateRevocationList) 
     signature = write_der(BIT_STRING, b"\0" + found.signature)
     if write_der(SEQUENCE, found.tbs_certlist_bytes + inner + signature) != data:
         raise MalformedError(f"the {name} has a frame that does not repeat what it signs")
+
+
+def _after(last: datetime) -> datetime:
+    """Return the first moment after an inclusive end, where years allow it."""
+    try:
+        return last + _SECOND
+    except OverflowError:
+        return last
 
 
 @lru_cache(maxsize=64)
