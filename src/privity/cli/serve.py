@@ -167,15 +167,18 @@ def broker(
     Every decision is in its log before it takes effect. It believes the roots that your
     config.toml names, and takes no grant but its owners'.
     """
+    from privity.attest import DevRoot
     from privity.home import home
     from privity.identity.keystore import device_key
     from privity.infer.config import load_config
     from privity.node.broker_app import BrokerSettings, serve_broker
     from privity.policy.evidence import EvidencePolicy
 
+    root = dev_root or home() / "devnet" / "root.key"
+    DevRoot.load_or_create(root)  # before the configuration is read, which trusts your devnet's
     settings = BrokerSettings(
         folder=folder or home() / "broker",
-        dev_root=dev_root or home() / "devnet" / "root.key",
+        dev_root=root,
         owners=tuple(owner or ()) or (device_key().did,),
         trust=load_config().trust(EvidencePolicy()),
         host=host,

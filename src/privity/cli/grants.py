@@ -1,0 +1,429 @@
+"""`privity model grant|revoke|grants|log`: who may use what you sealed, and what became of it.
+
+The commands are registered in `cli/app.py`, beside those of `cli/model.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from privity.cli import output
+
+if TYPE_CHECKING:
+    from privity.attest.grant import Grant, Measured, Price, SignedGrant
+    from privity.node.broker import GrantState
+    from privity.node.granting import Given
+
+__all__ = ["grant", "grants", "log", "revoke"]
+
+Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+BrokerAt = Annotated[
+    str | None,
+    typer.Option(
+        "--broker",
+        help="The broker: a URL, or its folder on this machine; by default your own folder.",
+        metavar="URL|FOLDER",
+    ),
+]
+_SPAN = re.compile(r"([1-9][0-9]{0,5})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def grant(
+    artefact: Annotated[
+        str,
+        typer.Argument(help="A sealed artefact of yours: a file or URL.", metavar="FILE|URL"),
+    ],
+    purpose: Annotated[str, typer.Option(help="serve or train.")] = "serve",
+    name: Annotated[
+        str | None,
+        typer.Option(help="What a model is served as; by default the artefact's own name."),
+    ] = None,
+    measurement: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Code that may have the key, by what hardware measures: KIND:REGISTER=VALUE,… "
+            "such as snp:measurement=5f…; may be given again.",
+            metavar="MEASUREMENT",
+        ),
+    ] = None,
+    signer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A did:key whose reference manifests approve code; may be given again.",
+            metavar="DID",
+        ),
+    ] = None,
+    unsafe_dev: Annotated[
+        bool,
+        typer.Option(
+            "--unsafe-dev",
+            help="Give the key to dev evidence too, which keeps it from nobody. Without a "
+            "measurement, to the code installed here.",
+        ),
+    ] = False,
+    policy: Annotated[
+        Path | None,
+        typer.Option(help="A policy file whose [evidence] table is the floor.", metavar="FILE"),
+    ] = None,
+    program: Annotated[
+        list[str] | None,
+        typer.Option(help="Digest of a training program; may be given again.", metavar="DIGEST"),
+    ] = None,
+    recipient: Annotated[
+        str | None,
+        typer.Option(help="Whom a training's outputs are sealed to; by default you."),
+    ] = None,
+    uses: Annotated[
+        int | None, typer.Option(help="How often the key is released; by default any number.")
+    ] = None,
+    expires: Annotated[
+        str, typer.Option(help="When it ends: 30d, 12h, or 2027-01-31T00:00:00Z.")
+    ] = "30d",
+    lease: Annotated[
+        int, typer.Option(help="Seconds after which an enclave asks again or drops it.")
+    ] = 300,
+    price: Annotated[
+        str | None,
+        typer.Option(help="What a use costs, such as '250 EUR-cent'.", metavar="AMOUNT UNIT"),
+    ] = None,
+    broker: BrokerAt = None,
+    as_json: Json = False,
+) -> None:
+    """Let attested code use what you sealed, for a purpose, until you say otherwise.
+
+    A broker elsewhere is verified before it gets the artefact's key; one in a folder of this
+    machine is written to directly.
+    """
+    from privity.attest.grant import Grant, Purpose
+    from privity.errors import InputError, MalformedError
+    from privity.identity.keystore import device_key
+    from privity.identity.timestamps import utc_now
+
+    signer_key, now = device_key(), utc_now()
+    if purpose not in list(Purpose):
+        raise InputError(f"{purpose!r} is not a purpose", hint="serve or train")
+    facts, key = _open(artefact)
+    if purpose == Purpose.TRAIN and recipient is None:
+        recipient = _own_recipient()
+    try:
+        wanted = Grant(
+            owner=signer_key.did,
+            artefact=facts["id"],
+            root=facts["root"],
+            name=name or facts["name"],
+            purpose=Purpose(purpose),
+            issued=now,
+            expires=_moment(expires, now),
+            measurements=_measurements(measurement or [], signer or [], unsafe_dev=unsafe_dev),
+            signers=tuple(signer or ()),
+            policy=_policy(policy),
+            unsafe_dev=unsafe_dev,
+            programs=tuple(program or ()),
+            recipient=recipient,
+            uses=uses,
+            price=_price(price),
+            lease_s=lease,
+        )
+        signed = wanted.sign(signer_key)
+    except MalformedError as error:
+        raise InputError(error.message) from None
+    place, line = _hand_over(broker, signed, key, unsafe_dev=unsafe_dev)
+    _tell_granted(signed, place, line, as_json=as_json)
+
+
+def revoke(
+    which: Annotated[
+        str,
+        typer.Argument(
+            help="A grant's id or the beginning of it, or an artefact's id for all its grants.",
+            metavar="GRANT|ARTEFACT",
+        ),
+    ],
+    reason: Annotated[str, typer.Option(help="Why, for the log.")] = "revoked by its owner",
+    as_json: Json = False,
+) -> None:
+    """Take a grant back. Enclaves that use the key drop it within their lease."""
+    from privity.attest.grant import Revocation
+    from privity.errors import InputError, MalformedError
+    from privity.identity.keystore import device_key
+    from privity.identity.timestamps import utc_now
+    from privity.node.granting import is_url, local_broker, revoke_at
+
+    key = device_key()
+    done = []
+    for one in _find(which):
+        try:
+            revocation = Revocation(one.signed.digest, key.did, reason, utc_now()).sign(key)
+        except MalformedError as error:
+            raise InputError(error.message) from None
+        if is_url(one.broker):
+            revoke_at(one.broker, revocation)
+        else:
+            local_broker(Path(one.broker), key.did).revoke(revocation)
+        done.append(one)
+    if as_json:
+        output.emit_json([{"grant": one.signed.digest, "broker": one.broker} for one in done])
+        return
+    for one in done:
+        lease = one.signed.grant.lease_s
+        output.out(f"revoked {_short(one.signed.digest)}: enclaves drop it within {lease} s")
+
+
+def grants(as_json: Json = False) -> None:
+    """List the grants you gave, and how they stand where the broker is on this machine."""
+    from privity.identity.keystore import device_key
+    from privity.node.granting import is_url, local_broker
+
+    copies = _given()
+    owner = device_key().did
+    states: dict[str, GrantState] = {}
+    for folder in {one.broker for one in copies if not is_url(one.broker)}:
+        if Path(folder).is_dir():
+            for state in local_broker(Path(folder), owner).grants():
+                states[state.signed.digest] = state
+    rows = [_row(one, states.get(one.signed.digest)) for one in copies]
+    if as_json:
+        output.emit_json(rows)
+        return
+    if not rows:
+        output.note("no grants yet; `privity model grant` gives one")
+    for row in rows:
+        uses = row["uses"] if row["of"] is None else f"{row['uses']} of {row['of']}"
+        said = f"{row['state']}, {row['purpose']}, used {uses}, to {row['expires']}"
+        line = f"{_short(row['grant'])}  {row['name']}  {said}  {row['broker']}"
+        output.out(output.harmless(line))
+
+
+def log(
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Only check that no line was altered or left out.")
+    ] = False,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", help="How many, newest last; 0 is all.", min=0)
+    ] = 50,
+    broker: Annotated[
+        Path | None,
+        typer.Option(help="The broker's folder; by default your own.", metavar="FOLDER"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Read a broker's log of decisions. Each line is checked to follow from the one before."""
+    from privity.home import home
+    from privity.node.broker_log import GENESIS, read_log
+
+    lines = read_log(broker or home() / "broker")
+    last = lines[-1].digest if lines else GENESIS
+    if verify:
+        facts = {"verified": True, "lines": len(lines), "digest": last}
+        text = f"{output.check_mark(True)} {len(lines)} lines, unbroken; the last is {last}"
+        _tell(facts, text, as_json=as_json)
+        return
+    shown = lines[-limit:] if limit else lines
+    if as_json:
+        output.emit_json([line.to_json() for line in shown])
+        return
+    for line in shown:
+        entry = line.to_json()
+        why = f"  {entry['check']}: {entry['detail']}" if "check" in entry else ""
+        name = _short(entry["grant"]) if "grant" in entry else ""
+        about = " ".join(part for part in (entry.get("purpose", ""), name) if part)
+        output.out(output.harmless(f"{entry['time']}  {line.event:<8}  {about}{why}"))
+
+
+def _open(where: str) -> tuple[dict[str, str], bytes]:
+    """Return an artefact's facts and its key, which one's own vault key opens."""
+    from privity.vault import Reader, owner_identity, read_header, unwrap
+    from privity.vault.store import open_store_reader
+
+    with closing(open_store_reader(where)) as source:
+        key = unwrap(read_header(source), owner_identity())
+        reader = Reader(source, key)
+        return {"id": reader.id, "root": reader.root, "name": reader.meta.name}, key.unsafe_bytes()
+
+
+def _own_recipient() -> str:
+    from privity.vault import owner_identity
+
+    return str(owner_identity().recipient)
+
+
+def _hand_over(
+    broker: str | None, signed: SignedGrant, key: bytes, *, unsafe_dev: bool
+) -> tuple[str, str | None]:
+    """Give grant and key to the broker; return where that is, and its kinds of evidence."""
+    from privity.home import home
+    from privity.identity.keystore import device_key
+    from privity.infer.config import load_config
+    from privity.node.granting import Given, is_url, keep, local_broker, send
+    from privity.policy.evidence import EvidencePolicy
+
+    owner = device_key()
+    kinds = None
+    if broker is not None and is_url(broker):
+        # In no log: nobody but its owners is to see the same broker, each by a challenge of theirs.
+        trust = load_config().trust(EvidencePolicy(log=False))
+        attested = send(broker, signed, key, owner, trust=trust, unsafe_dev=unsafe_dev)
+        place, kinds = broker, " + ".join(attested.kinds)
+    else:
+        folder = Path(broker).absolute() if broker else home() / "broker"
+        local_broker(folder, owner.did).add(signed, key)
+        place = str(folder)
+    keep(home() / "grants", Given(signed, place))
+    return place, kinds
+
+
+def _tell_granted(signed: SignedGrant, place: str, kinds: str | None, *, as_json: bool) -> None:
+    from privity.identity.timestamps import format_time
+
+    given: Grant = signed.grant
+    facts: dict[str, Any] = {"grant": signed.digest, "artefact": given.artefact}
+    facts |= {"name": given.name, "purpose": given.purpose.value, "root": given.root}
+    facts |= {"expires": format_time(given.expires), "uses": given.uses, "lease_s": given.lease_s}
+    facts |= {"broker": place, "unsafe_dev": given.unsafe_dev}
+    rows = {
+        name.replace("_", " "): "any" if value is None else str(value)
+        for name, value in facts.items()
+    }
+    if kinds is not None:
+        rows["broker's evidence"] = facts["broker_evidence"] = kinds
+    _tell(facts, output.label_rows(rows), as_json=as_json)
+    if given.unsafe_dev:
+        output.note("dev evidence is accepted: whoever runs the enclave's machine can have the key")
+
+
+def _tell(facts: dict[str, Any], text: str, *, as_json: bool) -> None:
+    if as_json:
+        output.emit_json(facts)
+    else:
+        output.out(output.harmless(text))
+
+
+def _measurements(
+    given: list[str], signers: list[str], *, unsafe_dev: bool
+) -> tuple[Measured, ...]:
+    from privity.attest.grant import Measured
+    from privity.attest.measurement import measure_package
+    from privity.errors import InputError
+
+    if not given and unsafe_dev and not signers:
+        return (Measured("dev", {"measurement": measure_package()}),)
+    if not given and not signers:
+        raise InputError(
+            "the grant does not say which code may have the key",
+            hint="--measurement or --signer; --unsafe-dev to try it out with the code here",
+        )
+    return tuple(_measured(text) for text in given)
+
+
+def _measured(text: str) -> Measured:
+    from privity.attest.grant import Measured
+    from privity.errors import InputError, MalformedError
+
+    kind, _, rest = text.partition(":")
+    pairs = [part.partition("=") for part in rest.split(",")]
+    registers = {register: value for register, equals, value in pairs if equals}
+    try:
+        if len(registers) != len(pairs):
+            raise MalformedError("a register without its value, or one twice")
+        return Measured(kind, registers)
+    except MalformedError as error:
+        raise InputError(
+            f"{text!r} is not a measurement: {error.message}",
+            hint="KIND:REGISTER=VALUE,… as `privity verify --json` shows them",
+        ) from None
+
+
+def _policy(path: Path | None) -> Any:
+    from privity.errors import InputError
+    from privity.policy import Policy
+    from privity.policy.evidence import EvidencePolicy
+
+    if path is None:
+        return EvidencePolicy()
+    if not path.is_file():
+        raise InputError(f"there is no policy file {path}")
+    return Policy.load(path).evidence
+
+
+def _price(text: str | None) -> Price | None:
+    from privity.attest.grant import Price
+    from privity.errors import InputError, MalformedError
+
+    if text is None:
+        return None
+    amount, _, unit = text.partition(" ")
+    try:
+        return Price(int(amount), unit.strip())
+    except (ValueError, MalformedError):
+        raise InputError(f"{text!r} is not a price", hint="such as '250 EUR-cent'") from None
+
+
+def _moment(text: str, now: datetime) -> datetime:
+    from privity.errors import InputError, MalformedError
+    from privity.identity.timestamps import parse_time
+
+    span = _SPAN.fullmatch(text)
+    try:
+        if span is not None:
+            return now + timedelta(**{_UNITS[span[2]]: int(span[1])})
+        return parse_time(text)
+    except (MalformedError, OverflowError):
+        raise InputError(
+            f"{text!r} is not when a grant can end", hint="30d, 12h, or 2027-01-31T00:00:00Z"
+        ) from None
+
+
+def _given() -> list[Given]:
+    from privity.home import home
+    from privity.node.granting import given
+
+    return given(home() / "grants")
+
+
+def _find(which: str) -> list[Given]:
+    from privity.errors import InputError
+
+    copies = _given()
+    wanted = which.removeprefix("sha256:")
+    found = [one for one in copies if one.signed.grant.artefact == wanted]
+    if not found and len(wanted) >= 6:
+        found = [one for one in copies if one.signed.digest[7:].startswith(wanted)]
+        if len(found) > 1:
+            raise InputError(f"{which} begins several grants", hint="give more of it")
+    if not found:
+        raise InputError(f"you gave no grant {which!r}", hint="`privity model grants` lists them")
+    return found
+
+
+def _row(one: Given, state: GrantState | None) -> dict[str, Any]:
+    from privity.identity.timestamps import format_time
+
+    given: Grant = one.signed.grant
+    standing = "unknown"
+    if state is not None:
+        standing = (
+            "revoked" if state.revoked is not None else "expired" if state.expired else "runs"
+        )
+    return {
+        "grant": one.signed.digest,
+        "artefact": given.artefact,
+        "name": given.name,
+        "purpose": given.purpose.value,
+        "expires": format_time(given.expires),
+        "state": standing,
+        "reason": None if state is None else state.revoked,
+        "uses": None if state is None else state.uses,
+        "of": given.uses,
+        "broker": one.broker,
+    }
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("sha256:")[:12]
