@@ -98,7 +98,7 @@ def test_hex_has_one_spelling() -> None:
             EventLog.from_json([{**one, **change}])
 
 
-def test_a_second_form_event_must_show_its_own_preimage() -> None:
+def test_a_preimage_that_is_shown_must_be_the_events_own() -> None:
     one = event("a", b"\xab", version=2)
     without = {name: value for name, value in one.items() if name != "preimage"}
     assert EventLog.from_json([without]).register == EventLog.from_json([one]).register
