@@ -220,7 +220,10 @@ def _check(torch: Any, model: Any, bundle: Bundle, batch: dict[str, Any]) -> Non
         described = json.loads(bundle.files["adapter_config.json"])
         model.add_adapter(_CHECK, LoraConfig.from_peft_type(**described))
         state = load(bundle.files["adapter_model.safetensors"])
-        left = set_peft_model_state_dict(model, state, adapter_name=_CHECK)
+        try:
+            left = set_peft_model_state_dict(model, state, adapter_name=_CHECK)
+        except RuntimeError:  # a shape that does not fit
+            raise EngineError("the adapter read back is not the one that was trained") from None
         model.set_adapter(_CHECK)
         again = model(**batch).logits
         model.delete_adapter(_CHECK)
