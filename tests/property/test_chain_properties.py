@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pki.certificates import NOON, Authority, new_key, to_der, to_pem
@@ -23,6 +23,7 @@ def test_any_bytes_are_certificates_or_refused(data: bytes) -> None:
         pass
 
 
+@settings(deadline=None)  # keys are made when first used
 @given(st.sampled_from(FILES), st.data())
 def test_any_altered_file_is_refused_by_a_privity_error(file: bytes, draw: st.DataObject) -> None:
     start = draw.draw(st.integers(0, len(file)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import cbor2
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pki.certificates import NOON
@@ -81,6 +81,7 @@ def altered(draw: st.DrawFn, data: bytes) -> bytes:
     return data[:start] + draw(st.binary(max_size=8)) + data[end:]
 
 
+@settings(deadline=None)  # keys are made when first used
 @given(altered(DOCUMENT))
 def test_any_altered_message_is_judged_or_refused_by_a_privity_error(data: bytes) -> None:
     if not data or len(data) > 16_384:
@@ -93,6 +94,7 @@ def test_any_altered_message_is_judged_or_refused_by_a_privity_error(data: bytes
     assert found.accepted == (data.removeprefix(b"\xd2") == DOCUMENT)
 
 
+@settings(deadline=None)  # keys are made when first used
 @given(altered(PAYLOAD))
 def test_any_altered_document_that_is_signed_is_judged_or_refused(payload: bytes) -> None:
     evidence = {"document": encode_base64url(PKI.sign(payload)), "kind": "nitro"}

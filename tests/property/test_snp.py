@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pki.certificates import NOON
@@ -37,6 +37,7 @@ def test_any_bytes_are_a_report_or_refused(data: bytes) -> None:
     assert again.ljust(REPORT_BYTES, b"\0") == data
 
 
+@settings(deadline=None)  # keys are made when first used
 @given(altered(REPORT))
 def test_any_altered_report_is_judged_or_refused_by_a_privity_error(data: bytes) -> None:
     evidence = {"kind": "snp", "report": encode_base64url(data)}
