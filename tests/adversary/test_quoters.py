@@ -149,11 +149,14 @@ def test_module_that_claims_a_longer_answer_than_its_buffer_is_refused() -> None
         nitro_module.ask(cbor2.dumps({}), 3, ioctl)
 
 
+EVENT = {"imr": 3, "event_type": 1, "digest": "", "event": "x", "event_payload": ""}
+
+
 class Agent:
     """dstack's client, scripted, with answers that may be wrong."""
 
     def __init__(self, raises: Exception | None = None, **changes: Any) -> None:
-        self.answer = {"quote": "ab", "event_log": "[]", **changes}
+        self.answer = {"quote": "ab", "event_log": json.dumps([EVENT]), **changes}
         self.raises = raises
 
     def get_quote(self, report_data: bytes) -> Any:
@@ -173,6 +176,7 @@ class Agent:
         {"quote": None},
         {"event_log": "{"},
         {"event_log": "{}"},
+        {"event_log": "[]"},
         {"event_log": "[1]"},
         {"event_log": json.dumps([{"imr": 3}])},
         {"event_log": "[" * 100_000},

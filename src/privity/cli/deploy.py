@@ -60,7 +60,7 @@ def render(
         str | None, typer.Option(help="The model's name, to approve it.", metavar="NAME")
     ] = None,
     model_root: Annotated[
-        str | None, typer.Option(help="Its root, to approve it.", metavar="sha256:…")
+        str | None, typer.Option(help="Its root, to approve it.", metavar="tree-sha256:…")
     ] = None,
     gpu: Annotated[bool, typer.Option("--gpu", help="Ask for a confidential GPU.")] = False,
     cpus: Annotated[int, typer.Option(help="Processors.", min=1)] = 2,

@@ -149,7 +149,7 @@ def _runtime_events(log: Any) -> list[dict[str, Any]]:
     if not isinstance(log, list) or not all(isinstance(event, dict) for event in log):
         raise _wrong("an event log")
     events = [event for event in log if event.get("imr") == _RTMR3]
-    if not all(name in event for event in events for name in _EVENT):
+    if not events or not all(name in event for event in events for name in _EVENT):
         raise _wrong("an event log")
     kept = _EVENT + _EVENT_V2
     return [{name: event[name] for name in kept if event.get(name) is not None} for event in events]

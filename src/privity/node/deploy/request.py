@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from privity.errors import InputError, MalformedError, OversizeError
-from privity.identity.digests import check_digest
+from privity.identity.digests import check_content
 from privity.identity.jcs import loads_strict
 
 __all__ = ["Boot", "DeployRequest", "ImageRef", "PlatformValues", "Provenance", "SealedModel"]
@@ -71,7 +71,7 @@ class SealedModel:
         url: where the artefact is.
         broker: who holds its key.
         id: the name it is served by; for the reference manifest.
-        root: ``sha256:`` root of its weights; for the reference manifest.
+        root: what names its weights, ``tree-sha256:…``; for the reference manifest.
     """
 
     url: str
@@ -89,7 +89,7 @@ class SealedModel:
             raise InputError("a model's name has letters, digits and ._/:@+-")
         if self.root is not None:
             try:
-                check_digest(self.root)
+                check_content(self.root)
             except MalformedError as error:
                 raise InputError(f"the model's root is {error.message}") from None
 
