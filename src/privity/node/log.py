@@ -18,7 +18,7 @@ import anyio
 import anyio.to_thread
 import httpx
 
-from privity.attest.log.checkpoint import cosignatures
+from privity.attest.log.checkpoint import Checkpoint, cosignatures
 from privity.attest.log.entry import entry_bytes
 from privity.attest.log.folder import CHECKPOINT, LogFolder
 from privity.attest.log.note import Algorithm, NoteKey, Signature
@@ -112,6 +112,11 @@ class LogApp:
                 await answer_problem(send, refused.problem)
             else:
                 await answer(send, 200, headers, body)
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The state of the log."""
+        return self._log.checkpoint
 
     async def endorse(self, entry: bytes, value: dict[str, Any]) -> LogEndorsement:
         """Record an entry unless it is there, have it witnessed, and return its endorsement.

@@ -186,6 +186,7 @@ class WitnessApp:
 
     def __init__(self, witness: Witness) -> None:
         self._witness = witness
+        self.last = witness.last
         self._turn = anyio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
