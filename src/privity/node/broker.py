@@ -206,7 +206,9 @@ class Broker:
                 self._log.append("refused", now, _refusal(asked, statement, error))
                 raise
             grant = release.signed.grant
-            until = now + timedelta(seconds=grant.lease_s)
+            # Times in the log are whole seconds: rounded up, so that no renewal that is in time for
+            # the enclave, which counts exactly, is a new use.
+            until = now + timedelta(seconds=grant.lease_s + 1, microseconds=-1)
             about = {**_about(grant), "enclave": _enclave(release.enclave)}
             about |= {"lease": format_time(until), "payment": release.receipt}
             line = self._log.append("renewed" if release.renewal else "granted", now, about)

@@ -1,0 +1,168 @@
+"""A lease: renewed in time, ended at once by a refusal, and at its end by silence."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import anyio
+import httpx
+import pytest
+
+from privity.attest.grant import Purpose, Revocation, SignedGrant
+from privity.errors import EvidenceError, InputError, PeerError
+from privity.identity.timestamps import utc_now
+from privity.node.broker import Broker
+from privity.node.key_client import KeyClient, Released, elapsed
+from releases import ARTEFACT, KEY, Clock, Owner, app_of, client_of, events
+
+pytestmark = pytest.mark.anyio
+
+
+class RealTime(Clock):
+    """The system's clock, for leases that really run."""
+
+    def __call__(self):  # type: ignore[no-untyped-def]
+        return utc_now()
+
+    def seconds(self) -> float:
+        return elapsed()
+
+
+@pytest.fixture
+def owner() -> Owner:
+    return Owner(clock=RealTime())
+
+
+@pytest.fixture
+def broker(owner: Owner, tmp_path: Path) -> Broker:
+    return owner.broker(tmp_path / "broker")
+
+
+class Line:
+    """A line to a broker that can be cut."""
+
+    def __init__(self, app: object) -> None:
+        self.inner = httpx.ASGITransport(app)  # type: ignore[arg-type]
+        self.cut = False
+
+    async def answer(self, request: httpx.Request) -> httpx.Response:
+        if self.cut:
+            raise httpx.ConnectError("cut")
+        return await self.inner.handle_async_request(request)
+
+
+@pytest.fixture
+def line(owner: Owner, broker: Broker) -> Line:
+    return Line(app_of(owner, broker))
+
+
+@pytest.fixture
+def client(owner: Owner, line: Line) -> KeyClient:
+    return client_of(owner, None, transport=httpx.MockTransport(line.answer))  # type: ignore[arg-type]
+
+
+async def begin(owner: Owner, broker: Broker, client: KeyClient) -> tuple[SignedGrant, Released]:
+    signed = owner.signed(lease_s=1)
+    broker.add(signed, KEY)
+    return signed, await client.obtain(ARTEFACT, Purpose.SERVE)
+
+
+async def test_a_lease_is_renewed_for_as_long_as_it_may(
+    owner: Owner, broker: Broker, client: KeyClient, tmp_path: Path
+) -> None:
+    _, released = await begin(owner, broker, client)
+    assert (released.key, released.signed.grant.name) == (KEY, "tiny")
+    with anyio.move_on_after(1.8) as scope:
+        await client.keep(released)
+    assert scope.cancelled_caught
+    kinds = [event for event, _ in events(tmp_path / "broker")]
+    assert kinds[:2] == ["added", "granted"] and set(kinds[2:]) == {"renewed"}
+
+
+async def test_a_refused_renewal_ends_it_at_once(
+    owner: Owner, broker: Broker, client: KeyClient
+) -> None:
+    signed, released = await begin(owner, broker, client)
+    broker.revoke(Revocation(signed.digest, owner.key.did, "sold", utc_now()).sign(owner.key))
+    with anyio.fail_after(0.95), pytest.raises(EvidenceError, match="sold") as caught:
+        await client.keep(released)
+    assert caught.value.check == "grant revoked"
+
+
+async def test_a_broker_out_of_reach_ends_it_with_the_lease_and_not_before(
+    owner: Owner, broker: Broker, client: KeyClient, line: Line
+) -> None:
+    _, released = await begin(owner, broker, client)
+    line.cut = True
+    with pytest.raises(EvidenceError) as caught:
+        await client.keep(released)
+    late = elapsed() - released.until
+    assert caught.value.check == "lease"
+    assert 0 <= late < 0.5
+
+
+async def test_a_broker_back_in_time_keeps_it(
+    owner: Owner, broker: Broker, client: KeyClient, line: Line, tmp_path: Path
+) -> None:
+    signed = owner.signed(lease_s=3)
+    broker.add(signed, KEY)
+    released = await client.obtain(ARTEFACT, Purpose.SERVE)
+    line.cut = True
+    async with anyio.create_task_group() as group:
+        group.start_soon(client.keep, released)
+        await anyio.sleep(1.7)  # the first attempt has failed
+        line.cut = False
+        await anyio.sleep(0.8)
+        group.cancel_scope.cancel()
+    assert ("renewed", None) in events(tmp_path / "broker")
+
+
+async def test_a_lease_counts_from_before_it_was_asked_for(
+    owner: Owner, broker: Broker, client: KeyClient
+) -> None:
+    before = elapsed()
+    _, released = await begin(owner, broker, client)
+    assert before + 1 <= released.until <= elapsed() + 1
+
+
+async def test_another_plaintext_is_no_renewal(
+    owner: Owner, broker: Broker, client: KeyClient, tmp_path: Path
+) -> None:
+    _, released = await begin(owner, broker, client)
+    other = Owner(root=owner.root, clock=owner.clock)
+    both = owner.broker(tmp_path / "both", owners=(owner.key.did, other.key.did))
+    both.add(other.signed(lease_s=1, root="tree-sha256:" + "b" * 64), KEY)
+    client._http._transport = httpx.ASGITransport(app_of(owner, both))
+    with pytest.raises(EvidenceError, check=lambda error: error.check == "root"):
+        await client.keep(released)
+
+
+async def test_a_silent_broker_is_not_waited_for_without_end(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent(request: httpx.Request) -> httpx.Response:
+        await anyio.sleep(60)
+        raise AssertionError
+
+    monkeypatch.setattr("privity.node.key_client._EXCHANGE_S", 0.2)
+    client = client_of(owner, None, transport=httpx.MockTransport(silent))  # type: ignore[arg-type]
+    started = time.monotonic()
+    with pytest.raises(PeerError, match="in time"):
+        await client.obtain(ARTEFACT, Purpose.SERVE)
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("url", ["broker.example", "ftp://broker.example", "http://u@b.example"])
+def test_what_is_no_brokers_url_is_refused(url: str) -> None:
+    with pytest.raises(InputError):
+        KeyClient(url, [], receipts=Owner().key.did)
+
+
+async def test_a_released_key_is_not_shown(owner: Owner, broker: Broker, client: KeyClient) -> None:
+    import pickle
+
+    _, released = await begin(owner, broker, client)
+    assert repr(KEY)[2:-1] not in repr(released) and KEY.hex() not in repr(released)
+    with pytest.raises(TypeError):
+        pickle.dumps(released)
