@@ -1,0 +1,32 @@
+"""Run one target under atheris: ``python -m fuzz.run_target WHAT [libFuzzer's options]``.
+
+`scripts/fuzz` calls it; by itself it fuzzes until it is stopped.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import atheris
+
+
+def main() -> None:
+    """Instrument privity while it is imported, and fuzz."""
+    what = sys.argv.pop(1)
+    with atheris.instrument_imports(include=["privity", "fuzz"], enable_loader_override=False):
+        target = importlib.import_module(f"fuzz.fuzz_{what}")
+    from privity.errors import PrivityError
+
+    def one(data: bytes) -> None:
+        try:
+            target.one(data)
+        except PrivityError:
+            return
+
+    atheris.Setup(sys.argv, one)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
