@@ -231,7 +231,8 @@ def test_expired_collateral_is_refused(world: Make) -> None:
     ids=["tdx", "snp", "nitro"],
 )
 def test_a_tee_under_debug_is_refused(quoter: Quoter, world: Make) -> None:
-    world(quoter, approved=False).refused("debug")
+    roots = replace(anchors(), **({"nitro": quoter.anchors} if quoter.kind == "nitro" else {}))
+    world(quoter, approved=False).trusting(roots=roots).refused("debug")
 
 
 def test_an_intel_platform_below_the_floor_is_refused_and_one_may_say_otherwise(

@@ -60,6 +60,7 @@ def test_a_written_policy_reads_back_the_same() -> None:
         ("[evidence]\nreference = false", "reference"),
         ("[evidence]\nwitnesses = -1", "witnesses"),
         ("[evidence]\nwitnesses = 1.5", "witnesses"),
+        ("[evidence]\nvmpl = 4", "vmpl"),
         ('[evidence]\nplatform = ["odd"]', "odd"),
         ("[evidence.snp]\nrome = 1", "genoa"),
         ("[evidence.snp.rome]\nsnp = 1", "rome"),
@@ -78,6 +79,7 @@ LOOSER: list[dict[str, Any]] = [
     {"max_age": timedelta(days=2)},
     {"reference": False},
     {"log": False},
+    {"vmpl": 2},
 ]
 
 

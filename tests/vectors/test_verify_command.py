@@ -51,7 +51,7 @@ CASES = {
         collateral="tdx_quote_outdated_collateral.json",
         at="2026-03-01",
     ),
-    "tdx parse": Case("tdx_quote_4.dat", "debug", also=frozenset({"collateral"}), at="2024-06-01"),
+    "tdx parse": Case("tdx_quote_4.dat", "collateral", also=frozenset({"debug"}), at="2024-06-01"),
     "sgx strict": Case("sgx_quote", "tcb status", "ConfigurationAndSWHardeningNeeded", **SGX),
     "sgx advisories": Case("sgx_quote", "tcb status", "INTEL-SA-00289, INTEL-SA-00615", **SGX),
     "sgx loose": Case("sgx_quote", more=("--policy", "loose"), **SGX),

@@ -39,6 +39,7 @@ KIND = "snp"
 SIGNATURE, CHIP, DEBUG, MIGRATION = "signature", "chip", "debug", "migration"
 POLICY, VMPL, STATUS, FLOOR = "policy", "vmpl", "tcb status", "tcb floor"
 
+_MICROCODE = "microcode"
 _MAX_CERTIFICATES = 10
 _MAX_CERTIFICATE_CHARS = 8192
 _REPORT_DATA_BYTES = 64
@@ -59,10 +60,7 @@ class SnpVerifier:
 
     Args:
         roots: AMD's ARK, ASK and ASVK keys, or a test's own.
-        policy: grades and floors of the firmware.
-        vmpls: the privilege levels in the guest whose reports are accepted. Only the highest by
-            default: at a lower one, more privileged code in the same guest, such as a cloud's
-            paravisor, can read and change what made the report.
+        policy: grades and floors of the firmware, and the privilege levels accepted.
     """
 
     kind = KIND
@@ -71,12 +69,9 @@ class SnpVerifier:
         self,
         roots: Sequence[Anchor] = AMD,
         policy: EvidencePolicy | None = None,
-        *,
-        vmpls: frozenset[int] = frozenset({0}),
     ) -> None:
         self._roots = tuple(roots)
         self._policy = policy or EvidencePolicy()
-        self._vmpls = vmpls
 
     def examine(
         self,
@@ -92,7 +87,7 @@ class SnpVerifier:
         fields.done()
         report = SnpReport.parse(data)
         pools = [_read_endorsement(one) for one in endorsements]
-        examination = _Examination(report, self._roots, self._policy, self._vmpls, pools)
+        examination = _Examination(report, self._roots, self._policy, pools)
         checks = run_checks(examination.steps(bound, now))
         return Findings(
             kind=KIND,
@@ -111,13 +106,11 @@ class _Examination:
         report: SnpReport,
         roots: tuple[Anchor, ...],
         policy: EvidencePolicy,
-        vmpls: frozenset[int],
         pools: Sequence[Sequence[x509.Certificate]],
     ) -> None:
         self._report = report
         self._roots = roots
         self._policy = policy
-        self._vmpls = vmpls
         self._pools = pools
         self._chains: list[Chain] = []
         self._endorsed: _Endorsed | None = None
@@ -201,17 +194,20 @@ class _Examination:
     def _check_status(self, says: ChipCertificate) -> str:
         """Grade the firmware by AMD's four TCB versions of it.
 
-        What the key proves is the reported one. If the platform runs, holds itself to, or started
-        the guest on another, then the host reports less than it could prove, or could go back.
+        What the key proves is the reported version, which the host may hold down; the guest began
+        on the launch version. Where the security processor's own firmware differs among these and
+        the committed one it is graded out of date: whoever broke the older one has its keys, or
+        was there at the start. Microcode is patched while machines run, and a provider's keys
+        (VLEK) follow it later: its lag is the normal state of a fleet, and a floor judges it.
         """
-        names = ("current", "committed", "reported", "launch")
-        tcbs = {name: self._tcb(name, says) for name in names}
-        status = TcbStatus.UP_TO_DATE
+        tcbs = {name: self._tcb(name, says) for name in ("reported", "committed", "launch")}
+        parts = [tcb.parts for tcb in tcbs.values()]
+        mixed = sorted(name for name in parts[0] if len({one[name] for one in parts}) > 1)
+        status = TcbStatus.UP_TO_DATE if mixed in ([], [_MICROCODE]) else TcbStatus.OUT_OF_DATE
         detail = f"{status}: {tcbs['reported']}"
-        if len(set(tcbs.values())) > 1:
-            status = TcbStatus.OUT_OF_DATE
+        if mixed:
             told = ", ".join(f"{name} {tcb}" for name, tcb in tcbs.items())
-            detail = f"{status}: the firmware's versions differ: {told}"
+            detail = f"{status}: of several versions, {', '.join(mixed)}: {told}"
         if status not in self._policy.tcb:
             raise EvidenceError(
                 detail,
@@ -262,7 +258,7 @@ class _Examination:
         return f"ABI {policy.abi[0]}.{policy.abi[1]}, multithreading {smt}, {sockets}"
 
     def _check_vmpl(self) -> str:
-        if self._report.vmpl not in self._vmpls:
+        if self._report.vmpl > self._policy.vmpl:
             raise EvidenceError(
                 f"asked for at VMPL {self._report.vmpl}, where more privileged code in the guest "
                 "can interfere",

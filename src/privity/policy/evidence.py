@@ -52,6 +52,9 @@ class EvidencePolicy:
     Attributes:
         tcb: the grades accepted. `Revoked` cannot be.
         snp: for each AMD product, the least security version of each part of its TCB.
+        vmpl: the least privileged level in an AMD guest whose reports are accepted, 0 to 3; 0 is
+            the most privileged. At 1, code below it, such as a cloud's own, can interfere; it
+            was measured with the guest, and some clouds start every guest there.
         platform: what an Intel platform may be, of `PLATFORM_FLAGS`.
         max_age: the oldest evidence accepted without a challenge, and the oldest witnessed log.
         reference: whether what was measured must be approved by a signer the person trusts.
@@ -64,6 +67,7 @@ class EvidencePolicy:
 
     tcb: frozenset[TcbStatus] = frozenset({TcbStatus.UP_TO_DATE})
     snp: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    vmpl: int = 1
     platform: frozenset[str] = frozenset(PLATFORM_FLAGS)
     max_age: timedelta = timedelta(hours=24)
     reference: bool = True
@@ -79,6 +83,8 @@ class EvidencePolicy:
             raise InputError("evidence.max_age must be more than zero and at most ten years")
         if not 0 <= self.witnesses <= _MAX_WITNESSES:
             raise InputError(f"evidence.witnesses must be 0 to {_MAX_WITNESSES}")
+        if not 0 <= self.vmpl <= 3:
+            raise InputError("evidence.vmpl must be 0 to 3")
         if unknown := self.platform - set(PLATFORM_FLAGS):
             raise _unknown("platform", min(unknown), PLATFORM_FLAGS)
         for product, least in self.snp.items():
@@ -86,7 +92,7 @@ class EvidencePolicy:
 
     def __hash__(self) -> int:
         floors = tuple((name, tuple(sorted(one.items()))) for name, one in sorted(self.snp.items()))
-        rest = (self.max_age, self.reference, self.log, self.witnesses)
+        rest = (self.vmpl, self.max_age, self.reference, self.log, self.witnesses)
         return hash((self.tcb, floors, self.platform, rest))
 
     def __le__(self, other: EvidencePolicy) -> bool:
@@ -99,6 +105,7 @@ class EvidencePolicy:
         return (
             floors
             and self.tcb <= other.tcb
+            and self.vmpl <= other.vmpl
             and self.platform <= other.platform
             and self.max_age <= other.max_age
             and self.reference >= other.reference
@@ -133,6 +140,7 @@ class EvidencePolicy:
             "reference": "required" if self.reference else "optional",
             "snp": {name: dict(least) for name, least in self.snp.items()},
             "tcb": [status.value for status in TcbStatus if status in self.tcb],
+            "vmpl": self.vmpl,
             "witnesses": self.witnesses,
         }
 
@@ -189,6 +197,7 @@ def _floors(key: str, value: object) -> dict[str, dict[str, int]]:
 _READERS = {
     "tcb": _grades,
     "snp": _floors,
+    "vmpl": _whole,
     "platform": _texts,
     "max_age": _seconds,
     "reference": _required,
