@@ -315,7 +315,7 @@ class _Examination:
     def _ask_library(self) -> dict[str, Any]:
         """Have `dcap_qvl` verify it all and grade the platform; each failure by its own check."""
         # Loaded here: 40 ms that a person who never meets an Intel machine need not wait.
-        from dcap_qvl import QuoteCollateralV3, QuotePolicy, QuoteVerifier
+        from dcap_qvl import QuotePolicy, QuoteVerifier
 
         if self.chain is None or self._collateral is None:
             raise EvidenceError("there is no collateral", check=COLLATERAL)
@@ -329,7 +329,7 @@ class _Examination:
         try:
             claims = QuoteVerifier(self._root).verify_with_policy(
                 self._quote.data,
-                QuoteCollateralV3.from_json(json.dumps(self._collateral.to_json())),
+                _library_form(self._collateral),
                 seconds,
                 QuotePolicy.claims_only(seconds),
             )
@@ -339,6 +339,13 @@ class _Examination:
             name = next((check for part, check in _REASONS if part in said), TCB)
             raise EvidenceError(f"{said:.200}", check=name) from None
         return found
+
+
+@lru_cache(maxsize=32)
+def _library_form(collateral: Collateral) -> Any:
+    from dcap_qvl import QuoteCollateralV3
+
+    return QuoteCollateralV3.from_json(json.dumps(collateral.to_json()))
 
 
 @lru_cache(maxsize=8)

@@ -163,35 +163,10 @@ class Collateral:
             pck_chain
         ):
             raise MalformedError("collateral of another PCK certificate than the quote's")
-        tcb_chain, tcb_dates = _signed(
-            "TCB info",
-            self.tcb_info,
-            self.tcb_info_signature,
-            self.tcb_info_issuer_chain,
-            tuple(anchors),
-        )
-        qe_chain, qe_dates = _signed(
-            "QE identity",
-            self.qe_identity,
-            self.qe_identity_signature,
-            self.qe_identity_issuer_chain,
-            tuple(anchors),
-        )
+        parts, issuers = _signed_parts(self, tuple(anchors))
         # The lists' issuer has to be the authority that issued this very PCK certificate.
-        issuers = _certificates(self.pck_crl_issuer_chain)
-        pck = check_chain([*pck_chain[:1], *issuers], anchors)
-        if len(issuers) != 2:
-            raise MalformedError("collateral: the PCK list's issuer and the root were expected")
-        authority = issuers[0].public_key()
-        root = load_der_public_key(pck.anchor.spki)
-        return (
-            tcb_dates,
-            qe_dates,
-            _check_crl("PCK revocation list", self.pck_crl, issuers[0].subject, authority),
-            _check_crl("root revocation list", self.root_ca_crl, issuers[1].subject, root),
-            Part("TCB info certificates", *tcb_chain.period),
-            Part("QE identity certificates", *qe_chain.period),
-        )
+        check_chain([*pck_chain[:1], *issuers], anchors)
+        return parts
 
 
 def within(parts: Sequence[Part]) -> tuple[datetime, datetime]:
@@ -219,6 +194,49 @@ def check_p256(key: object, signature: bytes, message: bytes, *, check: str, wha
 
 
 @lru_cache(maxsize=32)
+def _signed_parts(
+    collateral: Collateral, anchors: tuple[Anchor, ...]
+) -> tuple[tuple[Part, ...], tuple[x509.Certificate, ...]]:
+    """Verify all that does not depend on a quote; many come with the same collateral.
+
+    The second value is the PCK list's issuer and the root, which the caller has to verify.
+    """
+    tcb_chain, tcb_dates = _signed(
+        "TCB info",
+        collateral.tcb_info,
+        collateral.tcb_info_signature,
+        collateral.tcb_info_issuer_chain,
+        anchors,
+    )
+    qe_chain, qe_dates = _signed(
+        "QE identity",
+        collateral.qe_identity,
+        collateral.qe_identity_signature,
+        collateral.qe_identity_issuer_chain,
+        anchors,
+    )
+    issuers = tuple(_certificates(collateral.pck_crl_issuer_chain))
+    if len(issuers) != 2:
+        raise MalformedError("collateral: the PCK list's issuer and the root were expected")
+    root = load_der_public_key(tcb_chain.anchor.spki)
+    parts = (
+        tcb_dates,
+        qe_dates,
+        _check_crl("PCK revocation list", collateral.pck_crl, issuers[0], _key_of(issuers[0])),
+        _check_crl("root revocation list", collateral.root_ca_crl, issuers[1], root),
+        Part("TCB info certificates", *tcb_chain.period),
+        Part("QE identity certificates", *qe_chain.period),
+    )
+    return parts, issuers
+
+
+def _key_of(certificate: x509.Certificate) -> object:
+    try:
+        return certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        raise MalformedError("collateral: a certificate's key cannot be read") from None
+
+
 def _signed(
     name: str, text: str, signature: str, chain: str, anchors: tuple[Anchor, ...]
 ) -> tuple[Chain, Part]:
@@ -237,13 +255,13 @@ def _signed(
     return verified, Part(name, start, _after(until))
 
 
-def _check_crl(name: str, text: str, issuer: x509.Name, key: object) -> Part:
+def _check_crl(name: str, text: str, issuer: x509.Certificate, key: object) -> Part:
     found, data = _load_crl(text), _unhex(text)
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise MalformedError(f"the {name} is by a key that is not elliptic")
     try:
         # The signature first: names and dates are read once they are known to be the issuer's.
-        if not found.is_signature_valid(key) or found.issuer != issuer:
+        if not found.is_signature_valid(key) or found.issuer != issuer.subject:
             raise EvidenceError(f"the {name} is not its issuer's", check=COLLATERAL)
         start, until = found.last_update_utc, found.next_update_utc
     except (ValueError, TypeError, UnsupportedAlgorithm):
