@@ -19,6 +19,7 @@ from privity.infer.engines.weights import Weights
 from privity.statement import Model
 from privity.vault import (
     ArtefactKey,
+    BytesSource,
     FileSource,
     Identity,
     Meta,
@@ -70,6 +71,32 @@ def test_a_new_file_takes_nobodys_place(tmp_path: Path) -> None:
 def test_a_new_file_where_none_can_be_says_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot write"), new_file(tmp_path / "no" / "out"):
         pass
+
+
+def test_a_new_file_gets_its_name_without_links_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_link(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", no_link)
+    with new_file(tmp_path / "out") as sink:
+        sink.write(b"some")
+    assert (tmp_path / "out").read_bytes() == b"some"
+    with pytest.raises(InputError, match="already"), new_file(tmp_path / "other") as sink:
+        (tmp_path / "other").write_bytes(b"first")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "out"]
+
+
+def test_a_sink_that_takes_a_part_at_a_time_gets_all_of_it() -> None:
+    class Reluctant(io.BytesIO):
+        def write(self, data: object) -> int:
+            return super().write(memoryview(data)[:100_000])  # type: ignore[arg-type]
+
+    plain, sink, back = bytes(range(256)) * 5000, Reluctant(), Reluctant()
+    sealed = seal_stream(io.BytesIO(plain), sink, meta=Meta("a", "model"), recipients=[])
+    Reader(BytesSource(sink.getvalue()), sealed.key).copy_to(back)
+    assert back.getvalue() == plain
 
 
 def test_one_owner_key_is_made(privity_home: Path) -> None:
@@ -189,8 +216,6 @@ def test_an_artefact_may_begin_within_its_sink() -> None:
     sink.seek(6)
     me, _ = new_identity()
     seal_stream(io.BytesIO(b"x"), sink, meta=Meta("a", "dataset"), recipients=[me.recipient])
-    from privity.vault import BytesSource
-
     source = BytesSource(sink.getvalue()[6:])
     assert Reader(source, unwrap(read_header(source), me)).read_at(0, 1) == b"x"
 
@@ -213,8 +238,6 @@ def test_a_name_is_a_files_name(name: str) -> None:
 
 
 def test_reading_before_the_beginning_is_refused() -> None:
-    from privity.vault import BytesSource
-
     sink = io.BytesIO()
     key = ArtefactKey.generate()
     seal_stream(io.BytesIO(b"x"), sink, meta=Meta("a", "model"), recipients=[], key=key)

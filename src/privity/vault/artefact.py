@@ -138,10 +138,10 @@ def seal_stream(
     key = key or ArtefactKey.generate(entropy)
     header = make_header(artefact, key, recipients, unsafe_classical=unsafe_classical)
     start = sink.tell()
-    sink.write(header.to_bytes() + bytes(_BOX))
+    _write_full(sink, header.to_bytes() + bytes(_BOX))
     size, root = _Sealing(source, sink, AESGCM(key.derive(artefact, "payload")), progress).run()
     sink.seek(start + header.end)
-    sink.write(_seal_box(key, artefact, meta, size, root))
+    _write_full(sink, _seal_box(key, artefact, meta, size, root))
     sink.seek(0, os.SEEK_END)
     return Sealed(artefact, root, size, key)
 
@@ -184,7 +184,7 @@ class _Sealing:
             out = sealed[: size + _TAG]
             self._cipher.encrypt_into(_nonce(number, last=last), data, None, out)
             with turns.turn(number):
-                self._sink.write(out)
+                _write_full(self._sink, out)
                 self._size += size
                 if size:
                     self._hasher.add(leaf)
@@ -277,7 +277,7 @@ class Reader:
                 plain = self._open_chunk(number, buffer)
                 leaf = leaf_hash(plain)
                 with turns.turn(number):
-                    sink.write(plain)
+                    _write_full(sink, plain)
                     if plain:
                         hasher.add(leaf)
                     if progress:
@@ -341,6 +341,13 @@ def _read_full(source: BinaryIO, buffer: bytearray) -> int:
             break
         read += got
     return read
+
+
+def _write_full(sink: BinaryIO, data: bytes | memoryview) -> None:
+    """Write all of ``data``: an unbuffered file may take a part, as a disk does that gets full."""
+    view = memoryview(data)
+    while view:
+        view = view[sink.write(view) :]
 
 
 def _seal_box(key: ArtefactKey, artefact: str, meta: Meta, size: int, root: str) -> bytes:

@@ -66,6 +66,10 @@ def name_file(temporary: Path, path: Path, *, replace: bool = False) -> None:
     except FileExistsError:
         _check_absent(path, replace=False)
         raise
+    except OSError:  # a file system without links
+        _check_absent(path, replace=False)
+        os.rename(temporary, path)
+        return
     temporary.unlink()
 
 

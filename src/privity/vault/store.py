@@ -65,11 +65,16 @@ class StoreSource:
     Attributes:
         size: bytes of the sealed artefact.
         place: where it lies.
+        index: what parts it has there; None where it is one object.
     """
 
-    def __init__(self, place: Place, objects: tuple[str, ...], part_bytes: int, size: int) -> None:
-        self.place, self.size = place, size
-        self._objects, self._part_bytes = objects, part_bytes
+    def __init__(self, place: Place, index: Index | None, size: int) -> None:
+        self.place, self.index, self.size = place, index, size
+        self._objects, self._part_bytes = [place.path()], size
+        if index is not None:
+            names = (part_name(number, digest) for number, digest in enumerate(index.parts))
+            self._objects = [place.path(name) for name in names]
+            self._part_bytes = index.part_bytes
         self._pool = ThreadPoolExecutor(_AHEAD + 1, thread_name_prefix="privity-store")
         self._lock = threading.Lock()
         self._blocks: dict[int, Future[memoryview]] = {}
@@ -169,11 +174,8 @@ def open_store_reader(
     place = open_place(url, environ=environ)
     index = read_index(place)
     if index is not None:
-        names = [part_name(number, digest) for number, digest in enumerate(index.parts)]
-        objects = tuple(place.path(name) for name in names)
-        return StoreSource(place, objects, index.part_bytes, index.size)
-    size = _object_size(place)
-    return StoreSource(place, (place.path(),), size, size)
+        return StoreSource(place, index, index.size)
+    return StoreSource(place, None, _object_size(place))
 
 
 def _object_size(place: Place) -> int:

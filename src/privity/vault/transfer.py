@@ -137,7 +137,7 @@ def pull(
     if os.path.lexists(path):
         raise InputError(f"{path} is there already", hint="name another file")
     with open_store_reader(url, environ=environ) as source:
-        index = read_index(source.place) if isinstance(source, StoreSource) else None
+        index = source.index if isinstance(source, StoreSource) else None
         part_bytes = index.part_bytes if index else part_bytes_for(source.size)
         expected = index.parts if index else ()
         tag = hashlib.sha256(index.to_bytes() if index else os.urandom(32)).hexdigest()[:16]
