@@ -15,7 +15,22 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from privity.cli import ask, chat, devnet, doctor, output, policy, receipts, serve, up, verify
+from privity.cli import (
+    ask,
+    chat,
+    deploy,
+    devnet,
+    doctor,
+    grants,
+    model,
+    output,
+    policy,
+    receipts,
+    serve,
+    train,
+    up,
+    verify,
+)
 from privity.errors import PrivityError
 
 __all__ = ["build_app", "main"]
@@ -25,6 +40,11 @@ _EPILOG = (
     "Exit codes: 0 done, 1 failed, 2 wrong argument, file or setting, "
     "3 refused by the policy, 130 interrupted, 143 ended by SIGTERM."
 )
+
+# Groups whose commands come from several files.
+for _command in (grants.grant, grants.revoke, grants.grants, grants.log):
+    model.app.command()(_command)
+serve.app.command()(train.trainer)
 
 
 def _show_version(asked: bool) -> None:
@@ -48,9 +68,12 @@ def build_app() -> typer.Typer:
     app.command()(verify.verify)
     app.add_typer(receipts.app, name="receipts")
     app.add_typer(policy.app, name="policy")
+    app.add_typer(model.app, name="model")
+    app.add_typer(train.app, name="train")
     app.command()(doctor.doctor)
     app.command()(devnet.devnet)
     app.add_typer(serve.app, name="serve")
+    app.add_typer(deploy.app, name="deploy")
     return app
 
 
