@@ -207,12 +207,12 @@ def nitro_case(folder: Path) -> Case:
 def synthetic_cases() -> Iterator[Case]:
     """Yield SNP and Nitro evidence of synthetic makers: the same work with other keys."""
     sys.path.insert(0, str(HERE.parent / "tests"))
-    from pki.nitro import NitroPki
-    from pki.snp import SnpPki
     from privity.attest.evidence_nitro import NitroVerifier
     from privity.attest.evidence_snp import SnpVerifier
 
-    snp, nitro = replace(SnpPki(), chain=("ask", "ark")), NitroPki()
+    noon = import_module("pki.certificates").NOON
+    snp = import_module("pki.snp").SnpPki(chain=("ask", "ark"))
+    nitro = import_module("pki.nitro").NitroPki()
     yield Case(
         "SNP report, VCEK, ASK, ARK (synthetic)",
         lambda: SnpVerifier(snp.anchors, POLICY),
