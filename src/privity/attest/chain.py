@@ -26,7 +26,6 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
-from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtensionOID
 
 from privity.attest.anchor import Anchor
@@ -342,10 +341,10 @@ _loading = threading.Lock()
 
 @lru_cache(maxsize=128)
 def _load(data: bytes) -> tuple[x509.Certificate, ...]:
-    # AMD's chip certificates have the serial number 0, of which cryptography warns. The filter is
-    # the process's: hence the lock.
+    # AMD's chip certificates have the serial number 0, of which cryptography warns, as it does of
+    # names of odd lengths. The filter is the process's: hence the lock.
     with _loading, warnings.catch_warnings():
-        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        warnings.simplefilter("ignore", UserWarning)
         try:
             if not data.startswith(b"-----"):
                 return (_readable(x509.load_der_x509_certificate(data)),)
