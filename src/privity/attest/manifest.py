@@ -39,6 +39,9 @@ IDENTIFYING: Mapping[str, frozenset[str]] = MappingProxyType(
 )
 """For each kind of evidence, the registers that say which code runs. An entry names all of them."""
 
+_APP = ("compose_hash", "rtmr3")
+_VERSIONS = ("driver_version", "vbios_version")
+
 _MAX_ITEMS = 256
 _MAX_REGISTERS = 64
 _MAX_TEXT = 512
@@ -108,6 +111,23 @@ class ReferenceValue:
 
     def __hash__(self) -> int:
         return hash((self.kind, tuple(sorted(self.registers.items()))))
+
+    @classmethod
+    def of(cls, kind: str, measured: Mapping[str, str]) -> ReferenceValue:
+        """Return an entry for code that measured so: what identifies it, and nothing else.
+
+        Registers that differ between machines or starts, such as ``host_data``, are left out; an
+        app that a TD loaded is named by its compose hash, and GPUs by their versions.
+
+        Raises:
+            MalformedError: the kind is unknown, or a register it needs was not measured.
+        """
+        wanted = set(IDENTIFYING.get(kind, ()))
+        if kind == "tdx" and measured.get("rtmr3", "").strip("0"):
+            wanted.add(next((name for name in _APP if name in measured), "rtmr3"))
+        if kind == "nvidia":
+            wanted.update(_VERSIONS)
+        return cls(kind, {name: measured[name] for name in sorted(wanted) if name in measured})
 
     def to_json(self) -> dict[str, Any]:
         """Return the value as JSON-ready data."""

@@ -17,7 +17,14 @@ from privity.identity.keys import SigningKey, VerifyKey
 from privity.identity.multibase import encode_base64url
 from privity.identity.timestamps import format_time, whole_second
 
-__all__ = ["KIND", "DocumentSignature", "Revocation", "SignedManifest", "SignedRevocation"]
+__all__ = [
+    "KIND",
+    "DocumentSignature",
+    "Revocation",
+    "SignedManifest",
+    "SignedRevocation",
+    "parse_documents",
+]
 
 KIND = "reference"
 """The kind of a statement's endorsement that carries a signed manifest."""
@@ -160,6 +167,26 @@ class SignedRevocation:
     def parse(cls, data: bytes) -> SignedRevocation:
         """Read a file of it in canonical JSON; raises as `SignedManifest.parse` does."""
         return cls.from_json(loads_canonical(data, max_bytes=MAX_BYTES))
+
+
+def parse_documents(
+    files: Sequence[bytes],
+) -> tuple[tuple[SignedManifest, ...], tuple[SignedRevocation, ...]]:
+    """Read files of which each is a signed manifest or a signed revocation.
+
+    Raises:
+        OversizeError: one is larger than 131,072 bytes.
+        MalformedError: one is neither.
+    """
+    manifests: list[SignedManifest] = []
+    revocations: list[SignedRevocation] = []
+    for data in files:
+        value = loads_canonical(data.strip(), max_bytes=MAX_BYTES)
+        if isinstance(value, dict) and "revocation" in value:
+            revocations.append(SignedRevocation.from_json(value))
+        else:
+            manifests.append(SignedManifest.from_json(value))
+    return tuple(manifests), tuple(revocations)
 
 
 def _sign(

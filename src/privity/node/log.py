@@ -8,7 +8,7 @@ is the operator's choice; who reads is nobody's: it logs no requests.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -89,6 +89,7 @@ class LogApp:
         http: httpx.AsyncClient,
         clock: Callable[[], datetime],
     ) -> None:
+        self.key = log.key
         self._log = log
         self._settings = settings
         self._clock = clock
@@ -221,8 +222,3 @@ def log_app(
     http = httpx.AsyncClient(transport=transport, timeout=5.0, trust_env=False)
     with LogFolder.open(folder, key) as log:
         yield LogApp(log, settings or LogSettings(), http, clock)
-
-
-def submitters_of(texts: Sequence[str]) -> frozenset[str] | None:
-    """Return the did:keys that may append, None for an empty list: anyone."""
-    return frozenset(texts) or None

@@ -186,6 +186,7 @@ class WitnessApp:
 
     def __init__(self, witness: Witness) -> None:
         self._witness = witness
+        self.key = witness.key
         self.last = witness.last
         self._turn = anyio.Lock()
 

@@ -30,7 +30,7 @@ from privity.identity.multibase import decode_base64url, encode_base64url
 from privity.identity.timestamps import CLOCK_SKEW, format_time
 from privity.statement import Check
 
-__all__ = ["KIND", "LogEndorsement", "LoggedKeyset", "check_logged"]
+__all__ = ["KIND", "LogEndorsement", "LoggedKeyset", "check_logged", "check_view"]
 
 KIND = "log"
 
@@ -193,7 +193,7 @@ def check_logged(
         checks.append(Check("log witnesses", True, f"{len(counted)} of {quorum} needed: {names}"))
         oldest = min(one.time for one in counted)
         checks.append(Check("log age", True, f"cosigned {format_time(oldest)} or later"))
-    checks.append(_check_view(checkpoint, remembered, consistency))
+    checks.append(check_view(checkpoint, remembered, consistency))
     return LoggedKeyset(
         tuple(checks), checkpoint.origin, checkpoint.size, checkpoint.root, entry, counted
     )
@@ -251,10 +251,14 @@ def _check_witnesses(
     return fresh
 
 
-def _check_view(
+def check_view(
     checkpoint: Checkpoint, remembered: Remembered | None, consistency: Sequence[bytes] | None
 ) -> Check:
-    """Hold the tree shown to the one remembered: one of them must begin the other."""
+    """Hold a verified checkpoint to the tree remembered: one of them must begin the other.
+
+    Raises:
+        EvidenceError: ``.check`` is ``log split view`` or ``log consistency``.
+    """
     if remembered is None:
         return Check("log consistency", True, "first sight of this log: nothing to compare with")
     if remembered.size == checkpoint.size:
