@@ -10,11 +10,16 @@ import sys
 
 import atheris
 
+KINDS = ("tdx", "sgx", "snp", "nitro", "nvidia", "dev")
+
 
 def main() -> None:
     """Instrument privity while it is imported, and fuzz."""
     what = sys.argv.pop(1)
     with atheris.instrument_imports(include=["privity", "fuzz"], enable_loader_override=False):
+        # What production code imports only when it needs it has to be instrumented too.
+        for kind in KINDS:
+            importlib.import_module(f"privity.attest.evidence_{kind}")
         target = importlib.import_module(f"fuzz.fuzz_{what}")
     from privity.errors import PrivityError
 
