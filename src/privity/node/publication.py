@@ -1,0 +1,132 @@
+"""Floor 5: what an enclave publishes beside its evidence: who approved it, and the log's proof.
+
+A device that demands approval or a log finds both in the statement, so it asks nobody else. The
+log is asked when the enclave starts, and again now and then, for fresh cosignatures of its
+witnesses. An enclave whose log does not answer at the start does not start: most devices would
+refuse it, and none would know why. Later it goes on with the proof it has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+
+from privity.attest.examine import REFERENCE
+from privity.attest.log.entry import KeysetEntry
+from privity.attest.log.submit import submit
+from privity.attest.signed_manifest import MAX_BYTES, SignedManifest
+from privity.errors import InputError, MalformedError, OversizeError, PrivityError
+from privity.identity.keys import SigningKey
+from privity.identity.keystore import load_key
+from privity.identity.timestamps import Clock, utc_now
+from privity.statement import Keyset
+
+__all__ = ["Publication", "PublicationSettings"]
+
+logger = logging.getLogger("privity.enclave")
+
+_LIFETIME = timedelta(days=1)
+_RENEW_S = 1800.0
+_LIMIT_S = 30.0
+
+
+@dataclass(frozen=True)
+class PublicationSettings:
+    """What an operator wants published.
+
+    Attributes:
+        manifest: the file of a signed manifest that approves this enclave; None for none.
+        log: URL of the log its keyset goes into; None for none.
+        log_key: the file of the key that signs submissions, where the log asks for one.
+        name: the name in the log, by which people know the enclave.
+    """
+
+    manifest: Path | None = None
+    log: str | None = None
+    log_key: Path | None = None
+    name: str = ""
+
+
+class Publication:
+    """Keeps the endorsements of one enclave.
+
+    Args:
+        settings: what to publish.
+        clock: the enclave's time.
+
+    Guarantees:
+        What it hands out is of the keyset it was opened with, and never older than the log's last
+        answer (tests/unit/test_publication.py).
+    """
+
+    def __init__(self, settings: PublicationSettings, *, clock: Clock = utc_now) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._fixed: tuple[dict[str, Any], ...] = ()
+        self._logged: tuple[dict[str, Any], ...] = ()
+        self._entry: KeysetEntry | None = None
+        self._key: SigningKey | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def endorsements(self) -> tuple[dict[str, Any], ...]:
+        """What to publish beside the evidence now."""
+        return self._fixed + self._logged
+
+    async def open(self, keyset: Keyset) -> None:
+        """Read the manifest, and have the log record the keyset.
+
+        Raises:
+            InputError: a file cannot be read, or is not what it should be.
+            PeerError: the log does not answer, or refuses.
+        """
+        if self._settings.manifest is not None:
+            signed = _read_manifest(self._settings.manifest)
+            self._fixed = ({"kind": REFERENCE, "manifest": signed.to_json()},)
+        if self._settings.log is None:
+            return
+        if self._settings.log_key is not None:
+            self._key = load_key(self._settings.log_key)
+        await self._record(self._settings.log, keyset)
+        self._task = asyncio.get_running_loop().create_task(
+            self._keep_fresh(self._settings.log, keyset)
+        )
+
+    async def aclose(self) -> None:
+        """Stop asking the log."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _record(self, url: str, keyset: Keyset) -> None:
+        now = self._clock()
+        if self._entry is None or self._entry.until - now < _LIFETIME / 2:
+            self._entry = KeysetEntry(self._settings.name, keyset.digest, now, now + _LIFETIME)
+        async with httpx.AsyncClient(trust_env=False, timeout=_LIMIT_S) as http:
+            self._logged = (await submit(url, self._entry, http=http, key=self._key),)
+
+    async def _keep_fresh(self, url: str, keyset: Keyset) -> None:
+        while True:
+            await anyio.sleep(_RENEW_S)
+            try:
+                await self._record(url, keyset)
+            except PrivityError as error:
+                logger.warning("the log's proof could not be renewed: %s", error.message)
+
+
+def _read_manifest(path: Path) -> SignedManifest:
+    try:
+        with path.open("rb") as file:
+            return SignedManifest.parse(file.read(MAX_BYTES + 1).strip())
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except (MalformedError, OversizeError) as error:
+        raise InputError(f"{path} is no signed manifest: {error.message}") from error
