@@ -253,15 +253,19 @@ def _follow(
         from privity.attest.log import LogMemory, Remembered, read_log
         from privity.attest.log.proof import check_view
         from privity.attest.log.source import prove_consistency
+        from privity.errors import EvidenceError
 
         contents = await read_log(source, keys)
         checkpoint, memory = contents.checkpoint, LogMemory()
         seen = memory.get(checkpoint.origin)
         size = checkpoint.size
-        # A log that is now smaller than what was seen cannot prove anything about what it lost.
-        proof = None
-        if seen is not None and seen.size <= size:
-            proof = await prove_consistency(source, seen.size, size)
+        if seen is not None and seen.size > size:
+            raise EvidenceError(
+                f"the log shows {size} entries, and showed this device {seen.size} before",
+                check="log consistency",
+                hint="a copy that lags behind, or a log that was rolled back",
+            )
+        proof = [] if seen is None else await prove_consistency(source, seen.size, size)
         check = check_view(checkpoint, seen, proof)
         memory.keep(checkpoint.origin, Remembered(size, checkpoint.root))
         return contents, check.detail
