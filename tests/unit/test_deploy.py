@@ -146,6 +146,12 @@ def test_reference_is_ready_to_sign_once_everything_is_given(target: str) -> Non
     assert manifest.models is None
 
 
+def test_reference_for_a_gpu_is_not_ready_without_an_entry_for_it() -> None:
+    platform = PlatformValues(REGISTERS, "cd" * 32)
+    result = rendered("phala", platform=platform, provenance=BUILT, gpu=True)
+    assert [text for text in result.missing if "nvidia" in text]
+
+
 def test_reference_names_the_model_where_it_is_given() -> None:
     result = rendered("phala", **CHOICES[2])
     assert result.reference["models"] == [{"id": "m", "weights": DIGEST}]
