@@ -9,10 +9,11 @@ spec/evidence-snp.md has the promises.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache, partial
 from typing import Any
 
 from cryptography import x509
@@ -41,6 +42,7 @@ POLICY, VMPL, STATUS, FLOOR = "policy", "vmpl", "tcb status", "tcb floor"
 
 _MICROCODE = "microcode"
 _MAX_CERTIFICATES = 10
+_REMEMBERED = 64
 _MAX_CERTIFICATE_CHARS = 8192
 _REPORT_DATA_BYTES = 64
 _HINT = "give the chip's certificate (VCEK or VLEK) as well; AMD's own are built in"
@@ -53,6 +55,14 @@ class _Endorsed:
 
     chain: Chain
     says: ChipCertificate
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """One endorsement whose certificates all verified."""
+
+    chains: tuple[Chain, ...]
+    leaves: tuple[_Endorsed, ...]
 
 
 class SnpVerifier:
@@ -70,8 +80,9 @@ class SnpVerifier:
         roots: Sequence[Anchor] = AMD,
         policy: EvidencePolicy | None = None,
     ) -> None:
-        self._roots = tuple(roots)
         self._policy = policy or EvidencePolicy()
+        # Of an endorsement's certificates, the same at all times; a failure is not remembered.
+        self._verify = lru_cache(maxsize=_REMEMBERED)(partial(_verify_pool, tuple(roots)))
 
     def examine(
         self,
@@ -86,8 +97,10 @@ class SnpVerifier:
         data = fields.blob("report", least=REPORT_BYTES, most=REPORT_BYTES)
         fields.done()
         report = SnpReport.parse(data)
-        pools = [_read_endorsement(one) for one in endorsements]
-        examination = _Examination(report, self._roots, self._policy, pools)
+        texts = [_read_endorsement(one) for one in endorsements]
+        examination = _Examination(
+            report, self._policy, lambda: [self._verify(one) for one in texts]
+        )
         checks = run_checks(examination.steps(bound, now))
         return Findings(
             kind=KIND,
@@ -104,14 +117,12 @@ class _Examination:
     def __init__(
         self,
         report: SnpReport,
-        roots: tuple[Anchor, ...],
         policy: EvidencePolicy,
-        pools: Sequence[Sequence[x509.Certificate]],
+        verify: Callable[[], list[_Pool]],
     ) -> None:
         self._report = report
-        self._roots = roots
         self._policy = policy
-        self._pools = pools
+        self._verify = verify
         self._chains: list[Chain] = []
         self._endorsed: _Endorsed | None = None
 
@@ -141,12 +152,9 @@ class _Examination:
         return (start, end) if start <= now < end else None
 
     def _check_chains(self) -> str:
-        leaves = []
-        for pool in self._pools:
-            for chain in _paths(pool, self._roots):
-                self._chains.append(chain)
-                if not _is_authority(chain.leaf):
-                    leaves.append(_Endorsed(chain, read_chip_certificate(chain.leaf)))
+        pools = self._verify()
+        self._chains = [chain for pool in pools for chain in pool.chains]
+        leaves = [one for pool in pools for one in pool.leaves]
         if not leaves:
             raise EvidenceError("there is no certificate of the key", check=CHAIN, hint=_HINT)
         self._endorsed = next((one for one in leaves if self._fits(one.says)), leaves[0])
@@ -302,20 +310,37 @@ def from_file(
     return [{"kind": KIND, "report": encode_base64url(report)}], endorsements
 
 
-def _read_endorsement(raw: dict[str, Any]) -> list[x509.Certificate]:
+def _read_endorsement(raw: dict[str, Any]) -> tuple[str, ...]:
     fields = Fields(raw, "snp endorsement")
     fields.constant("kind", KIND)
     texts = fields.items("certificates", least=1, most=_MAX_CERTIFICATES)
     fields.done()
-    found = []
     for text in texts:
         if not isinstance(text, str) or len(text) > _MAX_CERTIFICATE_CHARS:
             raise MalformedError("an snp endorsement's certificates are base64url texts")
+    return tuple(texts)
+
+
+def _verify_pool(roots: tuple[Anchor, ...], texts: tuple[str, ...]) -> _Pool:
+    """Verify all certificates of an endorsement but for their validity in time.
+
+    Raises:
+        EvidenceError: ``.check`` is `CHAIN`.
+        MalformedError: one is no certificate.
+    """
+    pool = []
+    for text in texts:
         der = decode_base64url(text)
         if der[:1] != b"\x30":
             raise MalformedError("an snp endorsement's certificates are DER")
-        found += load_certificates(der, most=1)
-    return found
+        pool += load_certificates(der, most=1)
+    chains = tuple(_paths(pool, roots))
+    leaves = tuple(
+        _Endorsed(chain, read_chip_certificate(chain.leaf))
+        for chain in chains
+        if not _is_authority(chain.leaf)
+    )
+    return _Pool(chains, leaves)
 
 
 def _paths(pool: Sequence[x509.Certificate], roots: tuple[Anchor, ...]) -> Iterator[Chain]:
