@@ -43,6 +43,8 @@ class TsmScript:
         fail: errno numbers that reads of ``outblob`` fail with, one by one, before they succeed.
         races: how many reads of ``outblob`` another writer gets in before.
         denied: errno that mkdir fails with.
+        floor: the lowest privilege level that may be asked for; None: the provider has no levels.
+        levels: the levels that were asked for.
     """
 
     provider: str | None = "tdx_guest"
@@ -50,6 +52,8 @@ class TsmScript:
     fail: list[int] = field(default_factory=list)
     races: int = 0
     denied: int | None = None
+    floor: int | None = None
+    levels: list[str] = field(default_factory=list)
     asked: list[bytes] = field(default_factory=list)
     outblob: Callable[[bytes], bytes] = _quote
 
@@ -78,6 +82,8 @@ class ScriptedTsm(PosixPath):
         PosixPath(self).mkdir()
         (PosixPath(self) / "generation").write_text("0\n")
         (PosixPath(self) / "provider").write_text(script.provider + "\n")
+        if script.floor is not None:
+            (PosixPath(self) / "privlevel_floor").write_text(f"{script.floor}\n")
 
     def rmdir(self) -> None:
         shutil.rmtree(PosixPath(self))
@@ -86,6 +92,11 @@ class ScriptedTsm(PosixPath):
         if self.name == "inblob" and "w" in mode:
             return _InBlob(PosixPath(self), self._script)
         return PosixPath(self).open(mode, *args, **kwargs)
+
+    def write_text(self, data: str, *args: Any, **kwargs: Any) -> int:
+        assert self.name == "privlevel"
+        self._script.levels.append(data)
+        return _commit(PosixPath(self), data.encode())
 
     def read_text(self, *args: Any, **kwargs: Any) -> str:
         return PosixPath(self).read_text(*args, **kwargs)
@@ -102,7 +113,7 @@ class ScriptedTsm(PosixPath):
             raise OSError(script.fail.pop(0), "scripted")
         if script.races:
             script.races -= 1
-            _commit(entry / "inblob", b"another writer's".ljust(64), script)
+            _commit(entry / "inblob", b"another writer's".ljust(64))
         return script.outblob((entry / "inblob").read_bytes())
 
 
@@ -113,15 +124,15 @@ class _InBlob(io.BytesIO):
 
     def close(self) -> None:
         if not self.closed:
-            _commit(self._path, self.getvalue(), self._script)
+            _commit(self._path, self.getvalue())
+            self._script.asked.append(self.getvalue())
         super().close()
 
 
-def _commit(path: Path, data: bytes, script: TsmScript) -> None:
+def _commit(path: Path, data: bytes) -> int:
     generation = path.parent / "generation"
     generation.write_text(f"{int(generation.read_text()) + 1}\n")
-    path.write_bytes(data)
-    script.asked.append(data)
+    return path.write_bytes(data)
 
 
 @contextlib.contextmanager

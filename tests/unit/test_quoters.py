@@ -29,7 +29,7 @@ from privity.attest.quoters import (
 )
 from privity.attest.quoters import nitro as nitro_module
 from privity.attest.quoters.dstack import connect
-from privity.errors import MissingDependency
+from privity.errors import MissingDependency, PeerError
 from privity.identity.multibase import decode_base64url
 from privity.statement import device_nonce
 from scripted_platforms import (
@@ -124,6 +124,70 @@ def test_scripted_snp_takes_the_operators_certificates_where_the_host_gives_none
         quoter.quote(BOUND, NOW)
         (endorsement,) = quoter.endorsements
         assert [decode_base64url(one) for one in endorsement["certificates"]] == [der]
+
+
+@pytest.mark.parametrize(("floor", "levels"), [(0, []), (2, ["2"])])
+def test_scripted_snp_guest_below_a_service_module_asks_for_its_own_level(
+    tmp_path: Path, floor: int, levels: list[str]
+) -> None:
+    script = TsmScript(provider="sev_guest", aux=b"", floor=floor)
+    with scripted_tsm(tmp_path / "tsm", script) as folder:
+        TsmQuoter(folder).quote(BOUND, NOW)
+    assert script.levels == levels
+    assert script.asked == [BOUND]
+
+
+class ScriptedCollateral:
+    """What dcap_qvl.get_collateral returns, scripted."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def to_json(self) -> str:
+        return self.text
+
+
+def scripted_pccs(monkeypatch: pytest.MonkeyPatch, answer: str | Exception) -> list[Any]:
+    asked: list[Any] = []
+
+    async def get_collateral(url: str, quote: bytes) -> ScriptedCollateral:
+        asked.append((url, quote))
+        if isinstance(answer, Exception):
+            raise answer
+        return ScriptedCollateral(answer)
+
+    monkeypatch.setattr("dcap_qvl.get_collateral", get_collateral)
+    return asked
+
+
+def test_scripted_collateral_service_is_asked_once_at_start_and_no_other(
+    tdx: tuple[Path, TsmScript], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = scripted_pccs(monkeypatch, '{"tcb_info":"scripted"}')
+    quoter = TsmQuoter(tdx[0], pccs="https://pccs.example")
+    for _ in range(3):
+        quoter.quote(BOUND, NOW)
+    assert asked == [("https://pccs.example", b"scripted quote of " + bytes(64))]
+    assert quoter.endorsements == ({"collateral": {"tcb_info": "scripted"}, "kind": "tdx"},)
+
+
+def test_scripted_collateral_service_is_not_asked_where_a_file_is_given(
+    tdx: tuple[Path, TsmScript], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = scripted_pccs(monkeypatch, "{}")
+    TsmQuoter(tdx[0], collateral={"tcb_info": "mine"}, pccs="https://pccs.example")
+    TsmQuoter(tdx[0])
+    DstackQuoter(ScriptedAgent())
+    assert asked == []
+
+
+@pytest.mark.parametrize("answer", [ValueError("no"), "[]", "{", '{"a":1,"a":2}'])
+def test_scripted_collateral_service_that_fails_is_named(
+    tdx: tuple[Path, TsmScript], monkeypatch: pytest.MonkeyPatch, answer: str | Exception
+) -> None:
+    scripted_pccs(monkeypatch, answer)
+    with pytest.raises(PeerError, match=r"pccs\.example"):
+        TsmQuoter(tdx[0], pccs="https://pccs.example")
 
 
 def test_scripted_nsm_is_asked_for_user_data_and_its_document_kept() -> None:

@@ -66,7 +66,7 @@ def fetch_collateral(url: str, quote: bytes) -> dict[str, Any]:
 
     try:
         value = loads_strict(asyncio.run(fetch()).encode(), max_bytes=_MAX_COLLATERAL)
-    except (ValueError, RuntimeError, OSError):
+    except (ValueError, OSError, MalformedError, OversizeError):
         raise _no_collateral(url) from None
     if not isinstance(value, dict):
         raise _no_collateral(url)

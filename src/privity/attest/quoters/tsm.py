@@ -135,7 +135,7 @@ class TsmQuoter:
     def _attempt(self, report_data: bytes) -> _Report | None:
         """Make one report; None if somebody else wrote to it between our write and our read."""
         with _entry(self._folder) as entry:
-            before = _generation(entry)
+            before = _generation(entry) + _own_level(entry)
             # One write, and closed before the read: the kernel takes a binary attribute on close.
             with (entry / "inblob").open("wb", buffering=0) as inblob:
                 inblob.write(report_data)
@@ -211,9 +211,29 @@ def _entry(folder: Path) -> Iterator[Path]:
 
 
 def _generation(entry: Path) -> int:
-    text = (entry / "generation").read_text("ascii", errors="replace").strip()
+    return _number(entry / "generation")
+
+
+def _own_level(entry: Path) -> int:
+    """Ask for a report of the level this guest runs at; return how many writes that took.
+
+    Where a service module holds the highest level of an SNP guest, only lower ones are ours to ask
+    for. Whether such a report is accepted is for its verifier to say.
+    """
+    try:
+        floor = _number(entry / "privlevel_floor")
+    except FileNotFoundError:  # TDX has no levels
+        return 0
+    if floor == 0:
+        return 0
+    (entry / "privlevel").write_text(str(floor))
+    return 1
+
+
+def _number(attribute: Path) -> int:
+    text = attribute.read_text("ascii", errors="replace").strip()
     if not text.isdigit() or len(text) > 20:
-        raise PeerError("the kernel's report has a generation that is no number")
+        raise PeerError(f"the kernel's report has a {attribute.name} that is no number")
     return int(text)
 
 

@@ -76,7 +76,7 @@ def _launch(request: DeployRequest) -> str:
         guard = f'{{"qom-type":"tdx-guest","id":"tee","quote-generation-socket":{_QUOTE_SERVICE}}}'
         machine = "q35,kernel_irqchip=split,confidential-guest-support=tee,memory-backend=ram"
     words = [
-        ["qemu-system-x86_64", "-accel", "kvm", "-nodefaults", "-no-user-config", "-nographic"],
+        ["qemu-system-x86_64", "-accel", "kvm", "-nodefaults", "-no-user-config"],
         ["-cpu", cpu, "-smp", str(request.cpus), "-m", memory],
         ["-object", f"memory-backend-memfd,id=ram,size={memory},share=true"],
         ["-object", guard],
@@ -86,7 +86,8 @@ def _launch(request: DeployRequest) -> str:
         ["-initrd", initrd],
         ["-append", boot.append],
         ["-netdev", f"user,id=net,hostfwd=tcp::{PORT}-:{PORT}"],
-        ["-device", "virtio-net-pci,netdev=net", "-serial", "stdio"],
+        ["-device", "virtio-net-pci,netdev=net,disable-legacy=on,iommu_platform=on,romfile="],
+        ["-display", "none", "-serial", "stdio"],
     ]
     lines = " \\\n  ".join(shlex.join(group) for group in words)
     return (
