@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from privity.attest.log import Checkpoint, KeysetEntry, LogEndorsement, Note, NoteKey, check_logged
 from privity.attest.log.checkpoint import cosign, cosignatures, open_checkpoint
 from privity.attest.log.entry import entry_bytes, parse_entry, read_entry
-from privity.attest.log.note import Algorithm, Signature
+from privity.attest.log.note import Algorithm
 from privity.attest.log.submit import Submission, submission
 from privity.attest.log.tiles import (
     ENTRIES,
@@ -259,17 +259,3 @@ def test_a_proof_needs_a_logarithm_of_tiles_that_are_known_beforehand(one: int, 
     assert TileTree(size, held.__getitem__).consistency(old) == TREE.consistency(old, size)
     assert len(tiles) <= 8
     assert all(tile in set(tiles_of(tile.level, size)) for tile in tiles)
-
-
-def test_the_published_example_of_a_signed_note_verifies() -> None:
-    """From C2SP signed-note: a verifier key, and a note it verifies."""
-    vkey = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"
-    line = (
-        "— example.com/foo Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH"
-        "3mFXmRKuwHjG1Yu72IneyaQM="
-    )
-    key = NoteKey.parse(vkey)
-    note = Note.parse(f"This is an example message.\n\n{line}\n".encode())
-    (signature,) = note.signatures
-    assert signature.claims(key) and signature == Signature.parse(line)
-    key.verify(signature.data, note.text.encode())

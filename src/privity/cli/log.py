@@ -293,11 +293,13 @@ def _submit(url: str, entry: Entry, key: Path | None) -> dict[str, Any]:
     import httpx
 
     from privity.attest.log import submit
-    from privity.identity.keystore import load_key
+    from privity.identity.keystore import load_or_create_key
 
     async def run() -> dict[str, Any]:
         async with httpx.AsyncClient(timeout=60.0, trust_env=False) as http:
-            signing = None if key is None else load_key(key)
+            signing = None if key is None else load_or_create_key(key)
+            if signing is not None:
+                output.note(f"submitted by {signing.did}")
             return await submit(url, entry, http=http, key=signing)
 
     return anyio.run(run)
