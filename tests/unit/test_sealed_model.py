@@ -17,6 +17,7 @@ from privity.attest.grant import Revocation
 from privity.errors import EngineError, EvidenceError, InputError, OpenError
 from privity.identity.timestamps import utc_now
 from privity.infer.engines.embedded import EmbeddedEngine
+from privity.infer.engines.proxy import EngineProxy
 from privity.infer.engines.weights import Weights
 from privity.node.broker import Broker
 from privity.node.enclave import EnclaveApp, EnclaveSettings
@@ -240,23 +241,41 @@ async def test_an_altered_artefact_is_not_loaded(owner: Owner, broker: Broker, m
     assert model._open is None
 
 
-async def test_a_withdrawn_model_is_in_no_statement(
+async def test_a_withdrawn_model_is_listed_no_more_and_asked_for_in_vain(
     owner: Owner, broker: Broker, make: Make
 ) -> None:
     data, made = sealed()
     signed = grant(owner, broker, made)
     model = make(data)
-    app = EnclaveApp(model, [owner.quoter()], clock=owner.clock)
-    await app.open()
-    transport = httpx.ASGITransport(app)
+    await model.start()
+    proxy = EngineProxy(model)
+    transport = httpx.ASGITransport(proxy)
     async with httpx.AsyncClient(transport=transport, base_url="http://enclave") as http:
-        before = Statement.parse((await http.get(PATH)).content)
+        before = (await http.get("/v1/models")).json()["data"]
         revocation = Revocation(signed.digest, owner.key.did, "sold", utc_now())
         broker.revoke(revocation.sign(owner.key))
         await dropped(model)
-        after = Statement.parse((await http.get(PATH)).content)
-    assert [one.weights for one in before.keyset.models] == [made.root]
-    assert after.keyset.models == ()
+        after = (await http.get("/v1/models")).json()["data"]
+        asked = await http.post("/v1/chat/completions", json={"model": "tiny", "messages": []})
+    assert [one["id"] for one in before] == ["tiny"]
+    assert after == []
+    assert asked.status_code == 502
+    assert asked.json()["error"]["code"] == "engine_unavailable"
+    assert "withdrawn" in asked.json()["error"]["message"]
+    await proxy.aclose()
+
+
+async def test_the_keyset_names_the_model_by_its_root(
+    owner: Owner, broker: Broker, make: Make
+) -> None:
+    data, made = sealed()
+    grant(owner, broker, made)
+    app = EnclaveApp(make(data), [owner.quoter()], clock=owner.clock)
+    await app.open()
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://enclave") as http:
+        statement = Statement.parse((await http.get(PATH)).content)
+    assert [(one.id, one.weights) for one in statement.keyset.models] == [("tiny", made.root)]
     await app.aclose()
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -138,10 +138,12 @@ class EnclaveApp:
         )
 
     async def _quote(self, nonce: bytes | None) -> Statement:
-        """Return a statement of what is served now; quoting asks hardware, so it has a thread."""
+        """Return a statement; quoting asks hardware, which takes a while, so it has a thread.
+
+        A model that was withdrawn stays in the keyset, which is one for as long as the process
+        lives: logs and receipts name it. Whoever asks for the model is told.
+        """
         keyset, now = self.keyset, self._clock()
-        if not self._engine.serving:
-            keyset = replace(keyset, models=())
         return await to_thread.run_sync(
             lambda: build_statement(keyset, self._quoters, now=now, nonce=nonce)
         )
