@@ -1,4 +1,4 @@
-"""Messages of key release: grants, revocations, and sealed keys."""
+"""Messages of key release: grants, revocations, deposits, refusals, and the broker's log."""
 
 from __future__ import annotations
 
@@ -14,8 +14,13 @@ from privity.attest.grant import (
     SignedGrant,
     SignedRevocation,
 )
+from privity.errors import EvidenceError
 from privity.identity.jcs import canonical
 from privity.identity.keys import SigningKey
+from privity.identity.timestamps import format_time
+from privity.node.broker_app import Deposit
+from privity.node.broker_log import EVENTS, Line
+from privity.node.key_client import RELEASE_PROBLEM, refusal_of
 
 _KEY = SigningKey(b"\6" * 32)
 _GRANT = Grant(
@@ -34,6 +39,11 @@ _GRANT = Grant(
 def one(data: bytes) -> None:
     value = _json(data)
     attempt(SignedRevocation.from_json, value)
+    attempt(Line.parse, data)
+    refusal_of(403, data)
+    deposit = attempt(Deposit.from_json, value)
+    if deposit is not None:
+        attempt(deposit.check)
     signed = attempt(SignedGrant.parse, data)
     if signed is not None:
         assert signed.to_bytes() == data
@@ -42,4 +52,24 @@ def one(data: bytes) -> None:
 
 def seeds() -> Made:
     back = Revocation(_GRANT.digest, _KEY.did, "over", NOW).sign(_KEY)
-    return Made([_GRANT.sign(_KEY).to_bytes(), canonical(back.to_json())])
+    signed = _GRANT.sign(_KEY)
+    deposit = Deposit.make(signed, bytes(64), _KEY)
+    line = {
+        "about": {"grant": _GRANT.digest},
+        "before": "sha256:" + "00" * 32,
+        "event": EVENTS[0],
+        "number": 0,
+        "time": format_time(NOW),
+    }
+    Line.parse(canonical(line))
+    problem = {"check": "grant period", "detail": "over", "type": RELEASE_PROBLEM}
+    assert isinstance(refusal_of(403, canonical(problem)), EvidenceError)
+    return Made(
+        [
+            signed.to_bytes(),
+            canonical(back.to_json()),
+            canonical(deposit.to_json()),
+            canonical(line),
+            canonical(problem),
+        ]
+    )

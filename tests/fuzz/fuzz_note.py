@@ -1,4 +1,4 @@
-"""Signed notes and checkpoints (C2SP), with their cosignatures, and verifier keys."""
+"""Signed notes and checkpoints (C2SP), cosignatures, verifier keys, requests to witnesses."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from fuzz.harness import NOW, Made, attempt
 from privity.attest.log.checkpoint import Checkpoint, cosign, cosignatures, open_checkpoint
 from privity.attest.log.note import Algorithm, Note, NoteKey, Signature
 from privity.identity.keys import SigningKey
+from privity.node.witness import parse_request
 
 _LOG, _WITNESS = SigningKey(b"\3" * 32), SigningKey(b"\4" * 32)
 _ORIGIN = "log.example/privity"
@@ -21,6 +22,7 @@ def one(data: bytes) -> None:
     attempt(NoteKey.parse, text)
     attempt(Signature.parse, text)
     attempt(Checkpoint.parse, text)
+    attempt(parse_request, data)
     note = attempt(Note.parse, data)
     if note is None:
         return
@@ -34,5 +36,8 @@ def one(data: bytes) -> None:
 def seeds() -> Made:
     note = _CHECKPOINT.sign(_LOG)
     line = cosign(note, _WITNESS, "witness.example", NOW)
+    request = b"old 3\n" + b"A" * 43 + b"=\n\n" + note.to_bytes()
     cosigned = replace(note, signatures=(*note.signatures, line))
-    return Made([note.to_bytes(), cosigned.to_bytes(), _KEY.vkey.encode(), note.text.encode()])
+    return Made(
+        [note.to_bytes(), cosigned.to_bytes(), _KEY.vkey.encode(), note.text.encode(), request]
+    )

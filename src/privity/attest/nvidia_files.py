@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
-from typing import Any, NoReturn
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -21,6 +20,7 @@ from privity.attest.evidence import Companions
 from privity.attest.spdm import MAX_REPORT_BYTES, NONCE_BYTES, SpdmReport
 from privity.errors import MalformedError, OversizeError
 from privity.identity.fields import Fields
+from privity.identity.jcs import loads_strict
 from privity.identity.multibase import encode_base64url
 
 __all__ = ["KIND", "MAX_CERTIFICATES", "from_file", "recognises"]
@@ -107,7 +107,10 @@ def _without_padding(data: bytes) -> bytes:
 
 
 def _from_json(data: bytes, given: list[str]) -> list[dict[str, Any]]:
-    entries = _load_json(data)
+    # One bit lies between a tab and a carriage return, which would be two spellings.
+    if b"\r" in data:
+        raise MalformedError("NVIDIA's JSON has no carriage returns")
+    entries = loads_strict(data, max_bytes=_MAX_JSON_BYTES)
     if not isinstance(entries, list) or not 0 < len(entries) <= _MAX_DEVICES:
         raise MalformedError(f"NVIDIA's JSON is a list of 1 to {_MAX_DEVICES} devices")
     evidence = []
@@ -132,31 +135,6 @@ def _from_json(data: bytes, given: list[str]) -> list[dict[str, Any]]:
             }
         )
     return evidence
-
-
-def _load_json(data: bytes) -> Any:
-    if len(data) > _MAX_JSON_BYTES:
-        raise OversizeError(f"a file of evidence has more than {_MAX_JSON_BYTES} bytes")
-    # One bit lies between a tab and a carriage return, which would be two spellings.
-    if b"\r" in data:
-        raise MalformedError("NVIDIA's JSON has no carriage returns")
-    try:
-        return json.loads(
-            data.decode("utf-8"), object_pairs_hook=_object, parse_constant=_refuse_constant
-        )
-    except (ValueError, RecursionError):
-        raise MalformedError("not JSON") from None
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a member twice")
-    return members
-
-
-def _refuse_constant(_name: str) -> NoReturn:
-    raise ValueError("not JSON")
 
 
 def _base64(text: str) -> bytes:
