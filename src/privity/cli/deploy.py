@@ -151,7 +151,9 @@ def _show(rendered: Rendered, written: list[Path]) -> None:
     expect = rendered.expect
     output.out(f"\nmeasurement to expect, in {expect.kind} evidence:")
     rows = dict(expect.known)
-    rows |= {name: f"not known here: {where}" for name, where in expect.elsewhere.items()}
+    for where in dict.fromkeys(expect.elsewhere.values()):
+        names = ", ".join(name for name, place in expect.elsewhere.items() if place == where)
+        rows[names] = f"not known here: {where}"
     output.out(output.label_rows(rows))
     for line in expect.unmeasured:
         output.note(f"mind: {line}")
