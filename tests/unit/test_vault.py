@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import subprocess
 import sys
 import threading
@@ -73,12 +74,29 @@ def test_a_new_file_where_none_can_be_says_so(tmp_path: Path) -> None:
         pass
 
 
+def test_a_killed_writer_leaves_nothing(tmp_path: Path) -> None:
+    writer = """
+import os, signal, sys
+from pathlib import Path
+from privity.vault.files import new_file
+with new_file(Path(sys.argv[1])) as sink:
+    sink.write(b"plaintext")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    child = subprocess.run([sys.executable, "-c", writer, str(tmp_path / "out")])
+    assert child.returncode == -9
+    if not hasattr(os, "O_TMPFILE"):
+        pytest.skip("this system has no files without a name")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_new_file_gets_its_name_without_links_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_link(*_: object) -> None:
+    def no_link(*_: object, **__: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
+    monkeypatch.delattr("os.O_TMPFILE", raising=False)
     monkeypatch.setattr("os.link", no_link)
     with new_file(tmp_path / "out") as sink:
         sink.write(b"some")
