@@ -58,7 +58,7 @@ def new_file(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]:
         sync_folder(path.parent)
     except FileExistsError:
         _check_absent(path, replace=False)
-        raise
+        raise InputError(f"cannot write {path}: another file came and went") from None
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}") from error
     finally:
