@@ -192,6 +192,24 @@ def test_a_writer_killed_at_any_time_loses_nothing_it_reported(tmp_path: Path) -
         shown = after
 
 
+def test_a_tree_shown_before_its_tiles_filled_up_still_has_its_proofs(
+    tmp_path: Path, unsynced: None
+) -> None:
+    """Partial tiles are deleted once full ones stand in for them, and only those."""
+    path = tmp_path / "log"
+    _log(path, 255)
+    shown = _audit(path)
+    with LogFolder.open(path, KEY) as log:
+        for number in range(255, 260):
+            log.append(_entry(number))
+    assert sorted(one.name for one in (path / "tile" / "0").iterdir()) == ["000", "001.p"]
+    assert sorted(one.name for one in (path / "tile" / "entries").iterdir()) == ["000", "001.p"]
+    assert [one.name for one in (path / "tile" / "1").rglob("*") if one.is_file()] == ["1"]
+    _assert_growth(path, shown, _audit(path))
+    proof = anyio.run(prove_consistency, FolderSource(path), 100, 255)
+    assert proof
+
+
 def test_a_second_writer_is_refused(tmp_path: Path, unsynced: None) -> None:
     path = tmp_path / "log"
     _log(path, 1)

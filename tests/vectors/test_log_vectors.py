@@ -29,7 +29,10 @@ def test_the_published_example_of_a_signed_note_verifies() -> None:
 
 def test_a_text_with_empty_lines_is_split_at_the_last_of_them() -> None:
     """The example that opens C2SP signed-note; its key is not published."""
-    text = "Ognuno sta solo sul cuor della terra\ntrafitto da un raggio di sole:\n\ned è subito sera.\n"
+    text = (
+        "Ognuno sta solo sul cuor della terra\ntrafitto da un raggio di sole:\n\n"
+        "ed è subito sera.\n"
+    )
     line = (
         "— quasimodo.example/salvatore NnugSzTjtVAewIS+Z/iJhUPeFDkO/5QQ2i5ddnGITLlC+EhfLW9oJKO"
         "NrMouFSQU0xMcXxj99ihAQwaqP3ZekRwNtIc="

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
 from privity.attest.manifest import Manifest, check_texts
@@ -205,10 +205,15 @@ def _verify(
     message = _LABELS[label] + canonical(document.to_json())
     for one in signatures:
         try:
-            VerifyKey(one.key).verify(one.signature, message)
+            _verified(one.key, one.signature, message)
         except MalformedError as error:
             raise OpenError(error.message) from None
     return tuple(one.key for one in signatures)
+
+
+@lru_cache(maxsize=128)  # only what verified is kept: an error is not
+def _verified(key: str, signature: bytes, message: bytes) -> None:
+    VerifyKey(key).verify(signature, message)
 
 
 def _listed(signatures: Sequence[DocumentSignature]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -164,7 +165,20 @@ class LogFolder:
         write_durably(self.path / CHECKPOINT, note.to_bytes())
         self._checkpoint, self._note, self._bundle = checkpoint, note, bundle
         self._indexes.setdefault(leaf_hash(entry), index)
+        self._prune(index + 1)
         return index
+
+    def _prune(self, size: int) -> None:
+        """Delete the partial tiles that full ones replace, as C2SP tlog-tiles allows.
+
+        Each holds a copy of all before it: kept, they would take 128 times the room of the log.
+        """
+        for level in (ENTRIES, *range(64)):
+            place, rest = divmod(size >> 8 * max(level, 0), WIDTH)
+            if rest or place == 0:
+                return
+            full = self.path / Tile(level, place - 1).path
+            shutil.rmtree(full.with_name(full.name + ".p"), ignore_errors=True)
 
     def _edge(self, level: int) -> bytes:
         """Return the hashes of the partial tile at the level's end, empty where there is none."""

@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property, lru_cache
 
 from privity.errors import MalformedError, OversizeError
 from privity.identity.did_key import encode_did
@@ -53,14 +54,14 @@ class NoteKey:
 
     def __post_init__(self) -> None:
         _check_name(self.name)
-        encode_did(self.public)  # refuses points of small order, as for every key of ours
+        _verifier(self.public)  # refuses points of small order, as for every key of ours
 
     @classmethod
     def of(cls, name: str, algorithm: Algorithm, key: SigningKey) -> NoteKey:
         """Return the public half of ``key`` under a name."""
         return cls(name, algorithm, key.verify_key.public_bytes)
 
-    @property
+    @cached_property
     def key_id(self) -> bytes:
         """Four bytes that tell keys of one name apart; they prove nothing."""
         head = self.name.encode() + b"\n" + bytes([self.algorithm])
@@ -73,6 +74,7 @@ class NoteKey:
         return f"{self.name}+{self.key_id.hex()}+{encoded}"
 
     @classmethod
+    @lru_cache(maxsize=256)  # the same few keys of the configuration, for each statement
     def parse(cls, text: str) -> NoteKey:
         """Read a verifier key of Ed25519 or of Ed25519 cosignatures.
 
@@ -92,7 +94,7 @@ class NoteKey:
 
     def verify(self, signature: bytes, message: bytes) -> None:
         """Return if these 64 bytes are this key's over ``message``; raises `OpenError`."""
-        VerifyKey(encode_did(self.public)).verify(signature, message)
+        _verified(self.public, signature, message)
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,16 @@ class Note:
         if not blank or not tail.endswith("\n") or _CONTROL.search(whole):
             raise MalformedError("not a signed note: text, a blank line, signature lines")
         return cls(head + "\n", parse_signatures(tail))
+
+
+@lru_cache(maxsize=256)
+def _verifier(public: bytes) -> VerifyKey:
+    return VerifyKey(encode_did(public))
+
+
+@lru_cache(maxsize=512)  # only what verified is kept: an error is not
+def _verified(public: bytes, signature: bytes, message: bytes) -> None:
+    _verifier(public).verify(signature, message)
 
 
 def parse_signatures(text: str) -> tuple[Signature, ...]:
