@@ -45,7 +45,7 @@ def read_collateral(path: Path) -> dict[str, Any]:
         raise InputError(f"the collateral {path} is {error.message}") from None
     if not isinstance(value, dict):
         raise InputError(f"the collateral {path} is not a JSON object")
-    return value
+    return _without_terminator(value)
 
 
 def fetch_collateral(url: str, quote: bytes) -> dict[str, Any]:
@@ -70,7 +70,19 @@ def fetch_collateral(url: str, quote: bytes) -> dict[str, Any]:
         raise _no_collateral(url) from None
     if not isinstance(value, dict):
         raise _no_collateral(url)
-    return value
+    return _without_terminator(value)
+
+
+def _without_terminator(collateral: dict[str, Any]) -> dict[str, Any]:
+    """Return collateral whose PCK chain has no NUL at its end.
+
+    `dcap-qvl` copies that chain from the quote, where it ends as a C string does. Verifiers take
+    PEM in one spelling alone.
+    """
+    chain = collateral.get("pck_certificate_chain")
+    if not isinstance(chain, str):
+        return collateral
+    return {**collateral, "pck_certificate_chain": chain.removesuffix("\0")}
 
 
 def _no_collateral(url: str) -> PeerError:
