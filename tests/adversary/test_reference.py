@@ -205,6 +205,7 @@ def test_an_app_that_the_entry_is_silent_about_is_refused() -> None:
     _approve(signed, evidence=[_evidence("tdx", TDX)])
     app = {**TDX, "rtmr3": "05" * 48}
     _refused("reference value", signed, evidence=[_evidence("tdx", app)])
+    _refused("reference value", signed, evidence=[_evidence("tdx", system)])
     with_log = {**app, "compose_hash": "06" * 32}
     _refused("reference value", signed, evidence=[_evidence("tdx", with_log)])
     entry = ReferenceValue("tdx", {**system, "compose_hash": "06" * 32})

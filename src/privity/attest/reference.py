@@ -202,8 +202,8 @@ def _loads_more(value: ReferenceValue, evidence: VerifiedEvidence) -> bool:
 
     Such an entry would approve an operating system with any app in it.
     """
-    used = evidence.registers.get("rtmr3", "").strip("0") != ""
-    used = used or "compose_hash" in evidence.registers
+    rtmr3 = evidence.registers.get("rtmr3")  # absent: nobody can say that it was not used
+    used = rtmr3 is None or rtmr3.strip("0") != "" or "compose_hash" in evidence.registers
     return used and not {"rtmr3", "compose_hash"} & value.registers.keys()
 
 

@@ -34,6 +34,7 @@ ADD_CHECKPOINT = "/add-checkpoint"
 SIZE_TYPE = "text/x.tlog.size"
 
 _MAX_PROOF = 63
+_PATIENCE_S = 30.0
 _MAX_BYTES = NOTE_BYTES + 4096
 _OLD = re.compile(r"old (0|[1-9][0-9]{0,15})")
 _LAST = re.compile(r"/([0-9a-f]{64})/checkpoint")
@@ -246,15 +247,16 @@ async def answer_lifespan(receive: Receive, send: Send) -> None:
 
 
 async def read_request(receive: Receive, most: int) -> bytes | None:
-    """Return a request's body, None if it is larger than ``most`` or the client left."""
+    """Return a request's body; None if it is larger than ``most``, too slow, or broke off."""
     body = bytearray()
     more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-        if len(body) > most:
-            return None
-    return bytes(body)
+    with anyio.move_on_after(_PATIENCE_S):
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > most:
+                return None
+    return None if more else bytes(body)
