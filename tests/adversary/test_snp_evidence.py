@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -249,6 +251,13 @@ def test_a_key_of_the_other_kind_is_refused() -> None:
         assert "chip" in failed(examine(pki))
 
 
+@pytest.mark.parametrize("vlek", [False, True])
+def test_a_key_certified_by_the_wrong_issuer_is_refused(vlek: bool) -> None:
+    assert failed(examine(SnpPki(vlek=vlek, swapped=True))) == ["certificate chain"]
+    assert failed(examine(SnpPki(vlek=vlek, named="Genoa"))) == ["certificate chain"]
+    assert failed(examine(SnpPki(vlek=vlek, named="Rome"))) == ["certificate chain"]
+
+
 def test_a_report_that_masks_the_key_is_refused() -> None:
     assert failed(examine(SnpPki(key_info=2))) == ["signature"]
 
@@ -351,14 +360,47 @@ def test_the_measurement_does_not_depend_on_the_chip_the_run_or_the_challenge() 
     assert examine(SnpPki(host_data=b"\x01" * 32)).registers != examine(one).registers
 
 
-def dstack(report: bytes, mr_config: str = "", data: bytes = BOUND, tail: bytes = b"") -> bytes:
+def compact(number: int) -> bytes:
+    """Return a SCALE integer."""
+    if number < 64:
+        return bytes((number << 2,))
+    return (number << 2 | 1).to_bytes(2, "little")
+
+
+def dstack(
+    report: bytes,
+    mr_config: str = "",
+    data: bytes = BOUND,
+    tail: bytes = b"",
+    events: dict[str, bytes] | None = None,
+    config: str = "",
+) -> bytes:
     """Return dstack's wrapper around a report."""
-    text, certificates, events = mr_config.encode(), b"\0", b"\0"
-    size = (
-        (len(text) << 2 | 1).to_bytes(2, "little") if len(text) > 63 else bytes((len(text) << 2,))
-    )
-    head = b"\0\x03" + (len(report) << 2 | 1).to_bytes(2, "little")
-    return head + report + certificates + size + text + events + data + b"\0" + tail
+    told = [name.encode() for name in events or {}]
+    head = b"\0\x03" + compact(len(report)) + report + compact(0)
+    body = compact(len(mr_config)) + mr_config.encode() + compact(len(told))
+    for name, payload in zip(told, (events or {}).values(), strict=True):
+        body += compact(len(name)) + name + compact(len(payload)) + payload
+    return head + body + data + compact(len(config)) + config.encode() + tail
+
+
+def test_what_dstacks_wrapper_repeats_must_agree() -> None:
+    app = '{"app_id":"0102"}'
+    digest = hashlib.sha256(b"dstack-mr-config-v3:\0" + app.encode()).digest()
+    report = SnpPki(host_data=digest).report(BOUND)
+    same, other = json.dumps({"mr_config": app}), json.dumps({"mr_config": '{"app_id":"0103"}'})
+    assert from_file(dstack(report, app, events={"app-id": b"\1\2", "x": b""}), Companions())
+    assert from_file(dstack(report, app, config=same), Companions())
+    for wrong in (
+        dstack(report, app, events={"app-id": b"\1\3"}),
+        dstack(report, app, events={"compose-hash": b"\1\2"}),
+        dstack(report, app, config=other),
+        dstack(report, app, config="{"),
+        dstack(report, app, config="[]"),
+        dstack(report, '{"app_id":"0103"}'),
+    ):
+        with pytest.raises(MalformedError):
+            from_file(wrong, Companions())
 
 
 def test_a_report_is_read_from_a_file_and_from_dstacks_wrapper() -> None:

@@ -53,6 +53,8 @@ class SnpPki:
         measurement: of the guest.
         host_data: from its host.
         chain: which issuers' certificates come along, of ``ask`` and ``ark``.
+        swapped: whether the other of ASK and ASVK issues the certificate.
+        named: the product in the certificate, where it is not the chip's.
     """
 
     product: str = "milan"
@@ -72,6 +74,8 @@ class SnpPki:
     measurement: bytes = b"\xa5" * 48
     host_data: bytes = bytes(32)
     chain: tuple[str, ...] = ()
+    swapped: bool = False
+    named: str = ""
 
     kind = "snp"
 
@@ -145,7 +149,7 @@ class SnpPki:
 
     @property
     def _issuer(self) -> Authority:
-        return self._asvk if self.vlek else self._ask
+        return self._asvk if self.vlek != self.swapped else self._ask
 
     @cached_property
     def _leaf(self) -> x509.Certificate:
@@ -156,7 +160,7 @@ class SnpPki:
 
     def extensions(self) -> list[Extension]:
         """Return what AMD writes into a leaf."""
-        name = self._name if self.vlek else f"{self._name}-B0"
+        name = (self.named or self._name) + ("" if self.vlek else "-B0")
         level = {**LEVEL, **self.tcbs.get("reported", {}), **self.certified}
         parts = _PARTS if self.product == "turin" else {k: _PARTS[k] for k in list(_PARTS)[:4]}
         found = [("1", _integer(0)), ("2", b"\x16" + bytes((len(name),)) + name.encode())]
