@@ -56,7 +56,8 @@ def test_every_manifest_reads_back_and_approves_what_it_lists(manifest: Manifest
     assert SignedManifest.parse(canonical(signed.to_json())) == signed
     basis = frozenset({Basis(Ground.HARDWARE, "test")})
     for value in manifest.measurements:
-        one = VerifiedEvidence(value.kind, "", basis, False, (), value.registers)
+        shown = {"rtmr3": "00" * 48, **value.registers}
+        one = VerifiedEvidence(value.kind, "", basis, False, (), shown)
         keyset = Keyset(ohttp=b"k", receipts=KEY.did)
         approval = approve([one], keyset, [signed], [KEY.did], [], NOW)
         assert approval.digest == manifest.digest
