@@ -175,6 +175,12 @@ def test_files_that_are_there_are_not_written_over(tmp_path: Path) -> None:
     assert (tmp_path / "docker-compose.yml").read_text() == "mine"
 
 
+@pytest.mark.parametrize("target", ["rofl", "host"])
+def test_gpu_where_no_manifest_can_ask_for_one_is_refused(target: str) -> None:
+    with pytest.raises(InputError):
+        render(target, request(gpu=True))
+
+
 def test_unknown_target_is_refused() -> None:
     with pytest.raises(InputError):
         render("elsewhere", request())

@@ -62,6 +62,7 @@ def request(**changes: Any) -> DeployRequest:
 
 
 def rendered(target: str, **changes: Any) -> Rendered:
+    changes["gpu"] = changes.get("gpu", False) and target not in ("rofl", "host")
     return render(target, request(**changes))
 
 
@@ -144,6 +145,18 @@ def test_reference_is_ready_to_sign_once_everything_is_given(target: str) -> Non
     assert manifest.measurements[0].registers == result.expect.known
     assert DIGEST in manifest.name
     assert manifest.models is None
+
+
+@pytest.mark.parametrize(
+    ("target", "name"), [("phala", "docker-compose.yml"), ("akash", "deploy.yaml")]
+)
+def test_gpu_that_is_asked_for_is_given_to_the_container_and_attested(
+    target: str, name: str
+) -> None:
+    text = rendered(target, gpu=True).files[name]
+    assert '"nvidia"' in text.partition("--attester")[2]
+    assert "nvidia:" in text or '"capabilities"' in text or "capabilities:" in text
+    assert "nvidia" not in rendered(target).files[name]
 
 
 def test_reference_for_a_gpu_is_not_ready_without_an_entry_for_it() -> None:

@@ -28,13 +28,14 @@ TARGETS = tuple(_PLATFORMS)
 """The platforms there are manifests for."""
 
 _REFERENCE = "reference.json"
+_WITHOUT_GPU = frozenset({"rofl", "host"})
 
 
 def render(target: str, request: DeployRequest) -> Rendered:
     """Return the manifests of one enclave on one platform, and the measurement to expect.
 
     Raises:
-        InputError: there is no such target, or a file it names cannot be read.
+        InputError: there is no such target, it has no GPUs, or a file cannot be read.
 
     Guarantees:
         No image without its digest is in any file, and every enclave names its attester
@@ -43,6 +44,11 @@ def render(target: str, request: DeployRequest) -> Rendered:
     """
     if target not in _PLATFORMS:
         raise InputError(f"{target!r} is no target", hint=f"one of {', '.join(TARGETS)}")
+    if request.gpu and target in _WITHOUT_GPU:
+        raise InputError(
+            f"the manifest of {target} cannot ask for a confidential GPU",
+            hint="phala, secretvm and akash can",
+        )
     make, measure = _PLATFORMS[target]
     files = make(request)
     expect = measure(request, files)

@@ -34,7 +34,7 @@ def enclave_service(
     request: DeployRequest, attester: str, *, user: str, volumes: list[str]
 ) -> dict[str, Any]:
     """Return the compose service: nothing written to disk, no privileges, no core dumps."""
-    return {
+    service: dict[str, Any] = {
         "image": str(request.image),
         "platform": "linux/amd64",
         "command": enclave_command(request, attester),
@@ -49,6 +49,10 @@ def enclave_service(
         "volumes": volumes,
         "restart": "on-failure",
     }
+    if request.gpu:
+        gpus = {"driver": "nvidia", "count": "all", "capabilities": ["gpu", "compute", "utility"]}
+        service["deploy"] = {"resources": {"reservations": {"devices": [gpus]}}}
+    return service
 
 
 def compose_text(request: DeployRequest, service: dict[str, Any], head: str) -> str:
