@@ -171,6 +171,15 @@ def test_an_old_document_and_one_from_the_future_are_refused() -> None:
     assert found.period is not None and found.period[1] == end
 
 
+@pytest.mark.parametrize("moment", [1, 221_845_392_000_000])
+def test_a_document_of_the_first_or_last_time_there_is_is_refused(moment: int) -> None:
+    longest = EvidencePolicy(max_age=timedelta(days=3650))
+    found = examine(NitroPki(members={"timestamp": moment}), policy=longest)
+    assert failed(found) == ["quote time"]
+    with pytest.raises(MalformedError):
+        examine(NitroPki(members={"timestamp": moment * 10**15}))
+
+
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_a_debug_enclave_is_refused(number: int) -> None:
     assert failed(examine(NitroPki(pcrs={number: bytes(48)}))) == ["debug"]

@@ -26,6 +26,7 @@ from pki.certificates import (
 )
 from privity.attest import chain as chains
 from privity.attest.chain import Chain, check_chain, load_certificates, verify_chain
+from privity.attest.der import BIT_STRING, SEQUENCE, read_der, write_der
 from privity.errors import EvidenceError, MalformedError, OversizeError
 
 ROOT = Authority.root("Root")
@@ -186,6 +187,22 @@ def test_a_certificate_without_an_end_is_read() -> None:
     leaf = ROOT.leaf("Leaf", new_key(), period=endless)
     anchor = replace(ROOT.anchor, not_after=None)
     assert verify_chain([leaf], [anchor], NOON).period[1].year == 9999
+
+
+def test_a_serial_number_of_zero_is_read_without_a_warning() -> None:
+    """AMD gives all chips' certificates that number, and `cryptography` warns of it."""
+    body = read_der(LEAF.tbs_certificate_bytes).content
+    version = read_der(body)
+    rest = body[read_der(body, version.end).end :]
+    algorithm = read_der(rest)
+    tbs = write_der(SEQUENCE, body[: version.end] + b"\x02\x01\x00" + rest)
+    key = ISSUER.key
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    signature = write_der(BIT_STRING, b"\0" + key.sign(tbs, ec.ECDSA(hashes.SHA384())))
+    der = write_der(SEQUENCE, tbs + rest[: algorithm.end] + signature)
+    (leaf,) = load_certificates(der)
+    assert leaf.serial_number == 0
+    verify_chain([leaf, ISSUER.certificate], [ROOT.anchor], NOON)
 
 
 def test_an_issuer_that_is_no_authority_is_refused() -> None:

@@ -26,7 +26,7 @@ _MAX_PCR = 31
 _MAX_CERTIFICATE = 1024
 _MAX_OPTIONAL = 1024
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MAX_MILLISECONDS = 253_402_300_799_000  # the end of the year 9999
+_MAX_MILLISECONDS = 221_845_392_000_000  # the year 9000: sums with it stay within a datetime
 
 
 @dataclass(frozen=True)
