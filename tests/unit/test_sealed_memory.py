@@ -24,13 +24,13 @@ CONTENTS = os.urandom(1 << 20) + b"end"
 @pytest.fixture
 def memory() -> MemoryFile:
     memory = MemoryFile(len(CONTENTS))
-    memory.sink.write(CONTENTS[:1000])
+    memory.lock().write(CONTENTS[:1000])
     return memory
 
 
 def test_what_was_written_in_parts_is_read_as_a_whole() -> None:
     memory = MemoryFile(len(CONTENTS))
-    sink = memory.sink
+    sink = memory.lock()
     for start in range(0, len(CONTENTS), 100_001):
         sink.write(CONTENTS[start : start + 100_001])
     memory.seal()
@@ -77,6 +77,7 @@ def test_all_of_it_is_locked() -> None:
     before = _locked_kib()
     try:
         memory = MemoryFile(4 << 20)
+        memory.lock()
     except EngineError:
         pytest.skip("this system lets nothing be locked, and swaps")
     if _locked_kib() == before:
@@ -109,19 +110,20 @@ def test_what_cannot_be_locked_is_refused_where_swap_could_take_it(
     monkeypatch.setattr(memory_file, "swap_is_on", lambda: swaps)
     if swaps:
         with pytest.raises(EngineError, match="this machine swaps"):
-            MemoryFile(1 << 20)
+            MemoryFile(1 << 20).lock()
     else:
-        MemoryFile(1 << 20).close()
+        MemoryFile(1 << 20).lock()
         assert "not locked" in caplog.text
 
 
 def test_more_than_there_is_is_an_error() -> None:
     with pytest.raises(EngineError, match="no memory"):
-        MemoryFile(1 << 62)
+        MemoryFile(1 << 62).lock()
 
 
 def test_nothing_at_all_can_be_kept() -> None:
     memory = MemoryFile(0)
+    memory.lock()
     memory.seal()
     assert memory.path.read_bytes() == b""
     memory.close()

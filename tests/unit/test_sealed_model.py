@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from anyio import to_thread
 
 from privity.attest.grant import Revocation
 from privity.errors import EngineError, EvidenceError, InputError, OpenError
@@ -64,6 +65,8 @@ class FakeEngine(EmbeddedEngine):
         return (Model(self.weights.model, self.weights.digest(), "fake"),)
 
     async def start(self) -> None:
+        if self.weights.fill is not None:
+            await to_thread.run_sync(self.weights.fill)
         self.loaded = self.weights.path.read_bytes()
 
     async def aclose(self) -> None:

@@ -44,7 +44,7 @@ class MemoryFile:
         size: bytes it will hold.
 
     Raises:
-        EngineError: there is not enough memory; or it cannot be locked, and swap could take it.
+        EngineError: there is not enough memory.
         MissingDependency: the system has no such files.
 
     Guarantees:
@@ -63,24 +63,29 @@ class MemoryFile:
         self.fd = _memfd()
         try:
             os.ftruncate(self.fd, size)
-            # Mapped from a second, read-only opening: a mapping that could be made writable would
-            # keep the seal against writing from being set. Locked before a byte is written.
-            self._map()
         except OSError as error:
             self.close()
             raise EngineError(f"there is no memory for {size} bytes: {error.strerror}") from error
-        except BaseException:
-            self.close()
-            raise
 
     @property
     def path(self) -> Path:
         """Its path in whatever process has it open under this number."""
         return Path(f"/proc/self/fd/{self.fd}")
 
-    @property
-    def sink(self) -> BinaryIO:
-        """Where the contents are written, in order."""
+    def lock(self) -> BinaryIO:
+        """Take the memory and lock it; return where the contents are written, in order.
+
+        Nothing is written before every page is locked.
+
+        Raises:
+            EngineError: there is not enough memory; or it cannot be locked, and swap could take it.
+        """
+        try:
+            self._map()
+        except OSError as error:
+            raise EngineError(
+                f"there is no memory for {self.size} bytes: {error.strerror}"
+            ) from error
         return cast(BinaryIO, _Sink(self.fd))
 
     def seal(self) -> None:
@@ -107,6 +112,8 @@ class MemoryFile:
         if not self.size:
             return
         libc = _libc()
+        # From a second, read-only opening: a mapping that could be made writable would keep the
+        # seal against writing from being set.
         reading = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             place = libc.mmap(None, self.size, _PROT_READ, _MAP_SHARED, reading, 0)

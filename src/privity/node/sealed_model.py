@@ -28,44 +28,68 @@ from privity.statement import Model
 from privity.vault import ArtefactKey, Reader, Source, read_header
 from privity.vault.store import open_store_reader
 
-__all__ = ["SealedModel", "open_in_memory"]
+__all__ = ["Opening", "SealedModel", "open_in_memory"]
 
 logger = logging.getLogger("privity.enclave")
 
-_MAGIC = b"GGUF"
 
-
-def open_in_memory(source: Source, released: Released) -> MemoryFile:
-    """Return the plaintext of an artefact, in memory alone. Blocks; call it in a thread.
+class Opening:
+    """A plaintext on its way into memory. Blocks; use it in a thread.
 
     Args:
         source: the sealed bytes.
         released: its key, and the grant that names what it opens to.
+
+    Attributes:
+        memory: where the plaintext goes; nothing is in it before `fill`.
 
     Raises:
         EvidenceError: ``.check`` is ``root``: it is not the plaintext that was granted.
         OpenError, TruncatedError, MalformedError, PeerError: the artefact cannot be opened.
         EngineError: there is no memory that could hold it.
     """
-    key = ArtefactKey(released.key)
-    try:
-        reader = Reader(source, key)
-    finally:
-        key.erase()
-    wanted = released.signed.grant.root
-    # Compared before a byte is opened, and proved while the last one is: `copy_to` refuses
-    # contents that do not have the root the artefact says they have.
-    if reader.root != wanted:
-        raise EvidenceError("the artefact does not hold the plaintext granted", check="root")
-    memory = MemoryFile(reader.size)
-    try:
-        if reader.copy_to(memory.sink) != wanted:
-            raise EvidenceError("the artefact does not hold the plaintext granted", check="root")
-        memory.seal()
-    except BaseException:
-        memory.close()
-        raise
-    return memory
+
+    def __init__(self, source: Source, released: Released) -> None:
+        key = ArtefactKey(released.key)
+        try:
+            self._reader = Reader(source, key)
+        finally:
+            key.erase()
+        self._root = released.signed.grant.root
+        # Compared before a byte is opened, and proved while the last one is: `copy_to` refuses
+        # contents that do not have the root the artefact says they have.
+        if self._reader.root != self._root:
+            raise _other_plaintext()
+        self.memory = MemoryFile(self._reader.size)
+        self._filled = False
+
+    def fill(self) -> None:
+        """Open all of it into locked memory, check its root and seal it. Again does nothing.
+
+        Raises:
+            The errors of `Opening`. The memory is then let go.
+        """
+        if self._filled:
+            return
+        try:
+            if self._reader.copy_to(self.memory.lock()) != self._root:
+                raise _other_plaintext()
+            self.memory.seal()
+        except BaseException:
+            self.memory.close()
+            raise
+        self._filled = True
+
+
+def open_in_memory(source: Source, released: Released) -> MemoryFile:
+    """Return the plaintext of an artefact, in memory alone; see `Opening`."""
+    opening = Opening(source, released)
+    opening.fill()
+    return opening.memory
+
+
+def _other_plaintext() -> EvidenceError:
+    return EvidenceError("the artefact does not hold the plaintext granted", check="root")
 
 
 @dataclass
@@ -156,12 +180,12 @@ class SealedModel(Engine):
             released = await self._client.obtain(found, Purpose.SERVE)
             # From here on the lease runs, and renewing it must not wait for a large download.
             self._keeper = asyncio.create_task(self._keep(released))
-            memory = await to_thread.run_sync(open_in_memory, source, released)
+            opening = await to_thread.run_sync(Opening, source, released)
+            await self._load(opening, released)
         finally:
             close = getattr(source, "close", None)
             if close is not None:
                 await to_thread.run_sync(close)
-        await self._load(memory, released)
 
     async def aclose(self) -> None:
         """End the engine, free the memory and stop asking."""
@@ -180,9 +204,11 @@ class SealedModel(Engine):
         async with self._engine().turn(wide=wide) as fields:
             yield fields
 
-    async def _load(self, memory: MemoryFile, released: Released) -> None:
-        grant = released.signed.grant
-        weights = Weights(memory.path, grant.name, root=grant.root, fd=memory.fd)
+    async def _load(self, opening: Opening, released: Released) -> None:
+        """Start the engine's process, open the artefact meanwhile, and have it loaded."""
+        grant, memory = released.signed.grant, opening.memory
+        path, fd = memory.path, memory.fd
+        weights = Weights(path, grant.name, root=grant.root, fd=fd, fill=opening.fill)
         engine = self._make_engine(weights)
         self._open = _Open(memory, engine)
         try:

@@ -167,8 +167,11 @@ class EmbeddedEngine(Engine):
             template=weights.template,
             unsafe_inspectable=self._inspectable,
         )
-        process = _Child(settings, () if weights.fd is None else (weights.fd,))
+        process = _Child(() if weights.fd is None else (weights.fd,))
         try:
+            if weights.fill is not None:
+                await to_thread.run_sync(weights.fill)
+            process.tell(settings)
             if not self._models:
                 digest = await to_thread.run_sync(weights.digest)
                 name = f"xllamacpp {version('xllamacpp')}"
@@ -199,7 +202,7 @@ class EmbeddedEngine(Engine):
 class _Child:
     """The child process, from its start to its end."""
 
-    def __init__(self, settings: LlamaSettings, files: tuple[int, ...]) -> None:
+    def __init__(self, files: tuple[int, ...]) -> None:
         self.url = ""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "privity.infer.engines.llama_process"],
@@ -210,11 +213,6 @@ class _Child:
             start_new_session=True,  # Ctrl-C is the parent's, which ends it in order
         )
         self._stopping = threading.Lock()
-        try:
-            self._tell(settings.to_line())
-        except OSError:
-            self.stop()
-            raise EngineError("the embedded engine ended while it started") from None
 
     @property
     def pid(self) -> int:
@@ -258,7 +256,11 @@ class _Child:
             if self._process.stdout:
                 self._process.stdout.close()
 
-    def _tell(self, line: bytes) -> None:
-        if self._process.stdin:
-            self._process.stdin.write(line)
-            self._process.stdin.flush()
+    def tell(self, settings: LlamaSettings) -> None:
+        """Let it load what it is to serve; raises `EngineError` if it has ended."""
+        try:
+            if self._process.stdin:
+                self._process.stdin.write(settings.to_line())
+                self._process.stdin.flush()
+        except OSError:
+            raise EngineError("the embedded engine ended while it started") from None

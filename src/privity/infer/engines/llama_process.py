@@ -15,6 +15,8 @@ Guarantees:
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
 import os
 import sys
@@ -108,6 +110,9 @@ def main() -> None:
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
     os.dup2(silence, 2)
+    # Before it is told what to load: a sealed model is being opened meanwhile.
+    with contextlib.suppress(Exception):  # met again, and told, where it is used
+        importlib.import_module("xllamacpp")
     settings = LlamaSettings(**json.loads(sys.stdin.buffer.readline()))
     harden(unsafe_inspectable=settings.unsafe_inspectable)
     try:

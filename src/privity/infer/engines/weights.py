@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from privity.errors import InputError, MissingDependency
@@ -29,6 +30,8 @@ class Weights:
         template: a chat template (Jinja) in place of the file's own, or empty.
         root: its digest, where whoever wrote it has checked that; else `digest` reads the file.
         fd: an open file the engine's process is given, where ``path`` leads through it.
+        fill: writes that file, once; called in a thread while the engine's process starts, and
+            before it is told to load.
     """
 
     path: Path
@@ -36,6 +39,7 @@ class Weights:
     template: str = ""
     root: str = ""
     fd: int | None = None
+    fill: Callable[[], None] | None = field(default=None, repr=False, compare=False)
 
     def digest(self) -> str:
         """Return the root of the file, ``tree-sha256:<hex>``; reads all of it, if it must.
