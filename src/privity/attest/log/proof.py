@@ -16,7 +16,7 @@ from privity.attest.log.checkpoint import (
 )
 from privity.attest.log.entry import KeysetEntry, entry_bytes, read_entry
 from privity.attest.log.memory import Remembered
-from privity.attest.log.note import MAX_BYTES, Algorithm, Note, parse_keys
+from privity.attest.log.note import MAX_BYTES, Algorithm, Note, NoteKey, parse_keys
 from privity.errors import (
     EvidenceError,
     InputError,
@@ -159,27 +159,8 @@ def check_logged(
         Each attack of spec/log.md ends in its own check (tests/adversary/test_log.py). Total
         (tests/property/test_log.py).
     """
-    try:
-        log_keys = parse_keys(logs, Algorithm.ED25519)
-        witness_keys = parse_keys(witnesses, Algorithm.COSIGNATURE)
-    except MalformedError as error:
-        raise InputError(f"trust: {error.message}") from None
-    if quorum > len({key.public for key in witness_keys}):
-        raise InputError(f"trust: {quorum} witnesses must cosign, but fewer are listed")
-    try:
-        shown = LogEndorsement.from_json(endorsement)
-    except MalformedError as error:
-        raise EvidenceError(error.message, check="log format") from None
-    try:
-        checkpoint = open_checkpoint(shown.note, log_keys)
-        if shown.origin != checkpoint.origin:
-            raise MalformedError("the endorsement names another log than its checkpoint")
-    except (MalformedError, OpenError) as error:
-        raise EvidenceError(
-            error.message,
-            check="log signature",
-            hint="list the verifier keys of the logs you trust under trust.logs",
-        ) from None
+    log_keys, witness_keys = _trusted(logs, witnesses, quorum)
+    shown, checkpoint = _open(endorsement, log_keys)
     entry = _check_entry(shown.entry, keyset_digest, now)
     _check_inclusion(shown, checkpoint, entry)
     counted = _check_witnesses(shown.note, witness_keys, quorum, now, max_age)
@@ -197,6 +178,43 @@ def check_logged(
     return LoggedKeyset(
         tuple(checks), checkpoint.origin, checkpoint.size, checkpoint.root, entry, counted
     )
+
+
+def _trusted(
+    logs: Sequence[str], witnesses: Sequence[str], quorum: int
+) -> tuple[tuple[NoteKey, ...], tuple[NoteKey, ...]]:
+    try:
+        log_keys = parse_keys(logs, Algorithm.ED25519)
+        witness_keys = parse_keys(witnesses, Algorithm.COSIGNATURE)
+    except MalformedError as error:
+        raise InputError(f"trust: {error.message}") from None
+    if quorum > len({key.public for key in witness_keys}):
+        raise InputError(
+            f"trust: {quorum} witnesses must cosign, but fewer are listed",
+            hint="list their verifier keys under trust.witnesses, or ask for fewer",
+        )
+    return log_keys, witness_keys
+
+
+def _open(
+    endorsement: dict[str, Any], logs: Sequence[NoteKey]
+) -> tuple[LogEndorsement, Checkpoint]:
+    """Return the endorsement, and the checkpoint that one of the logs signed in it."""
+    try:
+        shown = LogEndorsement.from_json(endorsement)
+    except MalformedError as error:
+        raise EvidenceError(error.message, check="log format") from None
+    try:
+        checkpoint = open_checkpoint(shown.note, logs)
+        if shown.origin != checkpoint.origin:
+            raise MalformedError("the endorsement names another log than its checkpoint")
+    except (MalformedError, OpenError) as error:
+        raise EvidenceError(
+            error.message,
+            check="log signature",
+            hint="list the verifier keys of the logs you trust under [[log]] in config.toml",
+        ) from None
+    return shown, checkpoint
 
 
 def _check_entry(value: dict[str, Any], keyset_digest: str, now: datetime) -> KeysetEntry:
@@ -227,7 +245,7 @@ def _check_inclusion(shown: LogEndorsement, checkpoint: Checkpoint, entry: Keyse
 
 
 def _check_witnesses(
-    note: Note, witnesses: Sequence[Any], quorum: int, now: datetime, max_age: timedelta
+    note: Note, witnesses: Sequence[NoteKey], quorum: int, now: datetime, max_age: timedelta
 ) -> tuple[Cosignature, ...]:
     try:
         signed = cosignatures(note, witnesses)
