@@ -104,7 +104,7 @@ class Broker:
 
     Guarantees:
         What was decided is in the log before it takes effect, uses survive a kill at any moment
-        (tests/unit/test_broker.py), and no refusal, log line or error holds a key
+        (tests/unit/test_broker_log.py), and no refusal, log line or error holds a key
         (tests/adversary/test_broker.py).
     """
 
