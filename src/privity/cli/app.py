@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Annotated, NoReturn
 
@@ -22,11 +22,14 @@ from privity.cli import (
     devnet,
     doctor,
     grants,
+    log,
     model,
     output,
     policy,
     receipts,
+    reference,
     serve,
+    serve_log,
     train,
     up,
     verify,
@@ -42,9 +45,13 @@ _EPILOG = (
 )
 
 # Groups whose commands come from several files.
-for _command in (grants.grant, grants.revoke, grants.grants, grants.log):
-    model.app.command()(_command)
-serve.app.command()(train.trainer)
+_ELSEWHERE: tuple[tuple[typer.Typer, tuple[Callable[..., None], ...]], ...] = (
+    (model.app, (grants.grant, grants.revoke, grants.grants, grants.log)),
+    (serve.app, (serve_log.log, serve_log.witness, train.trainer)),
+)
+for _group, _commands in _ELSEWHERE:
+    for _command in _commands:
+        _group.command()(_command)
 
 
 def _show_version(asked: bool) -> None:
@@ -68,6 +75,8 @@ def build_app() -> typer.Typer:
     app.command()(verify.verify)
     app.add_typer(receipts.app, name="receipts")
     app.add_typer(policy.app, name="policy")
+    app.add_typer(reference.app, name="reference")
+    app.add_typer(log.app, name="log")
     app.add_typer(model.app, name="model")
     app.add_typer(train.app, name="train")
     app.command()(doctor.doctor)

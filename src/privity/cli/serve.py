@@ -38,6 +38,46 @@ def enclave(
             metavar="FILE",
         ),
     ] = None,
+    attester: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="dstack, nitro, tsm, nvidia or dev; may be given again. By default what the "
+            "machine has, and dev where it has nothing.",
+            metavar="NAME",
+        ),
+    ] = None,
+    collateral: Annotated[
+        Path | None,
+        typer.Option(help="Intel's collateral to send along, for TDX.", metavar="FILE"),
+    ] = None,
+    pccs: Annotated[
+        str | None,
+        typer.Option(help="A service to fetch that from, once, at the start.", metavar="URL"),
+    ] = None,
+    certs: Annotated[
+        list[Path] | None,
+        typer.Option(help="AMD's certificates to send along, for SNP.", metavar="FILE"),
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(help="A signed manifest that approves this enclave.", metavar="FILE"),
+    ] = None,
+    log: Annotated[
+        str | None,
+        typer.Option(help="The log that its keys go into.", metavar="URL"),
+    ] = None,
+    log_key: Annotated[
+        Path | None,
+        typer.Option(help="Key that signs entries, where the log asks for one.", metavar="FILE"),
+    ] = None,
+    name: Annotated[
+        str,
+        typer.Option(
+            help="Its name in the log: host and port of the URL people reach it by. By default "
+            "the address it listens on.",
+            metavar="HOST[:PORT]",
+        ),
+    ] = "",
     engine: Annotated[
         str | None,
         typer.Option(
@@ -87,13 +127,21 @@ def enclave(
     """Answer sealed requests with a model, and sign a receipt of each.
 
     Its keys are made in memory and end with it. Nothing of a prompt or an answer is logged or
-    written. Its evidence is of type dev: plain software, which does not stop its host.
+    written. Where the machine has no hardware that attests, its evidence is of type dev: plain
+    software, which does not stop its host. `privity doctor` says what the machine has.
     """
+    from privity.attest.quoters.choose import AttesterSettings
     from privity.home import home
     from privity.node.enclave import EnclaveSettings, serve
+    from privity.node.publication import PublicationSettings
 
     settings = EnclaveSettings(
         dev_root=dev_root or home() / "devnet" / "root.key",
+        attester=tuple(attester or ()),
+        attesters=AttesterSettings(
+            collateral=collateral, pccs=pccs, certificates=tuple(certs or ())
+        ),
+        publication=PublicationSettings(manifest=manifest, log=log, log_key=log_key, name=name),
         engine=engine,
         engine_key=engine_key,
         weights=weights,

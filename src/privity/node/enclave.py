@@ -4,8 +4,9 @@ Its keys are made in memory and go with the process. Outside the seal it offers 
 statement, its sealed gateway, and a sign of life. Inside, any path below ``/v1`` of the OpenAI API.
 Nothing of a prompt or an answer is logged, written, or kept after the reply.
 
-Evidence here is of the kind ``dev``: the whole path of attestation, without hardware that would
-keep the host out. It says so in its statement, its receipts and its log.
+Where the machine has no hardware that attests, evidence is of the kind ``dev``: the whole path of
+attestation, without anything that would keep the host out. It says so in its statement, its
+receipts and its log.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +24,7 @@ from urllib.parse import parse_qs, urlsplit
 from anyio import to_thread
 
 from privity.attest import DevQuoter, DevRoot, Quoter, build_statement
+from privity.attest.quoters.choose import AttesterSettings, choose_quoters
 from privity.errors import EngineError, InputError, MalformedError, PrivityError
 from privity.identity.keys import SigningKey
 from privity.identity.multibase import decode_base64url
@@ -36,6 +38,7 @@ from privity.infer.engines.weights import weights_at
 from privity.infer.loopback import is_loopback
 from privity.node.enclave_receipts import Issuer, ReceiptMiddleware
 from privity.node.listen import bind, end_with_stdin, serve_app
+from privity.node.publication import Publication, PublicationSettings
 from privity.receipt import EvidenceRef
 from privity.seal.asgi import Receive, Scope, Send, answer, answer_problem
 from privity.seal.gateway import Gateway, GatewayLimits
@@ -64,6 +67,7 @@ class EnclaveApp:
     Args:
         engine: answers; started and closed with the app.
         quoters: one for each kind of evidence it can give; at least one.
+        publication: what it publishes beside its evidence; by default nothing.
         limits: what the gateway accepts.
         unsafe_shared_cache: accept an engine that shares prefixes between callers.
         clock: the enclave's time.
@@ -83,6 +87,7 @@ class EnclaveApp:
         engine: Engine,
         quoters: Sequence[Quoter],
         *,
+        publication: Publication | None = None,
         limits: GatewayLimits | None = None,
         unsafe_shared_cache: bool = False,
         clock: Clock = utc_now,
@@ -91,6 +96,7 @@ class EnclaveApp:
             raise InputError("an enclave without evidence is none")
         self._engine = engine
         self._quoters = tuple(quoters)
+        self._publication = publication or Publication(PublicationSettings(), clock=clock)
         self._limits = limits
         self._shared_cache = unsafe_shared_cache
         self._clock = clock
@@ -112,6 +118,8 @@ class EnclaveApp:
         Raises:
             EngineError: the engine does not start, or lets one caller see another's timing.
             MissingDependency: a part of the engine is not installed.
+            InputError: the manifest to publish cannot be read.
+            PeerError: the log does not record the keyset.
         """
         await self._engine.start()
         self._refuse_shared_cache()
@@ -122,6 +130,7 @@ class EnclaveApp:
             models=self._engine.models,
             software=(Software("privity", version("privity")),),
         )
+        await self._publication.open(self._keyset)
         # Receipts name this evidence, so that they say ``dev`` by themselves.
         held = await self._quote(None)
         evidence = tuple(EvidenceRef.of(one) for one in held.evidence)
@@ -143,9 +152,9 @@ class EnclaveApp:
         A model that was withdrawn stays in the keyset, which is one for as long as the process
         lives: logs and receipts name it. Whoever asks for the model is told.
         """
-        keyset, now = self.keyset, self._clock()
+        keyset, now, beside = self.keyset, self._clock(), self._publication.endorsements
         return await to_thread.run_sync(
-            lambda: build_statement(keyset, self._quoters, now=now, nonce=nonce)
+            lambda: build_statement(keyset, self._quoters, now=now, nonce=nonce, beside=beside)
         )
 
     def _refuse_shared_cache(self) -> None:
@@ -160,6 +169,7 @@ class EnclaveApp:
     async def aclose(self) -> None:
         """Drop the keys and close the engine."""
         self._gateway = self._keyset = None
+        await self._publication.aclose()
         proxy, self._proxy = self._proxy, None
         if proxy is not None:
             await proxy.aclose()
@@ -221,7 +231,11 @@ class EnclaveSettings:
     """How to run an enclave.
 
     Attributes:
-        dev_root: the file of the development root that vouches for it; made if there is none.
+        dev_root: the file of the development root that vouches for it where no hardware does;
+            made if there is none.
+        attester: which attesters to use, by name; none chooses by what the machine has.
+        attesters: where to look for them, and what to send along.
+        publication: what to publish beside the evidence.
         engine: base URL of an engine on this machine's loopback, or None for the embedded one.
         engine_key: that engine's API key.
         weights: a GGUF file for the embedded engine, or None for the default model.
@@ -236,6 +250,9 @@ class EnclaveSettings:
     """
 
     dev_root: Path
+    attester: tuple[str, ...] = ()
+    attesters: AttesterSettings = field(default_factory=AttesterSettings)
+    publication: PublicationSettings = field(default_factory=PublicationSettings)
     engine: str | None = None
     engine_key: str | None = field(default=None, repr=False)
     weights: Path | None = None
@@ -265,6 +282,19 @@ class EnclaveSettings:
             raise InputError("an artefact's id is given with where it is kept: --artefact")
         if self.artefact is not None and (self.engine is not None or self.weights is not None):
             raise InputError("a sealed model is served by the embedded engine, in place of weights")
+
+    @property
+    def root(self) -> str:
+        """The did:key of the development root, which vouches only where no hardware does."""
+        return DevRoot.load_or_create(self.dev_root).did
+
+    def make_quoters(self) -> tuple[Quoter, ...]:
+        """Return the quoters of this machine; raises as `choose_quoters` does."""
+
+        def dev() -> Quoter:
+            return DevQuoter(DevRoot.load_or_create(self.dev_root), now=utc_now())
+
+        return choose_quoters(self.attesters, self.attester, dev=dev)
 
     def make_engine(self, quoters: Sequence[Quoter] = ()) -> Engine:
         """Return the engine, not started; raises `InputError` if the weights cannot be read.
@@ -303,20 +333,29 @@ def serve(settings: EnclaveSettings, *, on_ready: Callable[[dict[str, Any]], Non
         MissingDependency: a part of the engine is not installed.
     """
     gaps = harden(unsafe_inspectable=settings.unsafe_inspectable).gaps()
-    root = DevRoot.load_or_create(settings.dev_root)
-    quoters = (DevQuoter(root, now=utc_now()),)
+    quoters = settings.make_quoters()
+    kinds = [quoter.kind for quoter in quoters]
     engine = settings.make_engine(quoters)
-    app = EnclaveApp(engine, quoters, unsafe_shared_cache=settings.unsafe_shared_cache)
     sock = bind(settings.host, settings.port)
+    publication = settings.publication
+    if not publication.name:
+        publication = replace(publication, name=f"{settings.host}:{sock.getsockname()[1]}")
+    app = EnclaveApp(
+        engine,
+        quoters,
+        publication=Publication(publication),
+        unsafe_shared_cache=settings.unsafe_shared_cache,
+    )
     if settings.lifeline:
         end_with_stdin()
 
     def ready(url: str) -> None:
-        logger.warning("evidence of kind dev: plain software, which does not stop its host")
+        if "dev" in kinds:
+            logger.warning("evidence of kind dev: plain software, which does not stop its host")
         for gap in gaps:
             logger.warning("%s", gap)
         models = [model.id for model in engine.models]
-        who = {"root": root.did, "models": models, "evidence": ["dev"]}
+        who = {"root": settings.root, "models": models, "evidence": kinds}
         on_ready({"ready": True, "url": url, "pid": os.getpid(), **who})
 
     try:
