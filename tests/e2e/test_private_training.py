@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from typing import Any
 import psutil
 import pytest
 
-from privity.attest import DevQuoter, DevRoot, Trust
+import privity
+from privity.attest import DevQuoter, DevRoot, Trust, measure_tree
 from privity.attest.grant import Grant, Measured, Purpose, Revocation
 from privity.errors import OpenError
 from privity.identity.keys import SigningKey
@@ -58,13 +59,13 @@ from privity.cli import output
 from privity.node.trainer import TrainerSettings, run_trainer
 root, broker, dataset, out = sys.argv[1:]
 settings = TrainerSettings(
-    pathlib.Path(root), broker, dataset, out, threads=2, lifeline=True, unsafe_inspectable=True
+    pathlib.Path(root), broker, dataset, out, threads=1, lifeline=True, unsafe_inspectable=True
 )
 done = run_trainer(settings, on_step=lambda *at: print(*at, file=sys.stderr, flush=True))
 output.json_line(done.to_json())
 """
 PLACES = ("Oslo", "Lima")
-STEPS = 24
+STEPS = 20
 
 
 @dataclass
@@ -106,7 +107,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         os.environ["PRIVITY_HOME"] = before
 
 
-def privity(home: Path, *arguments: str) -> Any:
+def command(home: Path, *arguments: str) -> Any:
     """Run the owner's command, and return its JSON."""
     script = "import sys; from privity.cli.train import app; app(sys.argv[1:])"
     environment = {**os.environ, "PRIVITY_HOME": str(home)}
@@ -119,6 +120,11 @@ def privity(home: Path, *arguments: str) -> Any:
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def measured() -> Measured:
+    """Return what a trainer that is started now measures of itself."""
+    return Measured("dev", {"measurement": measure_tree(Path(privity.__file__).parent)})
 
 
 def records(words: dict[str, str]) -> str:
@@ -141,8 +147,17 @@ def run(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     words = {place: "canary" + secrets.token_hex(6) for place in PLACES}
     plain = home / "records.jsonl"
     plain.write_text(records(words))
-    options = ("--steps", str(STEPS), "--batch", "2", "--max-tokens", "64")
-    sealed = privity(home, "seal", str(plain), "-o", str(folder / "records.sealed"), *options)
+    options = (
+        "--steps",
+        str(STEPS),
+        "--batch",
+        "2",
+        "--max-tokens",
+        "64",
+        "--learning-rate",
+        "2e-3",
+    )
+    sealed = command(home, "seal", str(plain), "-o", str(folder / "records.sealed"), *options)
     plain.unlink()
 
     owner, root = SigningKey.generate(), DevRoot.load_or_create(folder / "root.key")
@@ -158,7 +173,7 @@ def run(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         purpose=Purpose.TRAIN,
         issued=now,
         expires=now + timedelta(hours=1),
-        measurements=(Measured("dev", {"measurement": quoter.measurement}),),
+        measurements=(measured(),),
         unsafe_dev=True,
         programs=(measure_program(),),
         recipient=str(vault.recipient),
@@ -298,7 +313,7 @@ def owner_identity_of(home: Path) -> Any:
 def opened(run: Run) -> tuple[Path, Any]:
     folder = run.home / "adapter"
     arguments = ("open", str(run.adapter), "-o", str(folder), "--dev-root", run.root.did)
-    return folder, privity(run.home, *arguments, "--dataset", run.grant.artefact)
+    return folder, command(run.home, *arguments, "--dataset", run.grant.artefact)
 
 
 def test_the_owner_opens_it_with_a_receipt_that_verifies(
@@ -339,7 +354,7 @@ print(json.dumps([before, say(peft.PeftModel.from_pretrained(base.model, sys.arg
         [sys.executable, "-c", script, str(opened[0]), *PLACES],
         capture_output=True,
         text=True,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
         timeout=300,
     )
     assert done.returncode == 0, done.stderr[-2000:]
@@ -358,6 +373,7 @@ weights = find_default()
 def say(adapter):
     p = xllamacpp.CommonParams()
     p.model.path, p.chat_template = str(weights.path), weights.template
+    p.cpuparams.n_threads = p.cpuparams_batch.n_threads = 1
     p.n_ctx, p.n_parallel, p.verbosity, p.warmup, p.fit_params = 512, 1, -1, False, False
     if adapter:
         one = xllamacpp.CommonAdapterLoraInfo(adapter, 1.0)
@@ -389,9 +405,8 @@ print(json.dumps([say(None), say(sys.argv[1])]))
 
 
 def test_a_revocation_ends_the_real_run_and_its_process(run: Run) -> None:
-    lease = Grant.__dataclass_fields__  # a shorter lease, so that the test is not long
-    values = {name: getattr(run.grant, name) for name in lease}
-    short = Grant(**{**values, "lease_s": 4, "issued": utc_now() + timedelta(seconds=1)})
+    # A shorter lease, so that the test is not long.
+    short = replace(run.grant, lease_s=4, issued=utc_now(), measurements=(measured(),))
     with FileSource(run.sealed) as source:
         key = unwrap(read_header(source), owner_identity_of(run.home))
     run.broker.add(short.sign(run.owner), key.unsafe_bytes())

@@ -108,7 +108,12 @@ class TrainingChild:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd="/",
-            env={"PATH": os.defpath, "OMP_NUM_THREADS": str(threads)},
+            env={
+                "PATH": os.defpath,
+                "OMP_NUM_THREADS": str(threads),
+                # Threads that wait for one another by spinning stand still on a busy machine.
+                "OMP_WAIT_POLICY": "PASSIVE",
+            },
             pass_fds=(base.fd,),
             start_new_session=True,  # Ctrl-C is the parent's, which ends it in order
         )
