@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from pki.certificates import AROUND_NOON, NOON, Authority, new_key
+from pki.certificates import AROUND_NOON, NOON, Authority, new_key, to_pem
 from pki.nvidia import MEASUREMENTS, NvidiaPki, blackwell, switch
-from privity.attest.evidence import Findings
-from privity.attest.evidence_nvidia import NvidiaVerifier
+from privity.attest.evidence import Companions, Findings
+from privity.attest.evidence_nvidia import NvidiaVerifier, from_file, recognises
 from privity.attest.spdm import SpdmReport
 from privity.disclosure import Ground
 from privity.errors import EvidenceError, MalformedError, PrivityError
@@ -342,3 +344,79 @@ def test_a_certificate_in_armour_is_not_read_as_evidence() -> None:
     evidence["certificates"][0] = encode_base64url(pem)
     with pytest.raises(MalformedError, match="not DER"):
         _examine(GPU, evidence)
+
+
+@pytest.mark.parametrize(
+    ("data", "chain"),
+    [
+        (GPU.report(NONCE), to_pem(*[GPU.chain[0]] * 11)),
+        (GPU.report(NONCE), b"-" * 70_000),
+        (b"11e001ff" * 50_000, to_pem(*GPU.chain)),
+        (b"[" + b" " * 5_000_000 + b"]", b""),
+        (b"[" + b"{}," * 16 + b"{}]", b""),
+        (GPU.report(NONCE).hex().upper().encode(), to_pem(*GPU.chain)),
+        (GPU.report(NONCE).hex().encode() + b"\n\n", to_pem(*GPU.chain)),
+        (GPU.report(NONCE), b""),
+        (GPU.report(NONCE), to_pem(*GPU.chain).replace(b"\n", b"\r\n")),
+    ],
+)
+def test_a_file_of_another_form_or_size_is_not_read(data: bytes, chain: bytes) -> None:
+    with pytest.raises(MalformedError):
+        from_file(data, Companions((chain,) if chain else ()))
+
+
+def _service_json(**changes: str) -> dict[str, str]:
+    entry = {
+        "arch": "HOPPER",
+        "certificate": base64.b64encode(to_pem(*GPU.chain)).decode(),
+        "evidence": base64.b64encode(GPU.report(NONCE)).decode(),
+        "nonce": NONCE.hex(),
+    }
+    return {**entry, **changes}
+
+
+def test_several_devices_in_one_file_are_each_examined() -> None:
+    data = json.dumps([_service_json(), _service_json(nonce=bytes(32).hex())]).encode()
+    assert recognises(data)
+    evidence, _ = from_file(data, Companions())
+    assert [_failed(_examine(GPU, one, bound=NONCE)) for one in evidence] == [[], ["nonce"]]
+
+
+def test_certificates_beside_a_file_that_has_its_own_must_be_its_own() -> None:
+    data = json.dumps([_service_json()]).encode()
+    own = from_file(data, Companions())
+    assert from_file(data, Companions((to_pem(*GPU.chain),))) == own
+    with pytest.raises(MalformedError, match="not those in the file"):
+        from_file(data, Companions((to_pem(*GPU.chain[:4]),)))
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        lambda text: text.replace('"HOPPER"', '"HOPPER", "more": 1'),
+        lambda text: text.replace('"arch"', '"arch": "HOPPER", "arch"'),
+        lambda text: text.replace(NONCE.hex(), NONCE.hex().upper()),
+        lambda text: text.replace("[", "[\r"),
+        lambda text: text.replace('"}', '="}'),
+        lambda text: text[1:-1],
+        lambda text: "[]",
+    ],
+)
+def test_another_spelling_of_the_services_json_is_not_read(
+    spelling: Callable[[str], str],
+) -> None:
+    text = json.dumps([_service_json()])
+    from_file(text.encode(), Companions())
+    assert spelling(text) != text
+    with pytest.raises(MalformedError):
+        from_file(spelling(text).encode(), Companions())
+
+
+def test_one_zero_byte_after_a_binary_report_is_left_out_and_no_more() -> None:
+    chain = Companions((to_pem(*GPU.chain),))
+    report = GPU.report(NONCE)
+    assert from_file(report + b"\0", chain) == from_file(report, chain)
+    for more in (b"\0\0", b"\1"):
+        ((evidence,), _) = from_file(report + more, chain)
+        with pytest.raises(MalformedError):
+            _examine(GPU, evidence)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fuzz.harness import BOUND, NOW, Made, attempt, der, join, split
+from fuzz.harness import BOUND, NOW, Made, attempt, der, join, split, total
 from pki.intel import IntelPki
 from pki.nitro import NitroPki
 from pki.nvidia import switch
@@ -21,7 +21,7 @@ def one(data: bytes) -> None:
     attempt(read_dstack, parts[0])
     kind = attempt(detect_kind, parts[0])
     for each in {kind, _KINDS[len(data) % len(_KINDS)]} - {None}:
-        attempt(
+        total(
             examine_file, parts[0], kind=each, companions=companions, bound=BOUND,
             trust=Trust(), now=NOW,
         )  # fmt: skip

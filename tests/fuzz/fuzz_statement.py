@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fuzz.harness import NOW, Made, anchors, attempt
+from fuzz.harness import NOW, Made, anchors, attempt, total
 from pki.nitro import NitroPki
 from pki.nvidia import switch
 from pki.snp import SnpPki
@@ -24,8 +24,8 @@ def one(data: bytes) -> None:
     statement = attempt(Statement.parse, data)
     if statement is not None:
         assert statement.to_bytes() == data
-    examine_statement(data, nonce=_NONCE, trust=_TRUST, now=NOW)
-    examine_statement(data, nonce=None, trust=_TRUST, now=NOW)
+    total(examine_statement, data, nonce=_NONCE, trust=_TRUST, now=NOW)
+    total(examine_statement, data, nonce=None, trust=_TRUST, now=NOW)
 
 
 def seeds() -> Made:

@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from pki.certificates import NOON
 from privity.attest.anchor import Anchor
-from privity.attest.evidence import EvidenceVerifier, Findings
-from privity.errors import PrivityError
+from privity.attest.evidence import EvidenceVerifier
+from privity.errors import MalformedError, PrivityError
 
 FOLDER = Path(__file__).parent
 SEEDS = FOLDER / "seeds"
@@ -75,6 +75,14 @@ def attempt(function: Callable[..., Any], *args: Any, **named: Any) -> Any:
     return None
 
 
+def total(function: Callable[..., Any], *args: Any, **named: Any) -> Any:
+    """Call what promises to raise nothing, not even privity's own errors."""
+    try:
+        return function(*args, **named)
+    except PrivityError as error:
+        raise AssertionError(f"{function.__name__} is not total: {error!r}") from error
+
+
 def examine(
     verifier: EvidenceVerifier,
     evidence: dict[str, Any],
@@ -88,8 +96,14 @@ def examine(
         genuine: what the seeds have that hardware signed.
         signed: what this evidence has.
     """
-    found = attempt(verifier.examine, evidence, BOUND, list(endorsements), NOW)
-    if not isinstance(found, Findings) or not found.accepted:
+    try:
+        found = total(verifier.examine, evidence, BOUND, list(endorsements), NOW)
+    except AssertionError as error:
+        # The one error that a verifier may raise.
+        if isinstance(error.__cause__, MalformedError):
+            return False
+        raise
+    if not found.accepted:
         return False
     assert signed in genuine, "evidence was accepted that no key signed"
     return True

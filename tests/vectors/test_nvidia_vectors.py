@@ -154,9 +154,9 @@ def _survivors(data: bytes, chain: bytes | None, step: int) -> list[tuple[str, i
     ("name", "step"),
     [
         ("nvsdk_switchAttestationReport.txt", 1),
-        ("hopperAttestationReport.txt", 5),
-        ("nvsdk_blackwellAttestationReport.txt", 5),
-        ("hopper_evidence.json", 5),
+        ("hopperAttestationReport.txt", 7),
+        ("nvsdk_blackwellAttestationReport.txt", 9),
+        ("hopper_evidence.json", 9),
         ("hopper_evidence_cert_hold.json", 11),
     ],
 )

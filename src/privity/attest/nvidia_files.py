@@ -55,13 +55,19 @@ def from_file(
         companions: the chain, where the file has none in it, and manifests.
 
     Raises:
-        MalformedError: not one of the three forms in its one spelling, or a chain that is missing
-            or not the file's.
-        OversizeError: too large, or too many devices.
+        MalformedError: not one of the three forms in its one spelling, a chain that is missing or
+            not the file's, or too much of anything.
 
     Guarantees:
         Total (tests/property/test_nvidia_evidence.py).
     """
+    try:
+        return _read(data, companions)
+    except OversizeError as error:
+        raise MalformedError(error.message) from None
+
+
+def _read(data: bytes, companions: Companions) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     given = [
         encode_base64url(certificate.public_bytes(Encoding.DER))
         for one in companions.certificates
