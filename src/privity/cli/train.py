@@ -91,8 +91,9 @@ def seal(
         base=base,
         disclose=Disclosed.LOSS if tell_loss else Disclosed.COUNTS,
     )
-    data = with_settings(_read(file), settings)
+    data = _read(file)
     records = len(parse_dataset(data).records)
+    data = with_settings(data, settings)
     target = to_file or file.with_name(file.name + ".sealed")
     meta = Meta(file.name, "dataset", "application/jsonl")
     with new_file(target) as sink:

@@ -1,0 +1,116 @@
+"""`privity train`: the owner's commands, by their output."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from privity.cli import train
+from privity.errors import InputError, MalformedError, PrivityError, ReceiptError
+from privity.train.bundle import NAMES, Bundle
+from privity.train.dataset import parse_dataset
+from privity.train.program import measure_program
+from privity.train.settings import Disclosed
+from privity.vault import FileSource, Meta, Reader, owner_identity, read_header, seal_stream, unwrap
+
+RECORDS = b'{"prompt":"canary4711","completion":"yes"}\n'
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(train.app, list(arguments), standalone_mode=False)
+    if result.exception is not None:
+        raise result.exception
+    return result.output
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Path:
+    path = tmp_path / "records.jsonl"
+    path.write_bytes(RECORDS)
+    return path
+
+
+def contents(path: Path) -> bytes:
+    with FileSource(path) as source:
+        reader = Reader(source, unwrap(read_header(source), owner_identity()))
+        assert reader.meta.kind == "dataset"
+        sink = io.BytesIO()
+        reader.copy_to(sink)
+    return sink.getvalue()
+
+
+def test_program_prints_the_digest_a_grant_lists() -> None:
+    assert run("program").strip() == measure_program()
+    assert json.loads(run("program", "--json")) == {"program": measure_program()}
+
+
+def test_seal_puts_the_settings_under_the_seal(records: Path, tmp_path: Path) -> None:
+    target = tmp_path / "sealed"
+    told = run("seal", str(records), "-o", str(target), "--steps", "7", "--seed", "3", "--json")
+    assert json.loads(told)["records"] == 1
+    read = parse_dataset(contents(target))
+    assert (read.settings.steps, read.settings.seed) == (7, 3)
+    assert read.settings.disclose is Disclosed.COUNTS
+    assert b"canary4711" not in target.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [
+        "records.jsonl",
+        "sealed",
+    ]
+
+
+def test_seal_lets_the_loss_out_only_when_it_is_told_to(records: Path, tmp_path: Path) -> None:
+    run("seal", str(records), "-o", str(tmp_path / "sealed"), "--tell-loss")
+    assert parse_dataset(contents(tmp_path / "sealed")).settings.disclose is Disclosed.LOSS
+
+
+def test_seal_refuses_what_is_no_dataset_and_leaves_nothing(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.jsonl"
+    bad.write_bytes(b'{"prompt":"canary4711"}\n')
+    with pytest.raises(MalformedError, match="line 1") as caught:
+        run("seal", str(bad))
+    assert "canary4711" not in str(caught.value)
+    assert not (tmp_path / "bad.jsonl.sealed").exists()
+    with pytest.raises(InputError, match="cannot read"):
+        run("seal", str(tmp_path / "none"))
+
+
+def sealed_adapter(folder: Path, data: bytes, kind: Any = "adapter") -> Path:
+    path = folder / "adapter.sealed"
+    with path.open("w+b") as sink:
+        meta = Meta("adapter.tar", kind)
+        seal_stream(io.BytesIO(data), sink, meta=meta, recipients=(owner_identity().recipient,))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "error"),
+    [
+        (Bundle(dict.fromkeys(NAMES, b"x")).to_bytes(), "adapter", ReceiptError),
+        (
+            Bundle(dict.fromkeys(NAMES, b"x")).with_receipt(b"{}").to_bytes(),
+            "adapter",
+            ReceiptError,
+        ),
+        (b"no archive", "adapter", MalformedError),
+        (Bundle(dict.fromkeys(NAMES, b"x")).to_bytes(), "model", MalformedError),
+    ],
+)
+def test_open_writes_nothing_of_an_adapter_without_a_good_receipt(
+    data: bytes, kind: str, error: type[PrivityError], tmp_path: Path
+) -> None:
+    with pytest.raises(error):
+        run("open", str(sealed_adapter(tmp_path, data, kind)), "-o", str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_trainer_is_a_command_that_can_be_registered() -> None:
+    app = typer.Typer()
+    app.command("trainer")(train.trainer)
+    shown = CliRunner().invoke(app, ["--help"])
+    assert shown.exit_code == 0 and "unsafe-inspectable" not in shown.output
