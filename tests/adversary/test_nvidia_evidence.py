@@ -420,3 +420,10 @@ def test_one_zero_byte_after_a_binary_report_is_left_out_and_no_more() -> None:
         ((evidence,), _) = from_file(report + more, chain)
         with pytest.raises(MalformedError):
             _examine(GPU, evidence)
+
+
+@pytest.mark.parametrize("manifest", [b"<a/>", b"not XML", b"<a>" * 17, b"\xff"])
+def test_a_manifest_that_cannot_be_read_fails_its_check_and_no_other(manifest: bytes) -> None:
+    found = _examine(GPU, manifests=[*GPU.manifests(), manifest])
+    assert _failed(found) == ["collateral"]
+    assert found.period is None

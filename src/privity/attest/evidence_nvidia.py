@@ -38,7 +38,7 @@ from privity.attest.rim import COLLATERAL, MEASUREMENT, Rim, compare_measurement
 from privity.attest.signed_xml import MAX_BYTES as MAX_RIM_BYTES
 from privity.attest.spdm import MAX_REPORT_BYTES, NONCE_BYTES, Opaque, SpdmReport
 from privity.disclosure import Basis, Ground
-from privity.errors import EvidenceError, MalformedError
+from privity.errors import EvidenceError, MalformedError, OversizeError
 from privity.identity.fields import Fields
 from privity.identity.multibase import decode_base64url
 from privity.policy.evidence import EvidencePolicy
@@ -69,8 +69,9 @@ class NvidiaVerifier:
 
     Guarantees:
         Each vendor file gives its stated outcome (tests/vectors/test_nvidia_vectors.py).
-        A flipped bit in report, chain or manifest values is refused, and so are another nonce, a
-        broken chain and other firmware than certified (tests/adversary/test_nvidia_evidence.py).
+        A flipped bit in report or chain is refused, and so are another nonce, a broken chain and
+        other firmware than certified (tests/adversary/test_nvidia_evidence.py); what a manifest's
+        signature does not cover is not read of it (tests/adversary/test_nvidia_rim.py).
     """
 
     kind = KIND
@@ -278,7 +279,10 @@ class _Examination:
         return "the report answers this challenge"
 
     def _collateral(self) -> str:
-        self.rims = [Rim.open(one, self.rim_anchors, self.now) for one in self.manifests]
+        try:
+            self.rims = [Rim.open(one, self.rim_anchors, self.now) for one in self.manifests]
+        except (MalformedError, OversizeError) as error:
+            raise EvidenceError(f"a manifest: {error.message}", check=COLLATERAL) from None
         return f"{len(self.rims)} manifests signed by NVIDIA"
 
     def _measurement(self) -> str:

@@ -115,7 +115,7 @@ class SignedXml:
             OversizeError: more than `MAX_BYTES`.
 
         Guarantees:
-            Total (tests/property/test_nvidia_rim.py); the tree returned is the tree hashed
+            Total (tests/property/test_nvidia_evidence.py); the tree returned is the tree hashed
             (tests/adversary/test_nvidia_rim.py).
         """
         root = parse_xml(data)
