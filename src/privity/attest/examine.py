@@ -15,7 +15,7 @@ from privity.attest.cache import Cached
 from privity.attest.evidence import EvidenceVerifier, Findings
 from privity.attest.log.memory import Remembered
 from privity.attest.reference import approve
-from privity.attest.signed_manifest import SignedManifest, SignedRevocation
+from privity.attest.signed_manifest import SignedManifest, SignedRevocation, parse_documents
 from privity.attest.trust import Trust
 from privity.errors import EvidenceError, InputError, MalformedError, OversizeError
 from privity.identity.fields import Fields
@@ -211,7 +211,8 @@ def _approve(
     needed: bool,
 ) -> Approved | None:
     """Look for an approval of what was measured, and add what was found to the checks."""
-    manifests, revocations = _documents(trust.manifests)
+    kept, revocations = _documents(trust.manifests)
+    manifests = list(kept)
     for one in statement.endorsements:
         if one["kind"] == REFERENCE:
             try:
@@ -250,28 +251,16 @@ def _carried(endorsement: dict[str, Any]) -> SignedManifest:
 
 
 @lru_cache(maxsize=16)
-def _parse_documents(
+def _documents(
     kept: tuple[bytes, ...],
 ) -> tuple[tuple[SignedManifest, ...], tuple[SignedRevocation, ...]]:
-    manifests: list[SignedManifest] = []
-    revocations: list[SignedRevocation] = []
-    for data in kept:
-        try:
-            manifests.append(SignedManifest.parse(data))
-        except (MalformedError, OversizeError):
-            try:
-                revocations.append(SignedRevocation.parse(data))
-            except (MalformedError, OversizeError) as error:
-                raise InputError(
-                    f"trust.manifests: neither a signed manifest nor a revocation: {error.message}",
-                    hint="`privity reference show FILE` looks at one",
-                ) from None
-    return tuple(manifests), tuple(revocations)
-
-
-def _documents(kept: tuple[bytes, ...]) -> tuple[list[SignedManifest], list[SignedRevocation]]:
-    manifests, revocations = _parse_documents(kept)
-    return list(manifests), list(revocations)
+    try:
+        return parse_documents(kept)
+    except (MalformedError, OversizeError) as error:
+        raise InputError(
+            f"trust.manifests: neither a signed manifest nor a revocation: {error.message}",
+            hint="`privity reference show FILE` looks at one",
+        ) from None
 
 
 def _look_up(

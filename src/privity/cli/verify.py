@@ -234,6 +234,7 @@ def _verdict(
     return {
         "accepted": bool(checks) and bool(findings) and all(check.ok for check in checks),
         "kind": " + ".join(dict.fromkeys(kinds)) or None,
+        "kinds": [one.kind for one in findings],
         "dev": any(one.dev for one in findings),
         "checks": [
             {"name": check.name, "ok": check.ok, "detail": check.detail} for check in checks
