@@ -314,7 +314,16 @@ def test_bytes_after_the_signature_are_not_read() -> None:
         SpdmReport.parse(GPU.report(NONCE) + b"\0")
 
 
-@pytest.mark.parametrize("opaque", [{0: b"x"}, {37: b"x"}, {34: b"\2"}, {3: b"a\x1b[2J"}])
+def test_the_mode_is_shown_where_the_report_says_it() -> None:
+    for number, mode in enumerate(("mpt", "spt", "ppcie")):
+        gpu = GPU.but(opaque={34: b"\1\0", 36: bytes((number, 0))})
+        assert _examine(gpu).registers["mode"] == mode
+    assert "mode" not in _examine(GPU).registers
+
+
+@pytest.mark.parametrize(
+    "opaque", [{36: b"\3"}, {0: b"x"}, {37: b"x"}, {34: b"\2"}, {3: b"a\x1b[2J"}]
+)
 def test_opaque_data_of_another_form_is_not_read(opaque: dict[int, bytes]) -> None:
     gpu = GPU.but(opaque=opaque, driver="")
     with pytest.raises(MalformedError):

@@ -33,6 +33,7 @@ RUNS = {
     "hopper_evidence.json": ("GH100", "HOPPER", "590.12", "96.00.A5.00.01"),
     "hopper_evidence_cert_hold.json": ("GH100", "HOPPER", "570.86.10", "96.00.AF.00.01"),
 }
+MODES = {"hopper_evidence.json": "ppcie"}
 JSON = ("hopper_evidence.json", "hopper_evidence_cert_hold.json")
 
 
@@ -69,6 +70,7 @@ def test_genuine_evidence_is_accepted_and_read(attestation_vectors: Path, name: 
         registers.get("driver_version"),
         registers["vbios_version"],
     )
+    assert registers.get("mode") == MODES.get(name)
     assert found.accept().measurement.startswith("sha256:")
     assert "measurement" not in {check.name for check in found.checks}
 

@@ -310,7 +310,5 @@ def _runs(device: Device) -> str:
 
 
 def _why(registers: dict[str, str]) -> str:
-    device = Device(
-        registers.get("driver_version", ""), registers.get("vbios_version", ""), "", frozenset()
-    )
+    device = Device(registers.get("driver_version", ""), registers.get("vbios_version", ""))
     return _WHY.format(chip=registers.get("chip", "device"), runs=_runs(device))

@@ -48,6 +48,7 @@ _FWID_BYTES = 48
 _PACKED_BYTES = 8
 _NVDEC0_DISABLED = b"\x55"
 _NVDEC0_INDEX = 36
+_MODES = ("mpt", "spt", "ppcie")
 _MAX_TEXT = 64
 
 
@@ -59,13 +60,16 @@ class Device:
         driver: the driver's version; empty for a switch, which has none.
         firmware: the firmware's (VBIOS) version: ``96.00.9F.00.01``.
         product: the chip as the report names it; empty where it does not.
+        mode: ``spt`` (one GPU for one guest), ``mpt`` (several) or ``ppcie`` (several with their
+            switches, whose links are not encrypted); empty where the report does not say.
         left_out: measurements that have no meaning on this device.
     """
 
     driver: str
     firmware: str
-    product: str
-    left_out: frozenset[int]
+    product: str = ""
+    mode: str = ""
+    left_out: frozenset[int] = frozenset()
 
     @classmethod
     def of_report(cls, report: SpdmReport) -> Device:
@@ -76,6 +80,7 @@ class Device:
             _text(fields.get(Opaque.DRIVER_VERSION, b""), "driver version"),
             _firmware(fields.get(Opaque.VBIOS_VERSION, b"")),
             _text(fields.get(Opaque.CHIP_INFO, b""), "chip"),
+            _mode(fields.get(Opaque.FEATURE_FLAG, b"")),
             frozenset({_NVDEC0_INDEX}) if no_decoder else frozenset(),
         )
 
@@ -97,6 +102,8 @@ def registers_of(report: SpdmReport, device: Device) -> dict[str, str]:
         registers["driver_version"] = device.driver
     if device.firmware:
         registers["vbios_version"] = device.firmware
+    if device.mode:
+        registers["mode"] = device.mode
     return registers
 
 
@@ -195,6 +202,15 @@ def _text(value: bytes, what: str) -> str:
     if not text.isascii() or not (text + "x").isprintable() or len(text) > _MAX_TEXT:
         raise MalformedError(f"an SPDM report's {what} is not plain text")
     return text
+
+
+def _mode(value: bytes) -> str:
+    if not value:
+        return ""
+    number = int.from_bytes(value, "little")
+    if number >= len(_MODES):
+        raise MalformedError("an SPDM report's mode is unknown")
+    return _MODES[number]
 
 
 def _firmware(value: bytes) -> str:
