@@ -105,7 +105,8 @@ def load_certificates(data: bytes, *, most: int = 10) -> list[x509.Certificate]:
         MalformedError: anything else that is not certificates in their one spelling.
 
     Guarantees:
-        Total, and the certificates alone give the file back (tests/property/test_chain_properties.py).
+        Total, and the certificates alone give the file back
+        (tests/property/test_chain_properties.py).
     """
     if len(data) > MAX_FILE_BYTES:
         raise OversizeError(f"a file of certificates has more than {MAX_FILE_BYTES} bytes")
