@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from privity.attest.grant import Purpose, Revocation, SignedGrant
+from privity.attest.grant import Purpose, SignedGrant
+from privity.attest.grant_revocation import Revocation
 from privity.attest.release import CHALLENGE_S, seal_deposit, verify_boot
 from privity.errors import EvidenceError, InputError, OpenError, PeerError, PrivityError
 from privity.identity.jcs import canonical

@@ -7,14 +7,8 @@ from typing import Any
 
 import pytest
 
-from privity.attest.grant import (
-    Grant,
-    Measured,
-    Price,
-    Revocation,
-    SignedGrant,
-    SignedRevocation,
-)
+from privity.attest.grant import Grant, Measured, Price, SignedGrant
+from privity.attest.grant_revocation import Revocation, SignedRevocation
 from privity.errors import EvidenceError, MalformedError, OversizeError, PrivityError
 from privity.identity.jcs import canonical, loads_strict
 from privity.identity.keys import SigningKey

@@ -9,7 +9,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privity.attest.grant import Grant, Measured, Price, Purpose, SignedGrant, SignedRevocation
+from privity.attest.grant import Grant, Measured, Price, Purpose, SignedGrant
+from privity.attest.grant_revocation import SignedRevocation
 from privity.errors import EvidenceError, PeerError, PrivityError
 from privity.identity.jcs import canonical
 from privity.node.broker_app import Deposit
@@ -70,20 +71,28 @@ def test_any_answer_of_a_broker_is_some_error(status: int, body: bytes) -> None:
 GRANTS = st.builds(
     OWNER.grant,
     purpose=st.just(Purpose.SERVE),
-    name=st.text(st.characters(min_codepoint=32, exclude_categories=["Cs", "Cc"]), min_size=1),
+    name=st.text(
+        st.characters(min_codepoint=32, exclude_categories=["Cs", "Cc"]), min_size=1, max_size=40
+    ),
     expires=st.integers(1, 10**8).map(lambda s: OWNER.clock() + timedelta(seconds=s)),
     measurements=st.lists(
         st.builds(
             Measured,
             st.text("abc", min_size=1, max_size=9),
-            st.dictionaries(st.text("abc", min_size=1), st.text("01", min_size=1), min_size=1),
+            st.dictionaries(
+                st.text("abc", min_size=1, max_size=9),
+                st.text("01", min_size=1, max_size=9),
+                min_size=1,
+                max_size=4,
+            ),
         ),
         min_size=1,
         max_size=4,
     ).map(tuple),
     unsafe_dev=st.booleans(),
     uses=st.none() | st.integers(1, 10**9),
-    price=st.none() | st.builds(Price, st.integers(1, 10**9), st.text("EUR", min_size=1)),
+    price=st.none()
+    | st.builds(Price, st.integers(1, 10**9), st.text("EUR", min_size=1, max_size=9)),
     lease_s=st.integers(1, 86_400),
 )
 

@@ -9,7 +9,8 @@ import anyio
 import httpx
 import pytest
 
-from privity.attest.grant import Purpose, Revocation, SignedGrant
+from privity.attest.grant import Purpose, SignedGrant
+from privity.attest.grant_revocation import Revocation
 from privity.errors import EvidenceError, InputError, PeerError
 from privity.identity.timestamps import utc_now
 from privity.node.broker import Broker

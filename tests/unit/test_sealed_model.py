@@ -14,7 +14,7 @@ import httpx
 import pytest
 from anyio import to_thread
 
-from privity.attest.grant import Revocation
+from privity.attest.grant_revocation import Revocation
 from privity.errors import EngineError, EvidenceError, InputError, OpenError
 from privity.identity.timestamps import utc_now
 from privity.infer.engines.embedded import EmbeddedEngine

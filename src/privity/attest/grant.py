@@ -16,12 +16,14 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
-from privity.errors import EvidenceError, InputError, MalformedError, OpenError
+from privity.attest.grant_revocation import Revocation, SignedRevocation
+from privity.attest.grant_signature import check_signature, take_signature
+from privity.errors import InputError, MalformedError
 from privity.identity.did_key import parse_did
 from privity.identity.digests import check_digest, digest
 from privity.identity.fields import Fields
 from privity.identity.jcs import canonical, loads_canonical
-from privity.identity.keys import SigningKey, VerifyKey
+from privity.identity.keys import SigningKey
 from privity.identity.multibase import encode_base64url
 from privity.identity.timestamps import format_time, whole_second
 from privity.policy.evidence import EvidencePolicy
@@ -41,8 +43,6 @@ __all__ = [
 MAX_GRANT_BYTES = 65_536
 
 _GRANT_LABEL = b"privity/grant/v1\0"
-_REVOCATION_LABEL = b"privity/grant-revocation/v1\0"
-_SIGNATURE_BYTES = 64
 _MAX_ENTRIES = 64
 _MAX_REGISTERS = 32
 _MAX_RECIPIENT = 4096
@@ -280,7 +280,7 @@ class SignedGrant:
 
     def __post_init__(self) -> None:
         message = _GRANT_LABEL + canonical(self.grant.to_json())
-        _check_signature(self.grant.owner, self.signature, message, "grant")
+        check_signature(self.grant.owner, self.signature, message, "grant")
 
     @property
     def digest(self) -> str:
@@ -299,7 +299,7 @@ class SignedGrant:
     def from_json(cls, value: Any) -> SignedGrant:
         """Read what `to_json` writes; raises `MalformedError` and `EvidenceError`."""
         fields = Fields(value, "signed grant")
-        signed = cls(Grant.from_fields(fields.inner("grant")), _signature(fields))
+        signed = cls(Grant.from_fields(fields.inner("grant")), take_signature(fields))
         fields.done()
         return signed
 
@@ -313,97 +313,6 @@ class SignedGrant:
             EvidenceError: ``.check`` is ``grant signature``.
         """
         return cls.from_json(loads_canonical(data, max_bytes=MAX_GRANT_BYTES))
-
-
-@dataclass(frozen=True)
-class Revocation:
-    """The owner's word that a grant is over.
-
-    Attributes:
-        grant: the grant's digest.
-        owner: who gave it, and takes it back.
-        reason: for people who read the log.
-        time: when.
-    """
-
-    grant: str
-    owner: str
-    reason: str
-    time: datetime
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "time", whole_second(self.time))
-        check_digest(self.grant)
-        parse_did(self.owner)
-        if not _NAME.fullmatch(self.reason):
-            raise MalformedError("a revocation's reason has 1 to 256 printable characters")
-
-    def sign(self, key: SigningKey) -> SignedRevocation:
-        """Return the revocation signed. Run by the owner."""
-        return SignedRevocation(self, key.sign(_REVOCATION_LABEL + canonical(self.to_json())))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the revocation as JSON-ready data."""
-        return {
-            "grant": self.grant,
-            "owner": self.owner,
-            "reason": self.reason,
-            "time": format_time(self.time),
-            "version": 1,
-        }
-
-
-@dataclass(frozen=True)
-class SignedRevocation:
-    """A revocation with its owner's signature, which holds.
-
-    Raises:
-        EvidenceError: ``.check`` is ``revocation signature``.
-    """
-
-    revocation: Revocation
-    signature: bytes
-
-    def __post_init__(self) -> None:
-        message = _REVOCATION_LABEL + canonical(self.revocation.to_json())
-        _check_signature(self.revocation.owner, self.signature, message, "revocation")
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the signed revocation as JSON-ready data."""
-        return {
-            "revocation": self.revocation.to_json(),
-            "signature": encode_base64url(self.signature),
-        }
-
-    @classmethod
-    def from_json(cls, value: Any) -> SignedRevocation:
-        """Read what `to_json` writes; raises `MalformedError` and `EvidenceError`."""
-        fields = Fields(value, "signed revocation")
-        inner = fields.inner("revocation")
-        inner.constant("version", 1)
-        revocation = Revocation(
-            grant=inner.digest("grant"),
-            owner=inner.text("owner"),
-            reason=inner.text("reason"),
-            time=inner.time("time"),
-        )
-        inner.done()
-        signed = cls(revocation, _signature(fields))
-        fields.done()
-        return signed
-
-
-def _check_signature(owner: str, signature: bytes, message: bytes, what: str) -> None:
-    try:
-        VerifyKey(owner).verify(signature, message)
-    except (MalformedError, OpenError):
-        raise EvidenceError(
-            f"the {what} is not signed by the owner it names", check=f"{what} signature"
-        ) from None
-
-
-def _signature(fields: Fields) -> bytes:
-    return fields.blob("signature", least=_SIGNATURE_BYTES, most=_SIGNATURE_BYTES)
 
 
 def _purpose(text: str) -> Purpose:

@@ -150,7 +150,7 @@ def revoke(
     as_json: Json = False,
 ) -> None:
     """Take a grant back. Enclaves that use the key drop it within their lease."""
-    from privity.attest.grant import Revocation
+    from privity.attest.grant_revocation import Revocation
     from privity.errors import InputError, MalformedError
     from privity.identity.keystore import device_key
     from privity.identity.timestamps import utc_now

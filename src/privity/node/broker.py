@@ -21,7 +21,8 @@ from typing import Any
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from privity.attest.grant import Grant, Purpose, SignedGrant, SignedRevocation
+from privity.attest.grant import Grant, Purpose, SignedGrant
+from privity.attest.grant_revocation import SignedRevocation
 from privity.attest.release import (
     KEY_BYTES,
     AuthorizedRelease,

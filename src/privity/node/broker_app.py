@@ -28,7 +28,8 @@ from anyio import to_thread
 
 from privity.attest.evidence import Quoter
 from privity.attest.evidence_dev import DevQuoter, DevRoot
-from privity.attest.grant import Purpose, SignedGrant, SignedRevocation
+from privity.attest.grant import Purpose, SignedGrant
+from privity.attest.grant_revocation import SignedRevocation
 from privity.attest.publish import build_statement
 from privity.attest.release import CHALLENGE_S, BootKeys, Role, open_deposit
 from privity.attest.trust import Trust

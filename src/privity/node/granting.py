@@ -16,7 +16,8 @@ from typing import Any
 
 import httpx
 
-from privity.attest.grant import SignedGrant, SignedRevocation
+from privity.attest.grant import SignedGrant
+from privity.attest.grant_revocation import SignedRevocation
 from privity.attest.release import seal_deposit
 from privity.attest.trust import Trust
 from privity.attest.verify import verify_statement
