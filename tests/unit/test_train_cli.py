@@ -11,11 +11,16 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from privity.attest import DevQuoter, DevRoot, build_statement
+from privity.attest.release import BootKeys
 from privity.cli import train
 from privity.errors import InputError, MalformedError, PrivityError, ReceiptError
-from privity.train.bundle import NAMES, Bundle
+from privity.identity.keys import SigningKey
+from privity.identity.timestamps import utc_now
+from privity.train.bundle import NAMES, RECEIPT, Bundle
 from privity.train.dataset import parse_dataset
-from privity.train.program import measure_program
+from privity.train.program import measure_program, program_software
+from privity.train.receipt import TrainingReceipt, issue_receipt
 from privity.train.settings import Disclosed
 from privity.vault import FileSource, Meta, Reader, owner_identity, read_header, seal_stream, unwrap
 
@@ -107,6 +112,63 @@ def test_open_writes_nothing_of_an_adapter_without_a_good_receipt(
     with pytest.raises(error):
         run("open", str(sealed_adapter(tmp_path, data, kind)), "-o", str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+def signed_bundle(root: DevRoot) -> Bundle:
+    """Return an adapter as an enclave under ``root`` would have signed for it."""
+    now, key = utc_now(), SigningKey.generate()
+    keyset = BootKeys(key.did, role="trainer", software=(program_software(),)).keyset
+    receipt = TrainingReceipt(
+        program=measure_program(),
+        grant="sha256:" + "0" * 64,
+        dataset="d" * 32,
+        records_root="tree-sha256:" + "0" * 64,
+        base="tree-sha256:" + "1" * 64,
+        adapter=UNSIGNED.digest,
+        recipient="age1pq1somebody",
+        records=3,
+        steps=4,
+        keyset=keyset.digest,
+        started=now,
+        ended=now,
+    )
+    statement = build_statement(keyset, (DevQuoter(root, now=now),), now=now)
+    return UNSIGNED.with_receipt(issue_receipt(receipt, key, statement))
+
+
+def test_open_writes_the_files_and_verify_says_the_same_of_them(tmp_path: Path) -> None:
+    root = DevRoot.generate()
+    sealed, out = sealed_adapter(tmp_path, signed_bundle(root).to_bytes()), tmp_path / "out"
+    trusting = ("--dev-root", root.did, "--json")
+    told = json.loads(run("open", str(sealed), "-o", str(out), "--dataset", "d" * 32, *trusting))
+    assert told["same as here"] == "yes" and told["records"] == 3
+    assert sorted(path.name for path in out.iterdir()) == sorted([*NAMES, RECEIPT])
+    assert {path.stat().st_mode & 0o777 for path in out.iterdir()} == {0o600}
+    again = json.loads(run("verify", str(out), *trusting))
+    assert again["verified"] and again["checks"] == told["checks"]
+    assert "dev evidence" in run("verify", str(out), *trusting[:2])
+    (out / "adapter.gguf").write_bytes(b"another")
+    with pytest.raises(ReceiptError) as caught:
+        run("verify", str(out), *trusting)
+    assert caught.value.check == "adapter"
+    with pytest.raises(ReceiptError):  # under a root that nobody listed
+        run("verify", str(out))
+    with pytest.raises(InputError, match="not an opened adapter"):
+        run("verify", str(tmp_path))
+
+
+def test_open_refuses_the_adapter_of_another_dataset_and_a_folder_that_is_there(
+    tmp_path: Path,
+) -> None:
+    root = DevRoot.generate()
+    sealed, out = sealed_adapter(tmp_path, signed_bundle(root).to_bytes()), tmp_path / "out"
+    arguments = ("open", str(sealed), "-o", str(out), "--dev-root", root.did)
+    with pytest.raises(ReceiptError, match="another dataset"):
+        run(*arguments, "--dataset", "e" * 32)
+    assert not out.exists()
+    out.mkdir()
+    with pytest.raises(InputError, match="cannot make"):
+        run(*arguments)
 
 
 def test_the_trainer_is_a_command_that_can_be_registered() -> None:

@@ -31,6 +31,10 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+DevRoots = Annotated[
+    list[str] | None,
+    typer.Option("--dev-root", help="A development root to trust, beside those of config.toml."),
+]
 _TERMINAL_S, _PLAIN_S = 0.2, 10.0
 
 
@@ -114,10 +118,7 @@ def open_adapter(
         str, typer.Argument(help="The sealed adapter: a file, or its URL.", metavar="FILE|URL")
     ],
     folder: Annotated[Path, typer.Option("--output", "-o", help="A new folder.", metavar="FOLDER")],
-    dev_root: Annotated[
-        list[str] | None,
-        typer.Option(help="A development root to trust, beside those of config.toml."),
-    ] = None,
+    dev_root: DevRoots = None,
     dataset: Annotated[
         str | None, typer.Option(help="Id of the dataset it must be of.", metavar="ID")
     ] = None,
@@ -135,18 +136,27 @@ def open_adapter(
     if dataset is not None and verified.receipt.dataset != dataset:
         raise ReceiptError("the adapter is of another dataset", check="dataset")
     _write(bundle, folder)
-    facts = _facts(verified)
-    if as_json:
-        checks = [
-            {"check": one.name, "ok": one.ok, "detail": one.detail} for one in verified.checks
-        ]
-        table = verified.disclosure.to_json()
-        output.emit_json(facts | {"folder": str(folder), "checks": checks, "disclosure": table})
-        return
-    rows = {name: str(value) for name, value in facts.items()}
-    output.out(output.harmless(f"opened into {folder}\n{output.label_rows(rows)}"))
-    if verified.enclave.dev:
-        output.out("dev evidence: plain software, which does not stop its host")
+    _tell(verified, f"opened into {folder}", {"folder": str(folder)}, as_json=as_json)
+
+
+@app.command("verify")
+def verify(
+    folder: Annotated[
+        Path, typer.Argument(help="An opened adapter, its receipt in it.", metavar="FOLDER")
+    ],
+    dev_root: DevRoots = None,
+    as_json: Json = False,
+) -> None:
+    """Check what the enclave signed of a run: for whoever an owner hands the adapter to."""
+    from privity.errors import InputError
+    from privity.train.bundle import NAMES, RECEIPT, Bundle
+
+    try:
+        files = {name: (folder / name).read_bytes() for name in (*NAMES, RECEIPT)}
+    except OSError as error:
+        raise InputError(f"{folder} is not an opened adapter: {error.strerror}") from error
+    verified = _verified(Bundle(files), dev_root or [])
+    _tell(verified, f"verified: {folder}", {"verified": True}, as_json=as_json)
 
 
 def trainer(
@@ -259,6 +269,32 @@ def _facts(verified: VerifiedTraining) -> dict[str, object]:
         "steps": receipt.steps,
         "evidence": ", ".join(verified.enclave.kinds),
     }
+
+
+def _tell(verified: VerifiedTraining, head: str, more: dict[str, object], *, as_json: bool) -> None:
+    """Say what was verified of a run: facts, checks, and who could learn what."""
+    from privity.cli.table import render_disclosure
+
+    facts = _facts(verified)
+    if as_json:
+        every = verified.checks
+        checks = [{"check": one.name, "ok": one.ok, "detail": one.detail} for one in every]
+        table = verified.disclosure.to_json()
+        output.emit_json(facts | more | {"checks": checks, "disclosure": table})
+        return
+    rows = {name: str(value) for name, value in facts.items()}
+    output.out(output.harmless(f"{head}\n{output.label_rows(rows)}"))
+    output.out()
+    text = render_disclosure(
+        verified.disclosure,
+        width=output.width(),
+        color=output.uses_color(),
+        ascii_only=not output.takes_unicode(),
+    )
+    output.out(text)
+    if verified.enclave.dev:
+        output.out()
+        output.out("dev evidence: plain software, which does not stop its host")
 
 
 def _write(bundle: Bundle, folder: Path) -> None:

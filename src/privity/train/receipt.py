@@ -228,7 +228,7 @@ def _check_links(receipt: TrainingReceipt, statement: Statement, adapter: str) -
     )
     for name, said, found, what in links:
         if said != found:
-            raise ReceiptError(f"it differs from {what}", check=name)
+            raise ReceiptError(f"the receipt's {name} differs from {what}", check=name)
     return tuple(Check(name, True, f"equals {what}") for name, _, _, what in links)
 
 
