@@ -25,6 +25,7 @@ from privity.train.settings import Disclosed
 from privity.vault import FileSource, Meta, Reader, owner_identity, read_header, seal_stream, unwrap
 
 RECORDS = b'{"prompt":"canary4711","completion":"yes"}\n'
+UNSIGNED = Bundle(dict.fromkeys(NAMES, b"x"))
 
 
 def run(*arguments: str) -> str:
@@ -96,14 +97,14 @@ def sealed_adapter(folder: Path, data: bytes, kind: Any = "adapter") -> Path:
 @pytest.mark.parametrize(
     ("data", "kind", "error"),
     [
-        (Bundle(dict.fromkeys(NAMES, b"x")).to_bytes(), "adapter", ReceiptError),
+        (UNSIGNED.to_bytes(), "adapter", ReceiptError),
         (
-            Bundle(dict.fromkeys(NAMES, b"x")).with_receipt(b"{}").to_bytes(),
+            UNSIGNED.with_receipt(b"{}").to_bytes(),
             "adapter",
             ReceiptError,
         ),
         (b"no archive", "adapter", MalformedError),
-        (Bundle(dict.fromkeys(NAMES, b"x")).to_bytes(), "model", MalformedError),
+        (UNSIGNED.to_bytes(), "model", MalformedError),
     ],
 )
 def test_open_writes_nothing_of_an_adapter_without_a_good_receipt(
