@@ -31,7 +31,7 @@ KEYSET = Keyset(ohttp=b"k", receipts=SIGNER.did, models=(Model("small", WEIGHTS,
 SNP = {"measurement": "aa" * 48, "host_data": "00" * 32}
 TDX = {name: f"{number:02x}" * 48 for number, name in enumerate(["mrtd", "rtmr0", "rtmr1"], 1)}
 TDX |= {"rtmr2": "04" * 48, "rtmr3": "00" * 48}
-GPU = {"driver_version": "570.1", "vbios_version": "96.00"}
+GPU = {"driver_version": "570.1", "vbios_version": "96.00", "measurements": "bb" * 48}
 
 
 def _evidence(kind: str, registers: dict[str, str]) -> VerifiedEvidence:
@@ -183,7 +183,7 @@ def test_a_gpu_that_is_not_listed_is_refused_beside_a_cpu_that_is() -> None:
         ("nitro", {"pcr0": "00", "pcr1": "00"}),
         ("sgx", {"mrsigner": "00"}),
         ("dev", {}),
-        ("nvidia", {}),
+        ("nvidia", {"driver_version": "570.1", "vbios_version": "96.00"}),
         ("sworn", {"measurement": "00"}),
     ],
 )

@@ -31,7 +31,8 @@ IDENTIFYING: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "dev": frozenset({"measurement"}),
         "nitro": frozenset({"pcr0", "pcr1", "pcr2"}),
-        "nvidia": frozenset(),  # the RIM judges its measurements; an entry names versions
+        # Versions are not enough: one in developer mode has the same, and other measurements.
+        "nvidia": frozenset({"measurements"}),
         "sgx": frozenset({"mrenclave"}),
         "snp": frozenset({"measurement"}),
         "tdx": frozenset({"mrtd", "rtmr0", "rtmr1", "rtmr2"}),

@@ -102,7 +102,7 @@ def reference_body(
     said = {"builder": by.builder, "repository": by.repository, "commit": by.commit}
     missing += [name for name, value in said.items() if value is None]
     if request.gpu:  # its versions are the platform's; evidence of a GPU that no entry lists fails
-        missing.append("an entry for nvidia, with its driver_version and vbios_version")
+        missing.append("an entry for nvidia, with its measurements")
     if not missing:
         try:
             Manifest.from_fields(Fields(body, "manifest"))
