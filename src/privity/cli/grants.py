@@ -286,7 +286,7 @@ def _tell_granted(signed: SignedGrant, place: str, kinds: str | None, *, as_json
     facts: dict[str, Any] = {"grant": signed.digest, "artefact": given.artefact}
     facts |= {"name": given.name, "purpose": given.purpose.value, "root": given.root}
     facts |= {"expires": format_time(given.expires), "uses": given.uses, "lease_s": given.lease_s}
-    facts |= {"broker": place, "unsafe_dev": given.unsafe_dev}
+    facts |= {"owner": given.owner, "broker": place, "unsafe_dev": given.unsafe_dev}
     rows = {
         name.replace("_", " "): "any" if value is None else str(value)
         for name, value in facts.items()
