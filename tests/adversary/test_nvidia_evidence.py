@@ -14,7 +14,7 @@ from pki.certificates import AROUND_NOON, NOON, Authority, new_key, to_pem
 from pki.nvidia import MEASUREMENTS, NvidiaPki, blackwell, switch
 from privity.attest.evidence import Companions, Findings
 from privity.attest.evidence_nvidia import NvidiaVerifier, from_file, recognises
-from privity.attest.spdm import SpdmReport
+from privity.attest.nvidia.spdm import SpdmReport
 from privity.disclosure import Ground
 from privity.errors import EvidenceError, MalformedError, PrivityError
 from privity.identity.multibase import decode_base64url, encode_base64url

@@ -8,8 +8,8 @@ import pytest
 
 from pki.certificates import NOON
 from pki.nvidia import DSIG, MEASUREMENTS, SWID, NvidiaPki
-from privity.attest.rim import Rim
-from privity.attest.signed_xml import MAX_BYTES, SignedXml, canonical_xml, parse_xml
+from privity.attest.nvidia.rim import Rim
+from privity.attest.nvidia.signed_xml import MAX_BYTES, SignedXml, canonical_xml, parse_xml
 from privity.errors import EvidenceError, MalformedError, OversizeError, PrivityError
 
 GPU = NvidiaPki()

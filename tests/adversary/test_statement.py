@@ -22,6 +22,7 @@ NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 NONCE = bytes(range(32))
 ROOT = DevRoot(SigningKey(b"\1" * 32))
 TRUST = Trust(dev_roots=(ROOT.did,))
+OTHER_CODE = "sha256:" + "00" * 32
 
 
 def _keyset() -> Keyset:
@@ -240,7 +241,7 @@ def _set(*path: str | int, value: Any) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("change", "check"),
     [
-        (_set("evidence", 0, "quote", "measurement", value="sha256:" + "00" * 32), "quote signature"),
+        (_set("evidence", 0, "quote", "measurement", value=OTHER_CODE), "quote signature"),
         (_set("evidence", 0, "quote", "issued", value="2026-06-01T12:00:01Z"), "quote signature"),
         (_set("evidence", 0, "quote", "more", value=1), "evidence format"),
         (_set("evidence", 0, "more", value=1), "evidence format"),

@@ -6,10 +6,10 @@ from fuzz.harness import NOW, Made, anchors, attempt, der, join, split
 from pki.certificates import NOON, to_pem
 from pki.nvidia import NvidiaPki, blackwell
 from pki.snp import SnpPki
-from privity.attest import nvidia_device
+from privity.attest.amd.certificate import read_chip_certificate
 from privity.attest.chain import load_certificates, verify_chain
 from privity.attest.der import read_der
-from privity.attest.snp_certificate import read_chip_certificate
+from privity.attest.nvidia import device as nvidia_device
 
 _ANCHORS = anchors("chain")
 

@@ -7,7 +7,7 @@ import json
 from fuzz.fuzz_tdx import _json
 from fuzz.harness import Made, attempt
 from pki.intel import event_log, rtmr3
-from privity.attest.event_log import EventLog
+from privity.attest.dstack.event_log import EventLog
 
 
 def one(data: bytes) -> None:

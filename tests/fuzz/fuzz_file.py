@@ -8,7 +8,7 @@ from pki.nitro import NitroPki
 from pki.nvidia import switch
 from pki.snp import SnpPki
 from privity.attest import Trust
-from privity.attest.dstack_file import read_dstack
+from privity.attest.dstack.wrapper import read_dstack
 from privity.attest.evidence import Companions
 from privity.attest.files import detect_kind, examine_file
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fuzz.harness import BOUND, NOW, Made, anchors, attempt, examine, seeds_of
 from pki.nitro import NitroPki
-from privity.attest.cbor import read_cbor
-from privity.attest.cose import Sign1
+from privity.attest.aws.cbor import read_cbor
+from privity.attest.aws.cose import Sign1
+from privity.attest.aws.document import NitroDocument
 from privity.attest.evidence_nitro import NitroVerifier
-from privity.attest.nitro_document import NitroDocument
 from privity.identity.multibase import encode_base64url
 
 _VERIFIER = NitroVerifier(anchors("nitro"))

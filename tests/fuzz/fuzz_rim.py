@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fuzz.harness import NOW, Made, anchors, attempt, seeds_of
 from pki.nvidia import MEASUREMENTS, NvidiaPki
-from privity.attest import rim
-from privity.attest.signed_xml import SignedXml, canonical_xml, parse_xml
+from privity.attest.nvidia import rim
+from privity.attest.nvidia.signed_xml import SignedXml, canonical_xml, parse_xml
 
 _ANCHORS = anchors("rim")
 _GENUINE = [attempt(rim.Rim.open, seed, _ANCHORS, NOW) for seed in seeds_of("rim")]

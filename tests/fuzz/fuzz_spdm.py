@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fuzz.harness import Made, attempt
 from pki.nvidia import NvidiaPki, blackwell, switch
-from privity.attest.nvidia_device import Device, registers_of
-from privity.attest.spdm import SpdmReport
+from privity.attest.nvidia.device import Device, registers_of
+from privity.attest.nvidia.spdm import SpdmReport
 
 
 def one(data: bytes) -> None:

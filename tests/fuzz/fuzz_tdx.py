@@ -7,8 +7,8 @@ from typing import Any
 
 from fuzz.harness import BOUND, NOW, Made, certificates, der, examine, join, seeds_of, split
 from pki.intel import IntelPki, TdxQuoter
-from privity.attest.dcap_quote import Quote
 from privity.attest.evidence_tdx import TdxVerifier
+from privity.attest.intel.quote import Quote
 from privity.identity.multibase import decode_base64url, encode_base64url
 from privity.policy.evidence import EvidencePolicy
 

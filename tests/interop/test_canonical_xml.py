@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pki.nvidia import NvidiaPki
-from privity.attest.signed_xml import canonical_xml, parse_xml
+from privity.attest.nvidia.signed_xml import canonical_xml, parse_xml
 from privity.errors import MalformedError
 
 etree = pytest.importorskip("lxml.etree", reason="lxml is not installed: no peer for XML")

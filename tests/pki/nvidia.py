@@ -1,7 +1,7 @@
 """A synthetic NVIDIA: a device root, chips with firmware, reports, and signed manifests.
 
 The manifests are written in canonical form by hand, not by the code under test, so that their
-signatures are a second opinion on `privity.attest.signed_xml`.
+signatures are a second opinion on `privity.attest.nvidia.signed_xml`.
 """
 
 from __future__ import annotations

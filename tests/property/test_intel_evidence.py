@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from pki.certificates import NOON, to_pem
 from pki.intel import IntelPki, SgxQuoter, TdxQuoter, event, event_log, rtmr3, sign_p256
 from privity.attest import evidence_sgx, evidence_tdx
-from privity.attest.dcap_collateral import Collateral
-from privity.attest.dcap_quote import Quote
-from privity.attest.event_log import EventLog
+from privity.attest.dstack.event_log import EventLog
 from privity.attest.evidence import Companions
 from privity.attest.evidence_sgx import SgxVerifier
 from privity.attest.evidence_tdx import TdxVerifier
+from privity.attest.intel.collateral import Collateral
+from privity.attest.intel.quote import Quote
 from privity.errors import EvidenceError, MalformedError, OversizeError
 from privity.identity.multibase import encode_base64url
 from privity.policy.evidence import EvidencePolicy

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from pki.certificates import NOON
 from pki.nitro import NitroPki
-from privity.attest.cbor import read_cbor
-from privity.attest.cose import Sign1
+from privity.attest.aws.cbor import read_cbor
+from privity.attest.aws.cose import Sign1
+from privity.attest.aws.document import NitroDocument
 from privity.attest.evidence import Companions
 from privity.attest.evidence_nitro import NitroVerifier, from_file, recognises
-from privity.attest.nitro_document import NitroDocument
 from privity.errors import MalformedError
 from privity.identity.multibase import encode_base64url
 

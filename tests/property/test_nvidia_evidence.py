@@ -13,10 +13,10 @@ from pki.certificates import NOON, to_pem
 from pki.nvidia import DSIG, HASHES, SWID, NvidiaPki
 from privity.attest.evidence import Companions
 from privity.attest.evidence_nvidia import NvidiaVerifier, from_file, recognises
-from privity.attest.nvidia_device import Device
-from privity.attest.rim import Rim
-from privity.attest.signed_xml import SignedXml, canonical_xml, parse_xml
-from privity.attest.spdm import SpdmReport
+from privity.attest.nvidia.device import Device
+from privity.attest.nvidia.rim import Rim
+from privity.attest.nvidia.signed_xml import SignedXml, canonical_xml, parse_xml
+from privity.attest.nvidia.spdm import SpdmReport
 from privity.errors import EvidenceError, MalformedError, OversizeError
 
 GPU = NvidiaPki(rims=True)

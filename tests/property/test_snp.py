@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from pki.certificates import NOON
 from pki.snp import SnpPki
+from privity.attest.amd.report import REPORT_BYTES, SnpReport, SnpTcb
+from privity.attest.dstack.scale import Scale
 from privity.attest.evidence import Companions
 from privity.attest.evidence_snp import SnpVerifier, from_file, recognises
-from privity.attest.scale import Scale
-from privity.attest.snp_report import REPORT_BYTES, SnpReport, SnpTcb
 from privity.errors import MalformedError
 from privity.identity.multibase import encode_base64url
 

@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from pki.intel import event, event_log, rtmr3
-from privity.attest.event_log import MAX_EVENTS, EventLog
+from privity.attest.dstack.event_log import MAX_EVENTS, EventLog
 from privity.errors import EvidenceError, MalformedError
 
 COMPOSE = "{}"

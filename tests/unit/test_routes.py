@@ -33,6 +33,8 @@ HARDWARE = VerifiedEvidence(
 NEITHER = VerifiedEvidence(
     "odd", "sha256:" + "0" * 64, frozenset({Basis(Ground.PROMISE, "says so")}), False
 )
+APPROVED = Approved("privity", "sha256:" + "1" * 64, "did:key:z6Mk")
+LOGGED = Logged("log.example", 7, bytes(32), 0)
 DIRECT = EnclavePeer("https://enclave.example")
 APART = EnclavePeer("https://enclave.example", "https://relay.example/one")
 TOGETHER = EnclavePeer("http://127.0.0.1:4001", "http://localhost:4002/devnet")
@@ -43,8 +45,8 @@ class Attested:
     """Stands for an AttestedEnclave, which only verification can make."""
 
     evidence: tuple[VerifiedEvidence, ...]
-    approved: Approved | None = Approved("privity", "sha256:" + "1" * 64, "did:key:z6Mk")
-    logged: Logged | None = Logged("log.example", 7, bytes(32), 0)
+    approved: Approved | None = APPROVED
+    logged: Logged | None = LOGGED
 
     @property
     def dev(self) -> bool:

@@ -10,12 +10,12 @@ from types import ModuleType
 import pytest
 
 from privity.attest import evidence_sgx, evidence_tdx
-from privity.attest.anchors_intel import INTEL
 from privity.attest.chain import load_certificates
-from privity.attest.dcap_file import quote_of_file
 from privity.attest.evidence import Companions, EvidenceVerifier, Findings
 from privity.attest.evidence_sgx import SgxVerifier
 from privity.attest.evidence_tdx import TdxVerifier
+from privity.attest.intel.anchors import INTEL
+from privity.attest.intel.files import quote_of_file
 from privity.errors import MalformedError
 from privity.policy.evidence import EvidencePolicy, TcbStatus
 

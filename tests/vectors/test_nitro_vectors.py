@@ -12,7 +12,7 @@ import pytest
 from cryptography import x509
 
 from privity.attest.anchor import Anchor
-from privity.attest.anchors_aws import AWS, ROOT_FINGERPRINT
+from privity.attest.aws.anchors import AWS, ROOT_FINGERPRINT
 from privity.attest.evidence import Companions, Findings
 from privity.attest.evidence_nitro import NitroVerifier, from_file, recognises
 from privity.errors import MalformedError

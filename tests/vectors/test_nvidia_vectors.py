@@ -10,9 +10,9 @@ import pytest
 from cryptography import x509
 
 from privity.attest.anchor import Anchor
-from privity.attest.anchors_nvidia import NVIDIA
 from privity.attest.evidence import Companions, Findings
 from privity.attest.evidence_nvidia import NvidiaVerifier, from_file, recognises
+from privity.attest.nvidia.anchors import NVIDIA
 from privity.errors import EvidenceError, PrivityError
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from cryptography import x509
 
+from privity.attest.amd.anchors import AMD
+from privity.attest.amd.report import SnpReport
 from privity.attest.anchor import Anchor
-from privity.attest.anchors_amd import AMD
 from privity.attest.chain import load_certificates, verify_chain
 from privity.attest.evidence import Companions, Findings
 from privity.attest.evidence_snp import SnpVerifier, from_file, recognises
-from privity.attest.snp_report import SnpReport
 from privity.errors import MalformedError
 from privity.policy.evidence import EvidencePolicy, TcbStatus
 

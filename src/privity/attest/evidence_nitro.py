@@ -15,13 +15,13 @@ from typing import Any
 from cryptography import x509
 
 from privity.attest.anchor import Anchor
-from privity.attest.anchors_aws import AWS
+from privity.attest.aws.anchors import AWS
+from privity.attest.aws.cose import Sign1
+from privity.attest.aws.document import MAX_DOCUMENT_BYTES, NitroDocument
+from privity.attest.aws.files import read_file, recognises
 from privity.attest.chain import CHAIN, PERIOD, Chain, check_chain, load_certificates
-from privity.attest.cose import Sign1
 from privity.attest.ecdsa import verify_p384
 from privity.attest.evidence import KEY_BINDING, Companions, Findings, run_checks
-from privity.attest.nitro_document import MAX_DOCUMENT_BYTES, NitroDocument
-from privity.attest.nitro_files import read_file, recognises
 from privity.disclosure import Basis, Ground
 from privity.errors import EvidenceError, MalformedError, OversizeError
 from privity.identity.fields import Fields

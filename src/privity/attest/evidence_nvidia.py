@@ -4,8 +4,8 @@ The device signs an SPDM report with a key that NVIDIA's root certifies for this
 firmware; the report carries the 32 bytes it was asked with. Verified offline: no service of
 NVIDIA's is asked, so a certificate revoked since is not noticed.
 
-Without manifests (`privity.attest.rim`) there is no check ``measurement``: the evidence then says
-which firmware a genuine device runs, not that it is one NVIDIA approves of. What none of this
+Without manifests (`privity.attest.nvidia.rim`) there is no check ``measurement``: the evidence then
+says which firmware a genuine device runs, not that it is one NVIDIA approves of. What none of this
 proves: which processor the device is attached to. spec/evidence-nvidia.md has it all.
 """
 
@@ -20,11 +20,11 @@ from typing import Any
 from cryptography import x509
 
 from privity.attest.anchor import Anchor
-from privity.attest.anchors_nvidia import NVIDIA, NVIDIA_RIM
 from privity.attest.chain import CHAIN, PERIOD, Chain, check_chain, load_certificates
 from privity.attest.ecdsa import verify_p384
 from privity.attest.evidence import KEY_BINDING, Findings, run_checks
-from privity.attest.nvidia_device import (
+from privity.attest.nvidia.anchors import NVIDIA, NVIDIA_RIM
+from privity.attest.nvidia.device import (
     CHIP,
     FIRMWARE_ID,
     Device,
@@ -33,10 +33,10 @@ from privity.attest.nvidia_device import (
     is_debug,
     registers_of,
 )
-from privity.attest.nvidia_files import KIND, MAX_CERTIFICATES, from_file, recognises
-from privity.attest.rim import COLLATERAL, MEASUREMENT, Rim, compare_measurements
-from privity.attest.signed_xml import MAX_BYTES as MAX_RIM_BYTES
-from privity.attest.spdm import MAX_REPORT_BYTES, NONCE_BYTES, Opaque, SpdmReport
+from privity.attest.nvidia.files import KIND, MAX_CERTIFICATES, from_file, recognises
+from privity.attest.nvidia.rim import COLLATERAL, MEASUREMENT, Rim, compare_measurements
+from privity.attest.nvidia.signed_xml import MAX_BYTES as MAX_RIM_BYTES
+from privity.attest.nvidia.spdm import MAX_REPORT_BYTES, NONCE_BYTES, Opaque, SpdmReport
 from privity.disclosure import Basis, Ground
 from privity.errors import EvidenceError, MalformedError, OversizeError
 from privity.identity.fields import Fields

@@ -2,7 +2,7 @@
 
 The secure processor signs a report with a key that exists only on this chip with this firmware
 (VCEK), or one that AMD gave a cloud provider for its chips (VLEK). AMD certifies both. Verified
-offline: AMD's keys are in `privity.attest.anchors_amd`, the chip's certificate comes along.
+offline: AMD's keys are in `privity.attest.amd.anchors`, the chip's certificate comes along.
 spec/evidence-snp.md has the promises.
 """
 
@@ -19,14 +19,14 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from privity.attest.amd.anchors import AMD
+from privity.attest.amd.certificate import ChipCertificate, read_chip_certificate
+from privity.attest.amd.files import read_file, recognises
+from privity.attest.amd.report import REPORT_BYTES, SnpReport, product_of_cpuid
 from privity.attest.anchor import Anchor
-from privity.attest.anchors_amd import AMD
 from privity.attest.chain import CHAIN, PERIOD, Chain, check_chain, load_certificates
 from privity.attest.ecdsa import verify_p384
 from privity.attest.evidence import KEY_BINDING, Companions, Findings, run_checks
-from privity.attest.snp_certificate import ChipCertificate, read_chip_certificate
-from privity.attest.snp_files import read_file, recognises
-from privity.attest.snp_report import REPORT_BYTES, SnpReport, product_of_cpuid
 from privity.disclosure import Basis, Ground
 from privity.errors import EvidenceError, MalformedError, OversizeError
 from privity.identity.fields import Fields

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from privity.attest.dcap import check_report_data, judge_quote
-from privity.attest.dcap_file import quote_of_file, read_collateral
-from privity.attest.dcap_quote import MAX_QUOTE_BYTES, Quote
-from privity.attest.event_log import COMPOSE_HASH, EVENT_LOG, MAX_COMPOSE_CHARS, EventLog
+from privity.attest.dstack.event_log import COMPOSE_HASH, EVENT_LOG, MAX_COMPOSE_CHARS, EventLog
 from privity.attest.evidence import KEY_BINDING, Companions, Findings, run_checks
+from privity.attest.intel.dcap import check_report_data, judge_quote
+from privity.attest.intel.files import quote_of_file, read_collateral
+from privity.attest.intel.quote import MAX_QUOTE_BYTES, Quote
 from privity.disclosure import Basis, Ground
 from privity.errors import EvidenceError, MalformedError, OversizeError
 from privity.identity.fields import Fields
@@ -127,7 +127,7 @@ def recognises(data: bytes) -> bool:
 def from_file(
     data: bytes, companions: Companions
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return evidence and endorsements from files: see `privity.attest.dcap_file`.
+    """Return evidence and endorsements from files: see `privity.attest.intel.files`.
 
     Raises:
         MalformedError: not a TDX quote, or not collateral.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from privity.attest.amd.anchors import AMD
 from privity.attest.anchor import Anchor
-from privity.attest.anchors_amd import AMD
-from privity.attest.anchors_aws import AWS
-from privity.attest.anchors_nvidia import NVIDIA
+from privity.attest.aws.anchors import AWS
+from privity.attest.nvidia.anchors import NVIDIA
 
 __all__ = ["Roots"]
 

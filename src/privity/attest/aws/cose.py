@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from privity.attest.cbor import read_cbor
+from privity.attest.aws.cbor import read_cbor
 from privity.errors import MalformedError
 
 __all__ = ["Sign1", "looks_like_sign1"]

@@ -20,9 +20,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from privity.attest.anchor import Anchor
-from privity.attest.anchors_intel import INTEL
 from privity.attest.chain import CHAIN, PERIOD, Chain, check_chain, load_certificates
-from privity.attest.dcap_collateral import (
+from privity.attest.evidence import KEY_BINDING, run_checks
+from privity.attest.intel.anchors import INTEL
+from privity.attest.intel.collateral import (
     COLLATERAL,
     REVOCATION,
     Collateral,
@@ -31,8 +32,7 @@ from privity.attest.dcap_collateral import (
     check_period,
     within,
 )
-from privity.attest.dcap_quote import Quote
-from privity.attest.evidence import KEY_BINDING, run_checks
+from privity.attest.intel.quote import Quote
 from privity.errors import EvidenceError, InputError, MalformedError, OversizeError
 from privity.identity.fields import Fields
 from privity.policy.evidence import EvidencePolicy, TcbStatus

@@ -17,7 +17,7 @@ from datetime import datetime
 from privity.attest.anchor import Anchor
 from privity.attest.chain import load_certificates, verify_chain
 from privity.attest.ecdsa import verify_p384
-from privity.attest.signed_xml import Element, SignedXml
+from privity.attest.nvidia.signed_xml import Element, SignedXml
 from privity.errors import EvidenceError, MalformedError
 
 __all__ = ["COLLATERAL", "MEASUREMENT", "Rim", "compare_measurements"]

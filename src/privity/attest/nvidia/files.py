@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from privity.attest.chain import MAX_FILE_BYTES, load_certificates
 from privity.attest.evidence import Companions
-from privity.attest.spdm import MAX_REPORT_BYTES, NONCE_BYTES, SpdmReport
+from privity.attest.nvidia.spdm import MAX_REPORT_BYTES, NONCE_BYTES, SpdmReport
 from privity.errors import MalformedError, OversizeError
 from privity.identity.fields import Fields
 from privity.identity.jcs import loads_strict

@@ -15,7 +15,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from privity.attest.scale import Scale
+from privity.attest.dstack.scale import Scale
 from privity.errors import MalformedError
 
 __all__ = ["NITRO", "SNP", "DstackFile", "looks_like", "read_dstack"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from privity.attest.dstack_file import SNP, looks_like, read_dstack
-from privity.attest.snp_report import REPORT_BYTES, SnpReport
+from privity.attest.amd.report import REPORT_BYTES, SnpReport
+from privity.attest.dstack.wrapper import SNP, looks_like, read_dstack
 from privity.errors import MalformedError
 
 __all__ = ["read_file", "recognises"]

@@ -11,9 +11,9 @@ import base64
 import binascii
 from typing import Any
 
-from privity.attest.dcap_collateral import Collateral
-from privity.attest.dcap_quote import Quote
 from privity.attest.evidence import Companions
+from privity.attest.intel.collateral import Collateral
+from privity.attest.intel.quote import Quote
 from privity.errors import MalformedError, OversizeError
 from privity.identity.jcs import loads_strict
 

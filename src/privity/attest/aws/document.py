@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from privity.attest.cbor import read_cbor
+from privity.attest.aws.cbor import read_cbor
 from privity.errors import MalformedError
 
 __all__ = ["MAX_DOCUMENT_BYTES", "NitroDocument"]

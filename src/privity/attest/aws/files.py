@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 
-from privity.attest.cose import Sign1, looks_like_sign1
-from privity.attest.dstack_file import NITRO, looks_like, read_dstack
-from privity.attest.nitro_document import MAX_DOCUMENT_BYTES, NitroDocument
+from privity.attest.aws.cose import Sign1, looks_like_sign1
+from privity.attest.aws.document import MAX_DOCUMENT_BYTES, NitroDocument
+from privity.attest.dstack.wrapper import NITRO, looks_like, read_dstack
 from privity.errors import MalformedError
 
 __all__ = ["read_file", "recognises"]

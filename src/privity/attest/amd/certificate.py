@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from privity.attest.amd.report import GENOA, MILAN, TURIN, Product, SnpTcb
 from privity.attest.chain import CHAIN
 from privity.attest.der import IA5_STRING, INTEGER, OCTET_STRING, read_der
-from privity.attest.snp_report import GENOA, MILAN, TURIN, Product, SnpTcb
 from privity.errors import EvidenceError, MalformedError
 
 __all__ = ["ChipCertificate", "read_chip_certificate"]

@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
 from privity.attest.der import OCTET_STRING, SEQUENCE, Element, read_der
-from privity.attest.spdm import Opaque, SpdmReport
+from privity.attest.nvidia.spdm import Opaque, SpdmReport
 from privity.errors import EvidenceError, MalformedError
 
 __all__ = [

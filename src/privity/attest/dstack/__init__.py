@@ -1,0 +1,1 @@
+"""dstack, which Phala runs: its event log, replayed to RTMR3, and its wrapper around evidence."""
