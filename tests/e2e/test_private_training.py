@@ -443,6 +443,18 @@ def decisions(folder: Path) -> list[str]:
     ]
 
 
+def test_one_command_does_all_of_it(tmp_path: Path) -> None:
+    words = {"Oslo": "canary" + secrets.token_hex(6)}
+    plain, home = tmp_path / "records.jsonl", tmp_path / "home"
+    plain.write_text(records(words))
+    options = ("--steps", "2", "--batch", "1", "--max-tokens", "64")
+    told = command(home, "run", str(plain), "-o", str(tmp_path / "adapter"), *options)
+    assert (told["records"], told["steps"]) == (1, 2)
+    assert (tmp_path / "adapter" / "adapter.gguf").is_file()
+    plain.unlink()
+    assert Search(tmp_path, time.time(), tuple(words.values())).run([]) == {}
+
+
 def test_a_run_takes_a_minute_or_two(run: Run, record_property: Callable[..., None]) -> None:
     record_property("seconds", run.seconds)
     assert run.seconds < 300

@@ -9,18 +9,17 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from privity.cli import output
+from privity.cli.adapter import opened, tell, verified, write
 
 if TYPE_CHECKING:
-    from privity.train.bundle import Bundle
-    from privity.train.receipt import VerifiedTraining
+    from privity.train.settings import LoraSettings
+    from privity.vault import Sealed
 
 __all__ = ["app", "trainer"]
 
@@ -35,6 +34,14 @@ DevRoots = Annotated[
     list[str] | None,
     typer.Option("--dev-root", help="A development root to trust, beside those of config.toml."),
 ]
+Records = Annotated[Path, typer.Argument(help="Records, JSON lines.", metavar="FILE")]
+Steps = Annotated[int, typer.Option(help="Optimizer steps.", min=1)]
+Batch = Annotated[int, typer.Option(help="Records per step.", min=1)]
+Rank = Annotated[int, typer.Option(help="Rank of the adapter.", min=1)]
+Alpha = Annotated[int, typer.Option(help="Its scale is alpha / rank.", min=1)]
+Rate = Annotated[float, typer.Option(help="The highest.")]
+Tokens = Annotated[int, typer.Option(help="A record is cut after so many.", min=2)]
+Seed = Annotated[int, typer.Option(help="Of order and initial values.", min=0)]
 _TERMINAL_S, _PLAIN_S = 0.2, 10.0
 
 
@@ -51,18 +58,18 @@ def program(as_json: Json = False) -> None:
 
 @app.command("seal")
 def seal(
-    file: Annotated[Path, typer.Argument(help="Records, JSON lines.", metavar="FILE")],
+    file: Records,
     to_file: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Where to; by default FILE.sealed.", metavar="OUT"),
     ] = None,
-    steps: Annotated[int, typer.Option(help="Optimizer steps.", min=1)] = 60,
-    batch: Annotated[int, typer.Option(help="Records per step.", min=1)] = 4,
-    rank: Annotated[int, typer.Option(help="Rank of the adapter.", min=1)] = 8,
-    alpha: Annotated[int, typer.Option(help="Its scale is alpha / rank.", min=1)] = 16,
-    learning_rate: Annotated[float, typer.Option(help="The highest.")] = 1e-3,
-    max_tokens: Annotated[int, typer.Option(help="A record is cut after so many.", min=2)] = 256,
-    seed: Annotated[int, typer.Option(help="Of order and initial values.", min=0)] = 0,
+    steps: Steps = 60,
+    batch: Batch = 4,
+    rank: Rank = 8,
+    alpha: Alpha = 16,
+    learning_rate: Rate = 1e-3,
+    max_tokens: Tokens = 256,
+    seed: Seed = 0,
     base: Annotated[
         str | None,
         typer.Option(help="Root of the base weights to insist on.", metavar="tree-sha256:…"),
@@ -77,12 +84,7 @@ def seal(
 
     How a run goes is fixed here, inside the seal: whoever runs it can neither read nor change it.
     """
-    import io
-
-    from privity.train.dataset import parse_dataset, with_settings
     from privity.train.settings import Disclosed, LoraSettings
-    from privity.vault import Meta, owner_identity, seal_stream
-    from privity.vault.files import new_file
 
     settings = LoraSettings(
         rank=rank,
@@ -95,14 +97,8 @@ def seal(
         base=base,
         disclose=Disclosed.LOSS if tell_loss else Disclosed.COUNTS,
     )
-    data = _read(file)
-    records = len(parse_dataset(data).records)
-    data = with_settings(data, settings)
     target = to_file or file.with_name(file.name + ".sealed")
-    meta = Meta(file.name, "dataset", "application/jsonl")
-    with new_file(target) as sink:
-        own = owner_identity().recipient
-        sealed = seal_stream(io.BytesIO(data), sink, meta=meta, recipients=(own,))
+    sealed, records = _seal(file, target, settings)
     sealed.key.erase()
     facts = {"id": sealed.id, "root": sealed.root}
     if as_json:
@@ -110,6 +106,62 @@ def seal(
         return
     rows = facts | {"records": str(records), "steps": str(steps)}
     output.out(output.harmless(f"sealed into {target}\n{output.label_rows(rows)}"))
+
+
+@app.command("run")
+def run(
+    file: Records,
+    folder: Annotated[Path, typer.Option("--output", "-o", help="A new folder.", metavar="FOLDER")],
+    steps: Steps = 60,
+    batch: Batch = 4,
+    rank: Rank = 8,
+    alpha: Alpha = 16,
+    learning_rate: Rate = 1e-3,
+    max_tokens: Tokens = 256,
+    seed: Seed = 0,
+    base: Annotated[
+        Path | None,
+        typer.Option(help="A GGUF file to start from; by default the embedded model's."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Do all of it on this machine: seal, grant, train, and open the adapter.
+
+    The same path as with a machine of somebody else's, under dev evidence: nothing of the records
+    is written but sealed.
+    """
+    import os
+    import tempfile
+
+    from privity.errors import InputError
+    from privity.home import home
+    from privity.identity.keystore import device_key
+    from privity.node.train_here import grant_here, train_here
+    from privity.train.settings import LoraSettings
+    from privity.vault import owner_identity
+
+    if os.path.lexists(folder):
+        raise InputError(f"{folder} is there already", hint="name a new folder")
+    settings = LoraSettings(
+        rank=rank,
+        alpha=alpha,
+        steps=steps,
+        learning_rate=learning_rate,
+        batch=batch,
+        max_tokens=max_tokens,
+        seed=seed,
+    )
+    with tempfile.TemporaryDirectory(prefix="train-", dir=home()) as name:
+        dataset, adapter = Path(name) / "dataset.sealed", Path(name) / "adapter"
+        sealed, _ = _seal(file, dataset, settings)
+        recipient = owner_identity().recipient
+        grant_here(sealed, device_key(), recipient, home() / "broker", name=file.name)
+        sealed.key.erase()
+        train_here(dataset, adapter, Path(name), base=base)
+        bundle = opened(str(adapter))
+    checked = verified(bundle, [])
+    write(bundle, folder)
+    tell(checked, f"trained into {folder}", {"folder": str(folder)}, as_json=as_json)
 
 
 @app.command("open")
@@ -131,12 +183,12 @@ def open_adapter(
     """
     from privity.errors import ReceiptError
 
-    bundle = _opened(sealed)
-    verified = _verified(bundle, dev_root or [])
-    if dataset is not None and verified.receipt.dataset != dataset:
+    bundle = opened(sealed)
+    checked = verified(bundle, dev_root or [])
+    if dataset is not None and checked.receipt.dataset != dataset:
         raise ReceiptError("the adapter is of another dataset", check="dataset")
-    _write(bundle, folder)
-    _tell(verified, f"opened into {folder}", {"folder": str(folder)}, as_json=as_json)
+    write(bundle, folder)
+    tell(checked, f"opened into {folder}", {"folder": str(folder)}, as_json=as_json)
 
 
 @app.command("verify")
@@ -155,8 +207,8 @@ def verify(
         files = {name: (folder / name).read_bytes() for name in (*NAMES, RECEIPT)}
     except OSError as error:
         raise InputError(f"{folder} is not an opened adapter: {error.strerror}") from error
-    verified = _verified(Bundle(files), dev_root or [])
-    _tell(verified, f"verified: {folder}", {"verified": True}, as_json=as_json)
+    checked = verified(Bundle(files), dev_root or [])
+    tell(checked, f"verified: {folder}", {"verified": True}, as_json=as_json)
 
 
 def trainer(
@@ -221,95 +273,22 @@ def _read(file: Path) -> bytes:
         raise InputError(f"cannot read {file}: {error.strerror}") from error
 
 
-def _opened(sealed: str) -> Bundle:
+def _seal(file: Path, target: Path, settings: LoraSettings) -> tuple[Sealed, int]:
+    """Seal records with their settings to the person's own key; return how many there are."""
     import io
 
-    from privity.errors import MalformedError
-    from privity.train.bundle import MAX_BYTES, Bundle
-    from privity.vault import Reader, owner_identity, read_header, unwrap
-    from privity.vault.store import open_store_reader
-
-    with closing(open_store_reader(sealed)) as source:
-        reader = Reader(source, unwrap(read_header(source), owner_identity()))
-        if reader.meta.kind != "adapter" or reader.size > MAX_BYTES:
-            raise MalformedError("the artefact is not an adapter", hint="privity model open")
-        archive = io.BytesIO()
-        reader.copy_to(archive)
-    return Bundle.parse(archive.getvalue())
-
-
-def _verified(bundle: Bundle, dev_roots: list[str]) -> VerifiedTraining:
-    from privity.attest import reverifier
-    from privity.errors import ReceiptError
-    from privity.infer.config import load_config
-    from privity.policy.evidence import EvidencePolicy
-    from privity.train.receipt import verify_receipt
-
-    if bundle.receipt is None:
-        raise ReceiptError("the adapter comes without a receipt of its run", check="file format")
-    config = load_config()
-    # The dataset's key was released under the grant's own floor; here only what signed is judged.
-    trust = config.trust(EvidencePolicy(reference=False, log=False), dev_roots=dev_roots)
-    return verify_receipt(
-        bundle.receipt, adapter=bundle.digest, reverify=reverifier(trust), now=datetime.now(UTC)
-    )
-
-
-def _facts(verified: VerifiedTraining) -> dict[str, object]:
-    from privity.train.program import measure_program
-
-    receipt = verified.receipt
-    known = receipt.program == measure_program()
-    return {
-        "dataset": receipt.dataset,
-        "program": receipt.program,
-        "same as here": "yes" if known else "no: another version of the program trained it",
-        "base": receipt.base,
-        "records": receipt.records,
-        "steps": receipt.steps,
-        "evidence": ", ".join(verified.enclave.kinds),
-    }
-
-
-def _tell(verified: VerifiedTraining, head: str, more: dict[str, object], *, as_json: bool) -> None:
-    """Say what was verified of a run: facts, checks, and who could learn what."""
-    from privity.cli.table import render_disclosure
-
-    facts = _facts(verified)
-    if as_json:
-        every = verified.checks
-        checks = [{"check": one.name, "ok": one.ok, "detail": one.detail} for one in every]
-        table = verified.disclosure.to_json()
-        output.emit_json(facts | more | {"checks": checks, "disclosure": table})
-        return
-    rows = {name: str(value) for name, value in facts.items()}
-    output.out(output.harmless(f"{head}\n{output.label_rows(rows)}"))
-    output.out()
-    text = render_disclosure(
-        verified.disclosure,
-        width=output.width(),
-        color=output.uses_color(),
-        ascii_only=not output.takes_unicode(),
-    )
-    output.out(text)
-    if verified.enclave.dev:
-        output.out()
-        output.out("dev evidence: plain software, which does not stop its host")
-
-
-def _write(bundle: Bundle, folder: Path) -> None:
-    from privity.errors import InputError
+    from privity.train.dataset import parse_dataset, with_settings
+    from privity.vault import Meta, owner_identity, seal_stream
     from privity.vault.files import new_file
 
-    try:
-        folder.mkdir(mode=0o700)
-    except OSError as error:
-        raise InputError(
-            f"cannot make {folder}: {error.strerror}", hint="name a new one"
-        ) from error
-    for name, content in bundle.files.items():
-        with new_file(folder / name) as sink:
-            sink.write(content)
+    data = _read(file)
+    records = len(parse_dataset(data).records)
+    source = io.BytesIO(with_settings(data, settings))
+    meta = Meta(file.name, "dataset", "application/jsonl")
+    with new_file(target) as sink:
+        own = owner_identity().recipient
+        sealed = seal_stream(source, sink, meta=meta, recipients=(own,))
+    return sealed, records
 
 
 @contextlib.contextmanager
