@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ import pytest
 
 from privity.attest.grant import Purpose, SignedGrant
 from privity.attest.grant_revocation import Revocation
+from privity.attest.manifest import Manifest, ReferenceValue, Source
 from privity.attest.release import CHALLENGE_S, seal_deposit, verify_boot
+from privity.attest.signed_manifest import SignedManifest
 from privity.errors import EvidenceError, InputError, OpenError, PeerError, PrivityError
 from privity.identity.jcs import canonical
+from privity.identity.keys import SigningKey
 from privity.identity.multibase import decode_base64url, encode_base64url
 from privity.node.broker import Broker
 from privity.node.broker_app import Deposit
@@ -23,6 +27,7 @@ from privity.statement import PATH, Software
 from releases import (
     ARTEFACT,
     KEY,
+    MEASUREMENT,
     NONCE,
     OTHER_MEASUREMENT,
     PROGRAM,
@@ -369,6 +374,41 @@ async def test_a_deposit_for_another_broker_is_refused(
         made = await deposit(other, owner, owner.signed())
     answer = await http.post("/grant", json=made.to_json())
     assert (answer.status_code, answer.json()["check"]) == (403, "deposit key")
+
+
+# Approvals
+
+
+async def test_code_is_approved_by_the_manifest_its_statement_carries(
+    owner: Owner, broker: Broker
+) -> None:
+    signer, other = SigningKey.generate(), SigningKey.generate()
+    manifest = Manifest(
+        name="privity",
+        builder="us",
+        source=Source("https://example.org/privity", "abc"),
+        measurements=(ReferenceValue("dev", {"measurement": MEASUREMENT}),),
+        issued=owner.clock(),
+        expires=owner.clock() + timedelta(days=1),
+    )
+    broker.add(owner.signed(measurements=(), signers=(signer.did,)), KEY)
+
+    async def ask(*keys: SigningKey) -> bytes:
+        beside = [
+            {"kind": "reference", "manifest": SignedManifest.sign(manifest, key).to_json()}
+            for key in keys
+        ]
+        client = client_of(owner, app_of(owner, broker), beside=beside)
+        try:
+            return (await client.obtain(ARTEFACT, Purpose.SERVE)).key
+        finally:
+            await client.aclose()
+
+    with refused("reference value"):
+        await ask()
+    with pytest.raises(EvidenceError):
+        await ask(other)  # somebody signed it, but nobody the grant names
+    assert await ask(signer) == KEY
 
 
 # What a broker may do to an enclave

@@ -118,9 +118,18 @@ def test_a_grant_to_train_names_programs_and_recipient(owner: Owner, missing: st
         owner.training(**{missing: () if missing == "programs" else None})
 
 
-def test_a_measurement_without_registers_approves_nothing() -> None:
+@pytest.mark.parametrize(
+    ("kind", "registers"),
+    [
+        ("dev", {}),
+        ("snp", {"product": "genoa"}),
+        ("tdx", {"mrtd": "00" * 48}),
+        ("mine", {"a": "b"}),
+    ],
+)
+def test_a_measurement_that_names_too_little_is_none(kind: str, registers: Any) -> None:
     with pytest.raises(MalformedError):
-        Measured("dev", {})
+        Measured(kind, registers)
 
 
 def test_a_revocation_by_another_key_is_refused(owner: Owner) -> None:

@@ -169,7 +169,7 @@ def test_an_unlisted_measurement_is_refused(owner: Owner) -> None:
 
 
 def test_a_measurement_of_another_kind_does_not_count(owner: Owner) -> None:
-    listed = (Measured("tdx", {"measurement": OTHER_MEASUREMENT}),)
+    listed = (Measured("snp", {"measurement": "00" * 48}),)
     with refused("measurement"):
         allowed(owner, Boot(owner, OTHER_MEASUREMENT), owner.signed(measurements=listed))
 

@@ -76,16 +76,11 @@ GRANTS = st.builds(
     ),
     expires=st.integers(1, 10**8).map(lambda s: OWNER.clock() + timedelta(seconds=s)),
     measurements=st.lists(
-        st.builds(
-            Measured,
+        st.dictionaries(
             st.text("abc", min_size=1, max_size=9),
-            st.dictionaries(
-                st.text("abc", min_size=1, max_size=9),
-                st.text("01", min_size=1, max_size=9),
-                min_size=1,
-                max_size=4,
-            ),
-        ),
+            st.text("01", min_size=1, max_size=9),
+            max_size=4,
+        ).map(lambda more: Measured("dev", {"measurement": "sha256:00", **more})),
         min_size=1,
         max_size=4,
     ).map(tuple),

@@ -18,6 +18,7 @@ from typing import Any
 
 from privity.attest.grant_revocation import Revocation, SignedRevocation
 from privity.attest.grant_signature import check_signature, take_signature
+from privity.attest.manifest import ReferenceValue
 from privity.errors import InputError, MalformedError
 from privity.identity.did_key import parse_did
 from privity.identity.digests import check_digest, digest
@@ -44,7 +45,6 @@ MAX_GRANT_BYTES = 65_536
 
 _GRANT_LABEL = b"privity/grant/v1\0"
 _MAX_ENTRIES = 64
-_MAX_REGISTERS = 32
 _MAX_RECIPIENT = 4096
 _MAX_LEASE_S = 86_400
 _ROOT = re.compile(r"tree-sha256:[0-9a-f]{64}")
@@ -67,8 +67,10 @@ class Measured:
 
     Attributes:
         kind: the kind of evidence.
-        registers: values that evidence of that kind must show; at least one. What is not named
-            is not asked for.
+        registers: values that evidence of that kind must show. What is not named is not asked for.
+
+    Raises:
+        MalformedError: the kind is unknown, or a register that identifies its code is missing.
     """
 
     kind: str
@@ -76,11 +78,8 @@ class Measured:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "registers", MappingProxyType(dict(self.registers)))
-        if not 0 < len(self.registers) <= _MAX_REGISTERS:
-            raise MalformedError(f"a measurement names 1 to {_MAX_REGISTERS} registers")
-        for text in (self.kind, *self.registers, *self.registers.values()):
-            if not isinstance(text, str) or not 0 < len(text) <= 512:
-                raise MalformedError("a measurement's texts have 1 to 512 characters")
+        # As in a manifest: an entry that names too little would approve code nobody looked at.
+        ReferenceValue(self.kind, self.registers)
 
     def __hash__(self) -> int:
         return hash((self.kind, tuple(sorted(self.registers.items()))))

@@ -206,6 +206,14 @@ def broker(
             metavar="FILE",
         ),
     ] = None,
+    attester: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What attests the broker itself; by default what the machine has. May be given "
+            "again.",
+            metavar="NAME",
+        ),
+    ] = None,
     host: Host = "127.0.0.1",
     port: Port = 0,
     lifeline: Lifeline = False,
@@ -229,6 +237,7 @@ def broker(
         dev_root=root,
         owners=tuple(owner or ()) or (device_key().did,),
         trust=load_config().trust(EvidencePolicy()),
+        attester=tuple(attester or ()),
         host=host,
         port=port,
         lifeline=lifeline,

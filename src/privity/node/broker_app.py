@@ -31,6 +31,7 @@ from privity.attest.evidence_dev import DevQuoter, DevRoot
 from privity.attest.grant import Purpose, SignedGrant
 from privity.attest.grant_revocation import SignedRevocation
 from privity.attest.publish import build_statement
+from privity.attest.quoters.choose import choose_quoters
 from privity.attest.release import CHALLENGE_S, BootKeys, Role, open_deposit
 from privity.attest.trust import Trust
 from privity.errors import (
@@ -385,7 +386,9 @@ class BrokerSettings:
 
     Attributes:
         folder: its grants, keys and log.
-        dev_root: the file of the development root that vouches for it; made if there is none.
+        dev_root: the file of the development root that vouches for it where no hardware does;
+            made if there is none.
+        attester: which attesters to use, by name; none chooses by what the machine has.
         owners: did:keys whose grants are taken.
         trust: the owners' roots.
         host: address to listen on.
@@ -397,6 +400,7 @@ class BrokerSettings:
     dev_root: Path
     owners: tuple[str, ...]
     trust: Trust
+    attester: tuple[str, ...] = ()
     host: str = "127.0.0.1"
     port: int = 0
     lifeline: bool = False
@@ -416,16 +420,19 @@ def serve_broker(settings: BrokerSettings, *, on_ready: Callable[[dict[str, Any]
     gaps = harden().gaps()
     broker = Broker(settings.folder, owners=settings.owners, trust=settings.trust)
     root = DevRoot.load_or_create(settings.dev_root)
-    app = BrokerApp(broker, (DevQuoter(root, now=utc_now()),))
+    quoters = choose_quoters(names=settings.attester, dev=lambda: DevQuoter(root, now=utc_now()))
+    kinds = [quoter.kind for quoter in quoters]
+    app = BrokerApp(broker, quoters)
     sock = bind(settings.host, settings.port)
     if settings.lifeline:
         end_with_stdin()
 
     def ready(url: str) -> None:
-        logger.warning("evidence of kind dev: plain software, which does not stop its host")
+        if "dev" in kinds:
+            logger.warning("evidence of kind dev: plain software, which does not stop its host")
         for gap in gaps:
             logger.warning("%s", gap)
-        who = {"root": root.did, "evidence": ["dev"]}
+        who = {"root": root.did, "evidence": kinds}
         on_ready({"ready": True, "url": url, "pid": os.getpid(), **who})
 
     serve_app(app, sock, on_ready=ready)

@@ -38,7 +38,7 @@ from privity.infer.engines.weights import weights_at
 from privity.infer.loopback import is_loopback
 from privity.node.enclave_receipts import Issuer, ReceiptMiddleware
 from privity.node.listen import bind, end_with_stdin, serve_app
-from privity.node.publication import Publication, PublicationSettings
+from privity.node.publication import Publication, PublicationSettings, approval_in
 from privity.receipt import EvidenceRef
 from privity.seal.asgi import Receive, Scope, Send, answer, answer_problem
 from privity.seal.gateway import Gateway, GatewayLimits
@@ -314,7 +314,10 @@ class EnclaveSettings:
         from privity.node.key_client import KeyClient
         from privity.node.sealed_model import SealedModel
 
-        client = KeyClient(broker, quoters, receipts=SigningKey.generate().did)
+        manifest = self.publication.manifest
+        beside = () if manifest is None else (approval_in(manifest),)
+        receipts = SigningKey.generate().did
+        client = KeyClient(broker, quoters, receipts=receipts, beside=beside)
         make = partial(EmbeddedEngine, unsafe_inspectable=self.unsafe_inspectable)
         return SealedModel(artefact, client, artefact=self.artefact_id, make_engine=make)
 

@@ -94,6 +94,8 @@ class KeyClient:
         receipts: a did:key made in this process's memory. It names the process to the broker: a
             lease goes on for the process that has it, and for no other.
         software: what else the statement names: ``Software("program", digest)`` for training.
+        beside: what to state beside the evidence: signed manifests that approve this code, as
+            `privity.attest.publish.build_statement` takes them.
         transport: how to reach the broker.
         clock: the enclave's time.
         clock_s: seconds that only grow, by which leases are kept.
@@ -111,6 +113,7 @@ class KeyClient:
         *,
         receipts: str,
         software: Sequence[Software] = (),
+        beside: Sequence[dict[str, Any]] = (),
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Clock = utc_now,
         clock_s: Callable[[], float] = elapsed,
@@ -126,7 +129,7 @@ class KeyClient:
         self._base = broker.rstrip("/")
         self._quoters = tuple(quoters)
         self._receipts = receipts
-        self._software = tuple(software)
+        self._software, self._beside = tuple(software), tuple(beside)
         self._http = httpx.AsyncClient(
             transport=transport, timeout=_EXCHANGE_S, trust_env=False, follow_redirects=False
         )
@@ -211,7 +214,9 @@ class KeyClient:
         now = self._clock()
 
         def quote() -> Any:
-            return build_statement(keys.keyset, self._quoters, now=now, nonce=nonce)
+            return build_statement(
+                keys.keyset, self._quoters, now=now, nonce=nonce, beside=self._beside
+            )
 
         statement = await to_thread.run_sync(quote)
         sent = {"challenge": encode_base64url(nonce), "statement": statement.to_json()}

@@ -28,7 +28,7 @@ from privity.identity.keystore import load_key
 from privity.identity.timestamps import Clock, utc_now
 from privity.statement import Keyset
 
-__all__ = ["Publication", "PublicationSettings"]
+__all__ = ["Publication", "PublicationSettings", "approval_in"]
 
 logger = logging.getLogger("privity.enclave")
 
@@ -88,8 +88,7 @@ class Publication:
             PeerError: the log does not answer, or refuses.
         """
         if self._settings.manifest is not None:
-            signed = _read_manifest(self._settings.manifest)
-            self._fixed = ({"kind": REFERENCE, "manifest": signed.to_json()},)
+            self._fixed = (approval_in(self._settings.manifest),)
         if self._settings.log is None:
             return
         if self._settings.log_key is not None:
@@ -120,6 +119,11 @@ class Publication:
                 await self._record(url, keyset)
             except PrivityError as error:
                 logger.warning("the log's proof could not be renewed: %s", error.message)
+
+
+def approval_in(path: Path) -> dict[str, Any]:
+    """Return the endorsement that a file with a signed manifest is; raises `InputError`."""
+    return {"kind": REFERENCE, "manifest": _read_manifest(path).to_json()}
 
 
 def _read_manifest(path: Path) -> SignedManifest:
