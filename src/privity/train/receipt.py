@@ -235,7 +235,8 @@ def _check_links(receipt: TrainingReceipt, statement: Statement, adapter: str) -
 def run_disclosure(enclave: AttestedEnclave) -> Disclosure:
     """Return who could learn what of a run in this enclave. It never flatters.
 
-    Evidence keeps the host out only where somebody the owner trusts approved the code. The update is what the records made of the weights: the adapter. It is the owner's alone.
+    Evidence keeps the host out only where somebody the owner trusts approved the code. The update
+    is what the records made of the weights: the adapter, which is the owner's alone.
     """
     basis = frozenset(one for evidence in enclave.evidence for one in evidence.basis)
     hardware = not enclave.dev and any(one.ground is Ground.HARDWARE for one in basis)
