@@ -78,6 +78,7 @@ def test_all_of_it_is_locked() -> None:
     try:
         memory = MemoryFile(4 << 20)
         memory.lock()
+        memory.seal()
     except EngineError:
         pytest.skip("this system lets nothing be locked, and swaps")
     if _locked_kib() == before:
@@ -112,13 +113,16 @@ def test_what_cannot_be_locked_is_refused_where_swap_could_take_it(
         with pytest.raises(EngineError, match="this machine swaps"):
             MemoryFile(1 << 20).lock()
     else:
-        MemoryFile(1 << 20).lock()
+        memory = MemoryFile(1 << 20)
+        memory.lock().write(b"x")
+        memory.seal()
+        memory.close()
         assert "not locked" in caplog.text
 
 
 def test_more_than_there_is_is_an_error() -> None:
     with pytest.raises(EngineError, match="no memory"):
-        MemoryFile(1 << 62).lock()
+        MemoryFile(1 << 62).seal()
 
 
 def test_nothing_at_all_can_be_kept() -> None:
@@ -134,3 +138,24 @@ def _locked_kib() -> int:
         if line.startswith("VmLck"):
             return int(line.split()[1])
     return 0
+
+
+@pytest.mark.parametrize("swaps", [True, False])
+def test_with_swap_it_is_locked_before_it_is_written(
+    swaps: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory_file, "swap_is_on", lambda: swaps)
+    before, memory = _locked_kib(), MemoryFile(4 << 20)
+    try:
+        memory.lock()
+    except EngineError:
+        pytest.skip("this system lets nothing be locked")
+    assert (_locked_kib() - before >= 4 << 10) == swaps
+    memory.close()
+
+
+def test_more_than_it_holds_is_an_error(memory: MemoryFile) -> None:
+    memory.seal()
+    with pytest.raises(EngineError, match="no memory left"):
+        memory.lock().write(b"x")
+    memory.close()

@@ -73,23 +73,20 @@ class MemoryFile:
         return Path(f"/proc/self/fd/{self.fd}")
 
     def lock(self) -> BinaryIO:
-        """Take the memory and lock it; return where the contents are written, in order.
+        """Return where the contents are written, in order.
 
-        Nothing is written before every page is locked.
+        Where the machine swaps, nothing is written before every page is locked. Where it does not,
+        pages are locked once they are full, in `seal`: locking empty ones means to clear them too.
 
         Raises:
             EngineError: there is not enough memory; or it cannot be locked, and swap could take it.
         """
-        try:
+        if swap_is_on():
             self._map()
-        except OSError as error:
-            raise EngineError(
-                f"there is no memory for {self.size} bytes: {error.strerror}"
-            ) from error
         return cast(BinaryIO, _Sink(self.fd))
 
     def seal(self) -> None:
-        """Let nobody write to it from now on, this process included.
+        """Let nobody write to it from now on, this process included; all of it is locked after.
 
         Raises:
             EngineError: the system does not let it.
@@ -98,6 +95,8 @@ class MemoryFile:
             fcntl.fcntl(self.fd, _F_ADD_SEALS, _SEALS)
         except OSError as error:
             raise EngineError(f"memory cannot be sealed: {error.strerror}") from error
+        if not self._place:
+            self._map()
 
     def close(self) -> None:
         """Let go of it: the memory is free once no child has it open. Again does nothing."""
@@ -117,10 +116,11 @@ class MemoryFile:
         reading = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             place = libc.mmap(None, self.size, _PROT_READ, _MAP_SHARED, reading, 0)
+            why = os.strerror(ctypes.get_errno())
         finally:
             os.close(reading)
         if place == _MAP_FAILED:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+            raise EngineError(f"there is no memory for {self.size} bytes: {why}")
         self._place = place
         libc.madvise(place, self.size, _MADV_DONTDUMP)
         if libc.mlock(place, self.size) == 0:
@@ -150,7 +150,10 @@ class _Sink:
     def write(self, data: bytes | memoryview) -> int:
         left = memoryview(data)
         while left:
-            written = os.pwrite(self._fd, left, self._offset)
+            try:
+                written = os.pwrite(self._fd, left, self._offset)
+            except OSError as error:
+                raise EngineError(f"there is no memory left: {error.strerror}") from error
             self._offset, left = self._offset + written, left[written:]
         return len(data)
 
