@@ -146,7 +146,7 @@ def revoke(
             metavar="GRANT|ARTEFACT",
         ),
     ],
-    reason: Annotated[str, typer.Option(help="Why, for the log.")] = "revoked by its owner",
+    reason: Annotated[str, typer.Option(help="Why, for the log.")] = "no reason given",
     as_json: Json = False,
 ) -> None:
     """Take a grant back. Enclaves that use the key drop it within their lease."""

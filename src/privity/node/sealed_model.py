@@ -192,7 +192,8 @@ class SealedModel(Engine):
         self._closed = True
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
-            keeper.cancel()
+            if self._lost is None:  # else it is dropping everything already, and is let finish
+                keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await keeper
         await self._drop()
