@@ -165,9 +165,11 @@ def test_weights_of_ones_own(tmp_path: Path) -> None:
     path.write_bytes(b"GGUF and so on")
     mine = weights.weights_at(path)
     assert mine.model == "my-model-q4"
-    # The digest of the file, checked with another program's.
-    shown = subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True).stdout
-    assert mine.digest() == "sha256:" + shown.split()[0]
+    # The root of one leaf is the hash of a zero byte and the file, checked with another program's.
+    leaf = tmp_path / "leaf"
+    leaf.write_bytes(b"\0" + path.read_bytes())
+    shown = subprocess.run(["sha256sum", leaf], capture_output=True, text=True, check=True).stdout
+    assert mine.digest() == "tree-sha256:" + shown.split()[0]
     path.write_bytes(b"PK\x03\x04")
     with pytest.raises(InputError, match="not a GGUF"):
         weights.weights_at(path)
