@@ -401,3 +401,55 @@ def test_real_evidence_of_other_keys_is_refused_for_exactly_that(
     examined = examine_statement(canonical(statement), nonce=NONCE, trust=lenient.trust, now=at)
     assert [check.name for check in examined.checks if not check.ok] == ["key binding"]
     lenient.refused("key binding", statement)
+
+
+# What was found is remembered. Time must bring each refusal all the same.
+
+
+@pytest.mark.parametrize(
+    ("change", "later", "check"),
+    [
+        ({"manifest": {"expires": NOON + timedelta(hours=2)}}, 2, "reference period"),
+        ({}, 1, "log entry"),
+        ({"quoters": MACHINES["nitro"]}, 24, "certificate period"),
+    ],
+)
+def test_a_remembered_statement_ends_with_what_it_rests_on(
+    change: dict[str, Any], later: int, check: str, world: Make
+) -> None:
+    honest = replace(world(), **change)
+    if check != "log entry":
+        honest = honest.demanding(log=False).trusting(logs=())
+    statement = honest.publish()
+    assert honest.verify(statement) and honest.verify(statement)
+    last = replace(honest, now=NOON + timedelta(hours=later, seconds=-1))
+    if check != "certificate period":
+        assert last.verify(statement)
+    replace(honest, now=NOON + timedelta(hours=later)).refused(check, statement)
+
+
+def test_a_revocation_to_come_is_not_slept_through(world: Make) -> None:
+    honest = world()
+    statement = honest.publish()
+    signed = SignedManifest.from_json(statement["endorsements"][-1]["manifest"])
+    at = NOON + timedelta(minutes=30)
+    back = SignedRevocation.sign(Revocation(signed.manifest.digest, "a hole", at), SIGNER)
+    aware = honest.trusting(manifests=(canonical(back.to_json()),))
+    assert aware.verify(statement)
+    replace(aware, now=at).refused("reference revoked", statement)
+
+
+def test_old_cosignatures_are_refused_though_remembered(world: Make) -> None:
+    honest = world().demanding(witnesses=1, max_age=timedelta(minutes=10))
+    statement = honest.publish()
+    assert honest.verify(statement)
+    replace(honest, now=NOON + timedelta(minutes=10)).refused("log age", statement)
+
+
+def test_another_trust_or_memory_is_another_question(world: Make) -> None:
+    honest = world()
+    statement = honest.publish()
+    assert honest.verify(statement)
+    honest.trusting(signers=()).refused("reference signature", statement)
+    honest.refused("log entry", statement, enclave="other.example")
+    honest.refused("log consistency", statement, remembered=Remembered(99, bytes(32)))

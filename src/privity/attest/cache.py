@@ -11,13 +11,52 @@ import hashlib
 import marshal
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from privity.attest.evidence import EvidenceVerifier, Findings
 
-__all__ = ["Cached"]
+__all__ = ["Cached", "Memory"]
+
+
+class _Timed(Protocol):
+    @property
+    def period(self) -> tuple[datetime, datetime] | None: ...
+
+
+T = TypeVar("T", bound=_Timed)
+
+
+class Memory(Generic[T]):
+    """Results by their key, each for the times at which it is the same.
+
+    Args:
+        most: how many are kept; the one not used for longest goes first.
+    """
+
+    def __init__(self, *, most: int) -> None:
+        self._most = most
+        self._kept: OrderedDict[Hashable, T] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, now: datetime) -> T | None:
+        """Return what was kept under a key, if it still holds."""
+        with self._lock:
+            found = self._kept.get(key)
+            if found is None or not _holds(found, now):
+                return None
+            self._kept.move_to_end(key)
+            return found
+
+    def put(self, key: Hashable, found: T, now: datetime) -> None:
+        """Keep a result, unless it is not known when it holds."""
+        if not _holds(found, now):
+            return
+        with self._lock:
+            self._kept[key] = found
+            while len(self._kept) > self._most:
+                self._kept.popitem(last=False)
 
 
 class Cached:
@@ -34,9 +73,7 @@ class Cached:
 
     def __init__(self, inner: EvidenceVerifier, *, most: int = 256) -> None:
         self._inner = inner
-        self._most = most
-        self._kept: OrderedDict[bytes, Findings] = OrderedDict()
-        self._lock = threading.Lock()
+        self._memory: Memory[Findings] = Memory(most=most)
 
     @property
     def kind(self) -> str:
@@ -53,21 +90,13 @@ class Cached:
         """Return what `EvidenceVerifier.examine` would; raises `MalformedError` as it does."""
         # Version 2 of marshal has no references, so equal JSON values have equal bytes; that two
         # orders of one object's members differ costs a second examination and nothing else.
-        told = marshal.dumps((evidence, bound, list(endorsements)), 2)
-        key = hashlib.sha256(told).digest()
-        with self._lock:
-            found = self._kept.get(key)
-            if found is not None and _holds(found, now):
-                self._kept.move_to_end(key)
-                return found
-        found = self._inner.examine(evidence, bound, endorsements, now)
-        if _holds(found, now):
-            with self._lock:
-                self._kept[key] = found
-                while len(self._kept) > self._most:
-                    self._kept.popitem(last=False)
+        key = hashlib.sha256(marshal.dumps((evidence, bound, list(endorsements)), 2)).digest()
+        found = self._memory.get(key, now)
+        if found is None:
+            found = self._inner.examine(evidence, bound, endorsements, now)
+            self._memory.put(key, found, now)
         return found
 
 
-def _holds(found: Findings, now: datetime) -> bool:
+def _holds(found: _Timed, now: datetime) -> bool:
     return found.period is not None and found.period[0] <= now < found.period[1]

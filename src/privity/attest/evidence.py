@@ -1,7 +1,7 @@
 """The two sides of a kind of evidence: who makes it in the enclave, who judges it elsewhere.
 
 A new kind is one module ``evidence_<kind>.py`` with an `EvidenceVerifier`, a quoter in
-``quoters/``, and one line in `privity.attest.verify.verifiers_for`.
+``quoters/``, and one line in `privity.attest.verifiers`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -71,7 +72,7 @@ class Findings:
             raise EvidenceError(f"{self.kind} evidence: {detail}", check=name, hint=hint)
         return self.claimed
 
-    @property
+    @cached_property
     def claimed(self) -> VerifiedEvidence:
         """What the evidence says if every check held, for going on after one that did not.
 

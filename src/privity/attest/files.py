@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import Any
 
 from privity.attest.evidence import Companions, Findings
-from privity.attest.examine import KINDS, verifier_for
 from privity.attest.trust import Trust
+from privity.attest.verifiers import KINDS, verifier_for
 from privity.errors import InputError, MalformedError
 from privity.statement import Check
 
