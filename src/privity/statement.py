@@ -18,7 +18,7 @@ from typing import Any
 from privity.disclosure import Basis
 from privity.errors import InputError, MalformedError
 from privity.identity.did_key import parse_did
-from privity.identity.digests import check_content, check_digest, digest
+from privity.identity.digests import check_content, digest
 from privity.identity.fields import Fields
 from privity.identity.jcs import canonical, loads_canonical
 from privity.identity.multibase import encode_base64url
