@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyrage  # type: ignore[import-untyped]
+import pyrage
 
 from measure import Report, title
 from privity.vault import FileSource, Meta, Reader, read_header, root_of_file, seal_stream, unwrap

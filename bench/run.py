@@ -13,7 +13,16 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SCRIPTS = ("codec", "gateway_load", "big_body", "sealed_stream", "start")
+SCRIPTS = (
+    "codec",
+    "gateway_load",
+    "big_body",
+    "sealed_stream",
+    "start",
+    "attest",
+    "artefact",
+    "release",
+)
 FLAGS = {"start": ["--cold"]}
 
 

@@ -50,8 +50,10 @@ ENCLAVE = """
 import logging, pathlib, sys
 logging.basicConfig(level=logging.DEBUG)
 from privity.cli import output
-from privity.node.enclave import EnclaveSettings, serve
-settings = EnclaveSettings(pathlib.Path(sys.argv[1]), lifeline=True, unsafe_inspectable=True)
+from privity.node.attestation import AttestationSettings
+from privity.node.enclave_role import EnclaveSettings, serve
+attestation = AttestationSettings(pathlib.Path(sys.argv[1]))
+settings = EnclaveSettings(attestation, lifeline=True, unsafe_inspectable=True)
 serve(settings, on_ready=output.json_line)
 """
 

@@ -56,10 +56,12 @@ TRAINER = """
 import logging, pathlib, sys
 logging.basicConfig(level=logging.DEBUG)
 from privity.cli import output
+from privity.node.attestation import AttestationSettings
 from privity.node.trainer import TrainerSettings, run_trainer
 root, broker, dataset, out = sys.argv[1:]
 settings = TrainerSettings(
-    pathlib.Path(root), broker, dataset, out, threads=1, lifeline=True, unsafe_inspectable=True
+    AttestationSettings(pathlib.Path(root)), broker, dataset, out,
+    threads=1, lifeline=True, unsafe_inspectable=True,
 )
 done = run_trainer(settings, on_step=lambda *at: print(*at, file=sys.stderr, flush=True))
 output.json_line(done.to_json())

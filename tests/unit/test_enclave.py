@@ -23,7 +23,9 @@ from privity.infer.config import Config
 from privity.infer.engines.openai_server import OpenAIServer
 from privity.infer.opening import SessionSettings, open_session
 from privity.infer.receipts import ReceiptStore
-from privity.node.enclave import EnclaveApp, EnclaveSettings, serve
+from privity.node.attestation import AttestationSettings
+from privity.node.enclave import EnclaveApp
+from privity.node.enclave_role import EnclaveSettings, serve
 from privity.policy.evidence import EvidencePolicy
 from privity.receipt import Outcome
 from privity.seal.gateway import GATEWAY_PATH
@@ -227,11 +229,11 @@ async def test_an_engine_that_shares_its_cache_is_taken_only_by_name(
 )
 def test_an_engine_on_another_machine_is_refused(url: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="would leave the enclave"):
-        EnclaveSettings(dev_root=tmp_path / "root", engine=url)
+        EnclaveSettings(AttestationSettings(tmp_path / "root"), engine=url)
 
 
 def test_an_engine_that_is_not_there_is_named(tmp_path: Path) -> None:
-    settings = EnclaveSettings(dev_root=tmp_path / "root", engine="http://127.0.0.1:9")
+    settings = EnclaveSettings(AttestationSettings(tmp_path / "root"), engine="http://127.0.0.1:9")
     with pytest.raises(EngineError, match="did not answer"):
         serve(settings, on_ready=lambda ready: None)
 

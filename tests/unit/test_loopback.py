@@ -12,7 +12,8 @@ from privity.infer.loopback import is_loopback
 from privity.infer.routes.confidential import _same_machine
 from privity.infer.routes.local import local_disclosure
 from privity.node import access
-from privity.node.enclave import EnclaveSettings
+from privity.node.attestation import AttestationSettings
+from privity.node.enclave_role import EnclaveSettings
 
 HERE = ["localhost", "LocalHost", "localhost.", "127.0.0.1", "127.8.9.10", "::1", "0:0::1"]
 ELSEWHERE = [
@@ -40,7 +41,7 @@ def test_all_who_decide_by_it_agree(host: str, tmp_path: Any) -> None:
     assert _same_machine(url, "http://127.0.0.1:9") == here
     assert (local_disclosure(url, "x") == local_disclosure("http://127.0.0.1", "x")) == here
     try:
-        EnclaveSettings(tmp_path / "root", engine=url)
+        EnclaveSettings(AttestationSettings(tmp_path / "root"), engine=url)
     except InputError:
         assert not here
     else:

@@ -18,7 +18,7 @@ from privity.identity.jcs import canonical
 from privity.identity.keys import SigningKey
 from privity.node import publication as module
 from privity.node.log import log_app
-from privity.node.publication import Publication, PublicationSettings
+from privity.node.publication import LogSubmission, Publication, approval_in
 from privity.statement import Keyset
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -36,7 +36,7 @@ def manifest(path: Path) -> Path:
 
 @pytest.mark.anyio
 async def test_nothing_is_published_where_nothing_was_asked_for() -> None:
-    publication = Publication(PublicationSettings())
+    publication = Publication()
     await publication.open(KEYSET)
     assert publication.endorsements == ()
     await publication.aclose()
@@ -50,10 +50,9 @@ async def test_the_manifest_and_the_logs_proof_are_of_this_keyset(
     now = [NOW]
     monkeypatch.setattr(module, "_RENEW_S", 0.02)
     with log_app(tmp_path / "log", KEY, clock=lambda: now[0]) as app:
-        settings = PublicationSettings(
-            manifest=manifest(tmp_path / "m.json"), log=serve(app), name="enclave.example"
-        )
-        publication = Publication(settings, clock=lambda: now[0])
+        approval = (approval_in(manifest(tmp_path / "m.json")),)
+        log = LogSubmission(serve(app), name="enclave.example")
+        publication = Publication(approval, log, clock=lambda: now[0])
         await publication.open(KEYSET)
         approval, proof = publication.endorsements
         assert (approval["kind"], proof["kind"]) == ("reference", "log")
@@ -72,16 +71,15 @@ async def test_the_manifest_and_the_logs_proof_are_of_this_keyset(
 
 @pytest.mark.anyio
 async def test_a_log_that_does_not_answer_is_told_at_the_start() -> None:
-    settings = PublicationSettings(log="http://127.0.0.1:9", name="enclave.example")
+    log = LogSubmission("http://127.0.0.1:9", name="enclave.example")
     with pytest.raises(PeerError, match="log"):
-        await Publication(settings).open(KEYSET)
+        await Publication(log=log).open(KEYSET)
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("content", [None, b"", b"{}", json.dumps({"manifest": {}}).encode()])
-async def test_a_file_that_is_no_manifest_is_named(content: bytes | None, tmp_path: Path) -> None:
+def test_a_file_that_is_no_manifest_is_named(content: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "m.json"
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(InputError, match=r"m\.json"):
-        await Publication(PublicationSettings(manifest=path)).open(KEYSET)
+        approval_in(path)

@@ -20,8 +20,10 @@ from privity.identity.timestamps import utc_now
 from privity.infer.engines.embedded import EmbeddedEngine
 from privity.infer.engines.proxy import EngineProxy
 from privity.infer.engines.weights import Weights
+from privity.node.attestation import AttestationSettings
 from privity.node.broker import Broker
-from privity.node.enclave import EnclaveApp, EnclaveSettings
+from privity.node.enclave import EnclaveApp
+from privity.node.enclave_role import EnclaveSettings
 from privity.node.key_client import elapsed
 from privity.node.sealed_model import SealedModel
 from privity.statement import PATH, Model, Statement
@@ -296,4 +298,4 @@ def test_settings_that_do_not_fit_together_are_refused(
     settings: dict[str, Any], tmp_path: Path
 ) -> None:
     with pytest.raises(InputError):
-        EnclaveSettings(dev_root=tmp_path / "root", **settings)
+        EnclaveSettings(AttestationSettings(tmp_path / "root"), **settings)

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from privity.cli import output
+from privity.cli import attesting, output
 
 __all__ = ["app"]
 
@@ -30,38 +30,12 @@ Lifeline = Annotated[
 
 @app.command("enclave")
 def enclave(
-    dev_root: Annotated[
-        Path | None,
-        typer.Option(
-            help="Key file of the development root that vouches for it, made if there is none; "
-            "by default that of your devnet.",
-            metavar="FILE",
-        ),
-    ] = None,
-    attester: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="dstack, nitro, tsm, nvidia or dev; may be given again. By default what the "
-            "machine has, and dev where it has nothing.",
-            metavar="NAME",
-        ),
-    ] = None,
-    collateral: Annotated[
-        Path | None,
-        typer.Option(help="Intel's collateral to send along, for TDX.", metavar="FILE"),
-    ] = None,
-    pccs: Annotated[
-        str | None,
-        typer.Option(help="A service to fetch that from, once, at the start.", metavar="URL"),
-    ] = None,
-    certs: Annotated[
-        list[Path] | None,
-        typer.Option(help="AMD's certificates to send along, for SNP.", metavar="FILE"),
-    ] = None,
-    manifest: Annotated[
-        Path | None,
-        typer.Option(help="A signed manifest that approves this enclave.", metavar="FILE"),
-    ] = None,
+    dev_root: attesting.DevRoot = None,
+    attester: attesting.AttesterName = None,
+    collateral: attesting.Collateral = None,
+    pccs: attesting.Pccs = None,
+    certs: attesting.Certs = None,
+    manifest: attesting.Manifest = None,
     log: Annotated[
         str | None,
         typer.Option(help="The log that its keys go into.", metavar="URL"),
@@ -130,18 +104,17 @@ def enclave(
     written. Where the machine has no hardware that attests, its evidence is of type dev: plain
     software, which does not stop its host. `privity doctor` says what the machine has.
     """
-    from privity.attest.quoters.choose import AttesterSettings
-    from privity.home import home
-    from privity.node.enclave import EnclaveSettings, serve
-    from privity.node.publication import PublicationSettings
+    from privity.errors import InputError
+    from privity.node.enclave_role import EnclaveSettings, serve
+    from privity.node.publication import LogSubmission
 
+    if log is None and (log_key is not None or name):
+        raise InputError("--log-key and --name are of a log", hint="say which with --log")
     settings = EnclaveSettings(
-        dev_root=dev_root or home() / "devnet" / "root.key",
-        attester=tuple(attester or ()),
-        attesters=AttesterSettings(
-            collateral=collateral, pccs=pccs, certificates=tuple(certs or ())
+        attesting.attestation(
+            dev_root, attester, collateral=collateral, pccs=pccs, certs=certs, manifest=manifest
         ),
-        publication=PublicationSettings(manifest=manifest, log=log, log_key=log_key, name=name),
+        log=None if log is None else LogSubmission(log, log_key, name),
         engine=engine,
         engine_key=engine_key,
         weights=weights,
@@ -198,22 +171,11 @@ def broker(
             metavar="DID",
         ),
     ] = None,
-    dev_root: Annotated[
-        Path | None,
-        typer.Option(
-            help="Key file of the development root that vouches for it, made if there is none; "
-            "by default that of your devnet.",
-            metavar="FILE",
-        ),
-    ] = None,
-    attester: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="What attests the broker itself; by default what the machine has. May be given "
-            "again.",
-            metavar="NAME",
-        ),
-    ] = None,
+    dev_root: attesting.DevRoot = None,
+    attester: attesting.AttesterName = None,
+    collateral: attesting.Collateral = None,
+    pccs: attesting.Pccs = None,
+    certs: attesting.Certs = None,
     host: Host = "127.0.0.1",
     port: Port = 0,
     lifeline: Lifeline = False,
@@ -230,14 +192,13 @@ def broker(
     from privity.node.broker_app import BrokerSettings, serve_broker
     from privity.policy.evidence import EvidencePolicy
 
-    root = dev_root or home() / "devnet" / "root.key"
-    DevRoot.load_or_create(root)  # before the configuration is read, which trusts your devnet's
+    how = attesting.attestation(dev_root, attester, collateral=collateral, pccs=pccs, certs=certs)
+    DevRoot.load_or_create(how.dev_root)  # before the configuration is read: it trusts that one
     settings = BrokerSettings(
         folder=folder or home() / "broker",
-        dev_root=root,
+        attestation=how,
         owners=tuple(owner or ()) or (device_key().did,),
         trust=load_config().trust(EvidencePolicy()),
-        attester=tuple(attester or ()),
         host=host,
         port=port,
         lifeline=lifeline,

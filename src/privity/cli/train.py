@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privity.cli import output
+from privity.cli import attesting, output
 from privity.cli.adapter import opened, tell, verified, write
 
 if TYPE_CHECKING:
@@ -219,14 +219,12 @@ def trainer(
         Path | None,
         typer.Option(help="A GGUF file to start from; by default the embedded model's."),
     ] = None,
-    dev_root: Annotated[
-        Path | None,
-        typer.Option(
-            help="Key file of the development root that vouches for it, made if there is none; "
-            "by default that of your devnet.",
-            metavar="FILE",
-        ),
-    ] = None,
+    dev_root: attesting.DevRoot = None,
+    attester: attesting.AttesterName = None,
+    collateral: attesting.Collateral = None,
+    pccs: attesting.Pccs = None,
+    certs: attesting.Certs = None,
+    manifest: attesting.Manifest = None,
     threads: Annotated[
         int | None, typer.Option(help="Processor threads; by default all.", min=1)
     ] = None,
@@ -241,13 +239,15 @@ def trainer(
 
     It attests to the owner's broker, opens the dataset in memory alone, trains, and uploads the
     adapter sealed to the owner. You learn how many records and steps there were, and how long it
-    took. Its evidence is of type dev: plain software, which does not stop its host.
+    took. Where the machine has no hardware that attests, its evidence is of type dev: plain
+    software, which does not stop its host.
     """
-    from privity.home import home
     from privity.node.trainer import TrainerSettings, run_trainer
 
     settings = TrainerSettings(
-        dev_root=dev_root or home() / "devnet" / "root.key",
+        attesting.attestation(
+            dev_root, attester, collateral=collateral, pccs=pccs, certs=certs, manifest=manifest
+        ),
         broker=broker,
         dataset=dataset,
         out=out,

@@ -27,11 +27,9 @@ import anyio
 from anyio import to_thread
 
 from privity.attest.evidence import Quoter
-from privity.attest.evidence_dev import DevQuoter, DevRoot
 from privity.attest.grant import Purpose, SignedGrant
 from privity.attest.grant_revocation import SignedRevocation
 from privity.attest.publish import build_statement
-from privity.attest.quoters.choose import choose_quoters
 from privity.attest.release import CHALLENGE_S, BootKeys, Role, open_deposit
 from privity.attest.trust import Trust
 from privity.errors import (
@@ -49,6 +47,7 @@ from privity.identity.keys import SigningKey, VerifyKey
 from privity.identity.multibase import decode_base64url, encode_base64url
 from privity.identity.timestamps import Clock, utc_now
 from privity.infer.engines.hardening import harden
+from privity.node.attestation import AttestationSettings
 from privity.node.broker import Asked, Broker
 from privity.node.broker_log import Line
 from privity.node.key_client import (
@@ -386,9 +385,7 @@ class BrokerSettings:
 
     Attributes:
         folder: its grants, keys and log.
-        dev_root: the file of the development root that vouches for it where no hardware does;
-            made if there is none.
-        attester: which attesters to use, by name; none chooses by what the machine has.
+        attestation: how it proves what it runs.
         owners: did:keys whose grants are taken.
         trust: the owners' roots.
         host: address to listen on.
@@ -397,10 +394,9 @@ class BrokerSettings:
     """
 
     folder: Path
-    dev_root: Path
+    attestation: AttestationSettings
     owners: tuple[str, ...]
     trust: Trust
-    attester: tuple[str, ...] = ()
     host: str = "127.0.0.1"
     port: int = 0
     lifeline: bool = False
@@ -419,8 +415,7 @@ def serve_broker(settings: BrokerSettings, *, on_ready: Callable[[dict[str, Any]
     """
     gaps = harden().gaps()
     broker = Broker(settings.folder, owners=settings.owners, trust=settings.trust)
-    root = DevRoot.load_or_create(settings.dev_root)
-    quoters = choose_quoters(names=settings.attester, dev=lambda: DevQuoter(root, now=utc_now()))
+    quoters = settings.attestation.quoters()
     kinds = [quoter.kind for quoter in quoters]
     app = BrokerApp(broker, quoters)
     sock = bind(settings.host, settings.port)
@@ -432,7 +427,7 @@ def serve_broker(settings: BrokerSettings, *, on_ready: Callable[[dict[str, Any]
             logger.warning("evidence of kind dev: plain software, which does not stop its host")
         for gap in gaps:
             logger.warning("%s", gap)
-        who = {"root": root.did, "evidence": kinds}
+        who = {"root": settings.attestation.root, "evidence": kinds}
         on_ready({"ready": True, "url": url, "pid": os.getpid(), **who})
 
     serve_app(app, sock, on_ready=ready)

@@ -12,33 +12,21 @@ receipts and its log.
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from anyio import to_thread
 
-from privity.attest import DevQuoter, DevRoot, Quoter, build_statement
-from privity.attest.quoters.choose import AttesterSettings, choose_quoters
+from privity.attest import Quoter, build_statement
 from privity.errors import EngineError, InputError, MalformedError, PrivityError
 from privity.identity.keys import SigningKey
 from privity.identity.multibase import decode_base64url
 from privity.identity.timestamps import Clock, utc_now
-from privity.infer.engines.embedded import EmbeddedEngine
 from privity.infer.engines.engine import Engine, PrefixCache
-from privity.infer.engines.hardening import harden
-from privity.infer.engines.openai_server import OpenAIServer
 from privity.infer.engines.proxy import EngineProxy
-from privity.infer.engines.weights import weights_at
-from privity.infer.loopback import is_loopback
 from privity.node.enclave_receipts import Issuer, ReceiptMiddleware
-from privity.node.listen import bind, end_with_stdin, serve_app
-from privity.node.publication import Publication, PublicationSettings, approval_in
+from privity.node.publication import Publication
 from privity.receipt import EvidenceRef
 from privity.seal.asgi import Receive, Scope, Send, answer, answer_problem
 from privity.seal.gateway import Gateway, GatewayLimits
@@ -46,7 +34,7 @@ from privity.seal.key_config import GatewayKeys
 from privity.seal.problem import NO_METHOD, NOT_FOUND, Problem
 from privity.statement import MEDIA_TYPE, PATH, Keyset, Software, Statement
 
-__all__ = ["HEALTH_PATH", "EnclaveApp", "EnclaveSettings", "serve"]
+__all__ = ["HEALTH_PATH", "EnclaveApp"]
 
 logger = logging.getLogger("privity.enclave")
 
@@ -96,7 +84,7 @@ class EnclaveApp:
             raise InputError("an enclave without evidence is none")
         self._engine = engine
         self._quoters = tuple(quoters)
-        self._publication = publication or Publication(PublicationSettings(), clock=clock)
+        self._publication = publication or Publication()
         self._limits = limits
         self._shared_cache = unsafe_shared_cache
         self._clock = clock
@@ -224,149 +212,6 @@ class EnclaveApp:
             await answer_problem(send, _BAD_NONCE)
             return
         await answer(send, 200, _fresh(MEDIA_TYPE), statement.to_bytes())
-
-
-@dataclass(frozen=True)
-class EnclaveSettings:
-    """How to run an enclave.
-
-    Attributes:
-        dev_root: the file of the development root that vouches for it where no hardware does;
-            made if there is none.
-        attester: which attesters to use, by name; none chooses by what the machine has.
-        attesters: where to look for them, and what to send along.
-        publication: what to publish beside the evidence.
-        engine: base URL of an engine on this machine's loopback, or None for the embedded one.
-        engine_key: that engine's API key.
-        weights: a GGUF file for the embedded engine, or None for the default model.
-        artefact: where a sealed model is kept, to serve that; needs a broker.
-        artefact_id: the id it must have; by default whatever is there.
-        broker: URL of the broker that releases its key.
-        unsafe_shared_cache: accept an engine that shares prefixes between callers.
-        host: address to listen on.
-        port: TCP port; 0 takes a free one.
-        lifeline: end when standard input ends.
-        unsafe_inspectable: let others of the same user look into its processes, for tests.
-    """
-
-    dev_root: Path
-    attester: tuple[str, ...] = ()
-    attesters: AttesterSettings = field(default_factory=AttesterSettings)
-    publication: PublicationSettings = field(default_factory=PublicationSettings)
-    engine: str | None = None
-    engine_key: str | None = field(default=None, repr=False)
-    weights: Path | None = None
-    artefact: str | None = None
-    artefact_id: str | None = None
-    broker: str | None = None
-    unsafe_shared_cache: bool = False
-    host: str = "127.0.0.1"
-    port: int = 0
-    lifeline: bool = False
-    unsafe_inspectable: bool = False
-
-    def __post_init__(self) -> None:
-        if self.engine is not None and not is_loopback(urlsplit(self.engine).hostname or ""):
-            raise InputError(
-                f"{self.engine} is not on this machine's loopback: prompts would leave the enclave",
-                hint="run the engine beside the enclave, such as at http://127.0.0.1:8000",
-            )
-        if self.engine is not None and self.weights is not None:
-            raise InputError("weights are for the embedded engine; an engine by URL has its own")
-        if (self.artefact is None) != (self.broker is None):
-            raise InputError(
-                "a sealed model is an artefact and the broker that releases its key",
-                hint="give both --artefact and --broker",
-            )
-        if self.artefact_id is not None and self.artefact is None:
-            raise InputError("an artefact's id is given with where it is kept: --artefact")
-        if self.artefact is not None and (self.engine is not None or self.weights is not None):
-            raise InputError("a sealed model is served by the embedded engine, in place of weights")
-
-    @property
-    def root(self) -> str:
-        """The did:key of the development root, which vouches only where no hardware does."""
-        return DevRoot.load_or_create(self.dev_root).did
-
-    def make_quoters(self) -> tuple[Quoter, ...]:
-        """Return the quoters of this machine; raises as `choose_quoters` does."""
-
-        def dev() -> Quoter:
-            return DevQuoter(DevRoot.load_or_create(self.dev_root), now=utc_now())
-
-        return choose_quoters(self.attesters, self.attester, dev=dev)
-
-    def make_engine(self, quoters: Sequence[Quoter] = ()) -> Engine:
-        """Return the engine, not started; raises `InputError` if the weights cannot be read.
-
-        Args:
-            quoters: what a sealed model's key is asked for with.
-        """
-        if self.artefact is not None and self.broker is not None:
-            return self._sealed(self.artefact, self.broker, quoters)
-        if self.engine is not None:
-            return OpenAIServer(self.engine, api_key=self.engine_key)
-        weights = None if self.weights is None else weights_at(self.weights)
-        return EmbeddedEngine(weights, unsafe_inspectable=self.unsafe_inspectable)
-
-    def _sealed(self, artefact: str, broker: str, quoters: Sequence[Quoter]) -> Engine:
-        # Imported here: an enclave without a sealed model needs no object store.
-        from privity.node.key_client import KeyClient
-        from privity.node.sealed_model import SealedModel
-
-        manifest = self.publication.manifest
-        beside = () if manifest is None else (approval_in(manifest),)
-        receipts = SigningKey.generate().did
-        client = KeyClient(broker, quoters, receipts=receipts, beside=beside)
-        make = partial(EmbeddedEngine, unsafe_inspectable=self.unsafe_inspectable)
-        return SealedModel(artefact, client, artefact=self.artefact_id, make_engine=make)
-
-
-def serve(settings: EnclaveSettings, *, on_ready: Callable[[dict[str, Any]], None]) -> None:
-    """Run an enclave in this process until it is told to end. Blocks.
-
-    Args:
-        settings: how to run it.
-        on_ready: told ``{"ready", "url", "pid", "root", "models", "evidence"}`` once it serves.
-
-    Raises:
-        InputError: a setting cannot be had.
-        EngineError: the engine does not start.
-        EvidenceError: a broker refuses the key of a sealed model; ``.check`` says why.
-        MissingDependency: a part of the engine is not installed.
-    """
-    gaps = harden(unsafe_inspectable=settings.unsafe_inspectable).gaps()
-    quoters = settings.make_quoters()
-    kinds = [quoter.kind for quoter in quoters]
-    engine = settings.make_engine(quoters)
-    sock = bind(settings.host, settings.port)
-    publication = settings.publication
-    if not publication.name:
-        publication = replace(publication, name=f"{settings.host}:{sock.getsockname()[1]}")
-    app = EnclaveApp(
-        engine,
-        quoters,
-        publication=Publication(publication),
-        unsafe_shared_cache=settings.unsafe_shared_cache,
-    )
-    if settings.lifeline:
-        end_with_stdin()
-
-    def ready(url: str) -> None:
-        if "dev" in kinds:
-            logger.warning("evidence of kind dev: plain software, which does not stop its host")
-        for gap in gaps:
-            logger.warning("%s", gap)
-        models = [model.id for model in engine.models]
-        who = {"root": settings.root, "models": models, "evidence": kinds}
-        on_ready({"ready": True, "url": url, "pid": os.getpid(), **who})
-
-    try:
-        serve_app(app, sock, on_ready=ready)
-    except InputError:
-        if app.failure is not None:
-            raise app.failure from None
-        raise
 
 
 def _nonce(values: list[str]) -> bytes | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -28,7 +29,7 @@ from privity.identity.keystore import load_key
 from privity.identity.timestamps import Clock, utc_now
 from privity.statement import Keyset
 
-__all__ = ["Publication", "PublicationSettings", "approval_in"]
+__all__ = ["LogSubmission", "Publication", "approval_in"]
 
 logger = logging.getLogger("privity.enclave")
 
@@ -38,19 +39,17 @@ _LIMIT_S = 30.0
 
 
 @dataclass(frozen=True)
-class PublicationSettings:
-    """What an operator wants published.
+class LogSubmission:
+    """Which log an enclave's keyset goes into.
 
     Attributes:
-        manifest: the file of a signed manifest that approves this enclave; None for none.
-        log: URL of the log its keyset goes into; None for none.
-        log_key: the file of the key that signs submissions, where the log asks for one.
+        url: the log.
+        key: the file of the key that signs submissions, where the log asks for one.
         name: the name in the log, by which people know the enclave.
     """
 
-    manifest: Path | None = None
-    log: str | None = None
-    log_key: Path | None = None
+    url: str
+    key: Path | None = None
     name: str = ""
 
 
@@ -58,7 +57,8 @@ class Publication:
     """Keeps the endorsements of one enclave.
 
     Args:
-        settings: what to publish.
+        approval: endorsements that somebody else signed: manifests.
+        log: which log the keyset goes into; None for none.
         clock: the enclave's time.
 
     Guarantees:
@@ -66,10 +66,16 @@ class Publication:
         answer (tests/unit/test_publication.py).
     """
 
-    def __init__(self, settings: PublicationSettings, *, clock: Clock = utc_now) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        approval: Sequence[dict[str, Any]] = (),
+        log: LogSubmission | None = None,
+        *,
+        clock: Clock = utc_now,
+    ) -> None:
+        self._log = log
         self._clock = clock
-        self._fixed: tuple[dict[str, Any], ...] = ()
+        self._approval = tuple(approval)
         self._logged: tuple[dict[str, Any], ...] = ()
         self._entry: KeysetEntry | None = None
         self._key: SigningKey | None = None
@@ -78,25 +84,22 @@ class Publication:
     @property
     def endorsements(self) -> tuple[dict[str, Any], ...]:
         """What to publish beside the evidence now."""
-        return self._fixed + self._logged
+        return self._approval + self._logged
 
     async def open(self, keyset: Keyset) -> None:
-        """Read the manifest, and have the log record the keyset.
+        """Have the log record the keyset.
 
         Raises:
-            InputError: a file cannot be read, or is not what it should be.
+            InputError: the key for it cannot be read.
             PeerError: the log does not answer, or refuses.
         """
-        if self._settings.manifest is not None:
-            self._fixed = (approval_in(self._settings.manifest),)
-        if self._settings.log is None:
+        if self._log is None:
             return
-        if self._settings.log_key is not None:
-            self._key = load_key(self._settings.log_key)
-        await self._record(self._settings.log, keyset)
-        self._task = asyncio.get_running_loop().create_task(
-            self._keep_fresh(self._settings.log, keyset)
-        )
+        if self._log.key is not None:
+            self._key = load_key(self._log.key)
+        await self._record(self._log, keyset)
+        loop = asyncio.get_running_loop()
+        self._task = loop.create_task(self._keep_fresh(self._log, keyset))
 
     async def aclose(self) -> None:
         """Stop asking the log."""
@@ -105,18 +108,18 @@ class Publication:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def _record(self, url: str, keyset: Keyset) -> None:
+    async def _record(self, log: LogSubmission, keyset: Keyset) -> None:
         now = self._clock()
         if self._entry is None or self._entry.until - now < _LIFETIME / 2:
-            self._entry = KeysetEntry(self._settings.name, keyset.digest, now, now + _LIFETIME)
+            self._entry = KeysetEntry(log.name, keyset.digest, now, now + _LIFETIME)
         async with httpx.AsyncClient(trust_env=False, timeout=_LIMIT_S) as http:
-            self._logged = (await submit(url, self._entry, http=http, key=self._key),)
+            self._logged = (await submit(log.url, self._entry, http=http, key=self._key),)
 
-    async def _keep_fresh(self, url: str, keyset: Keyset) -> None:
+    async def _keep_fresh(self, log: LogSubmission, keyset: Keyset) -> None:
         while True:
             await anyio.sleep(_RENEW_S)
             try:
-                await self._record(url, keyset)
+                await self._record(log, keyset)
             except PrivityError as error:
                 logger.warning("the log's proof could not be renewed: %s", error.message)
 

@@ -23,7 +23,7 @@ from typing import Any
 import anyio
 from anyio import to_thread
 
-from privity.attest import DevQuoter, DevRoot, Quoter, build_statement
+from privity.attest import Quoter, build_statement
 from privity.attest.grant import Grant, Purpose, SignedGrant
 from privity.attest.release import BootKeys
 from privity.errors import EvidenceError, InputError, MalformedError, OversizeError, PrivityError
@@ -31,6 +31,7 @@ from privity.identity.keys import SigningKey
 from privity.identity.timestamps import Clock, utc_now
 from privity.infer.engines.hardening import harden
 from privity.infer.engines.weights import find_default, weights_at
+from privity.node.attestation import AttestationSettings
 from privity.node.key_client import KeyClient, Released
 from privity.node.listen import end_with_stdin
 from privity.node.training_child import Base, Outcome, TrainingChild, memory_file
@@ -87,6 +88,7 @@ class Trainer:
     Args:
         broker: URL of the owner's broker.
         quoters: one for each kind of evidence it can give; at least one.
+        beside: signed manifests that approve this code, as endorsements.
         base: the weights to start from.
         threads: processor threads for computing; by default all.
         on_step: told how many steps are done, of how many.
@@ -106,6 +108,7 @@ class Trainer:
         quoters: Sequence[Quoter],
         base: Base,
         *,
+        beside: Sequence[dict[str, Any]] = (),
         threads: int | None = None,
         on_step: OnStep | None = None,
         clock: Clock = utc_now,
@@ -119,8 +122,14 @@ class Trainer:
         self._on_step, self._inspectable = on_step, unsafe_inspectable
         software = (program_software(),)
         self._keyset = BootKeys(self._signer.did, role=ROLE, software=software).keyset
+        self._beside = tuple(beside)
         self._client = KeyClient(
-            broker, self._quoters, receipts=self._signer.did, software=software, clock=clock
+            broker,
+            self._quoters,
+            receipts=self._signer.did,
+            software=software,
+            beside=self._beside,
+            clock=clock,
         )
 
     async def run(self, source: Source, deliver: Callable[[Path], object]) -> Finished:
@@ -199,7 +208,7 @@ class Trainer:
 
     def _state(self) -> Statement:
         """Return the statement the receipt's key rests on."""
-        return build_statement(self._keyset, self._quoters, now=self._clock())
+        return build_statement(self._keyset, self._quoters, now=self._clock(), beside=self._beside)
 
     def _sign(self, job: _Job, outcome: Outcome, signed: SignedGrant, ended: datetime) -> bytes:
         grant = signed.grant
@@ -225,7 +234,7 @@ class TrainerSettings:
     """How to run a trainer.
 
     Attributes:
-        dev_root: the file of the development root that vouches for it; made if there is none.
+        attestation: how it proves what it runs.
         broker: URL of the owner's broker.
         dataset: URL or path of the sealed dataset.
         out: URL or path where the sealed adapter goes.
@@ -235,7 +244,7 @@ class TrainerSettings:
         unsafe_inspectable: let others of the same user look into its processes, for tests.
     """
 
-    dev_root: Path
+    attestation: AttestationSettings
     broker: str
     dataset: str
     out: str
@@ -261,8 +270,7 @@ def run_trainer(settings: TrainerSettings, *, on_step: OnStep | None = None) -> 
         logger.warning("%s", gap)
     if settings.lifeline:
         end_with_stdin()
-    logger.warning("evidence of kind dev: plain software, which does not stop its host")
-    root = DevRoot.load_or_create(settings.dev_root)
+    quoters = settings.attestation.quoters()
     weights = find_default() if settings.base is None else weights_at(settings.base)
     base = Base.load(weights)
 
@@ -272,8 +280,9 @@ def run_trainer(settings: TrainerSettings, *, on_step: OnStep | None = None) -> 
     async def job() -> Finished:
         trainer = Trainer(
             settings.broker,
-            (DevQuoter(root, now=utc_now()),),
+            quoters,
             base,
+            beside=settings.attestation.approval(),
             threads=settings.threads,
             on_step=on_step,
             unsafe_inspectable=settings.unsafe_inspectable,

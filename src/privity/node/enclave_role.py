@@ -1,0 +1,153 @@
+"""Floor 5: an enclave as a process: its engine, its evidence, its log, where it listens."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from privity.attest.evidence import Quoter
+from privity.errors import InputError
+from privity.identity.keys import SigningKey
+from privity.infer.engines.embedded import EmbeddedEngine
+from privity.infer.engines.engine import Engine
+from privity.infer.engines.hardening import harden
+from privity.infer.engines.openai_server import OpenAIServer
+from privity.infer.engines.weights import weights_at
+from privity.infer.loopback import is_loopback
+from privity.node.attestation import AttestationSettings
+from privity.node.enclave import EnclaveApp
+from privity.node.listen import bind, end_with_stdin, serve_app
+from privity.node.publication import LogSubmission, Publication
+
+__all__ = ["EnclaveSettings", "serve"]
+
+logger = logging.getLogger("privity.enclave")
+
+
+@dataclass(frozen=True)
+class EnclaveSettings:
+    """How to run an enclave.
+
+    Attributes:
+        attestation: how it proves what it runs.
+        log: what to have a log record; by default nothing.
+        engine: base URL of an engine on this machine's loopback, or None for the embedded one.
+        engine_key: that engine's API key.
+        weights: a GGUF file for the embedded engine, or None for the default model.
+        artefact: where a sealed model is kept, to serve that; needs a broker.
+        artefact_id: the id it must have; by default whatever is there.
+        broker: URL of the broker that releases its key.
+        unsafe_shared_cache: accept an engine that shares prefixes between callers.
+        host: address to listen on.
+        port: TCP port; 0 takes a free one.
+        lifeline: end when standard input ends.
+        unsafe_inspectable: let others of the same user look into its processes, for tests.
+    """
+
+    attestation: AttestationSettings
+    log: LogSubmission | None = None
+    engine: str | None = None
+    engine_key: str | None = field(default=None, repr=False)
+    weights: Path | None = None
+    artefact: str | None = None
+    artefact_id: str | None = None
+    broker: str | None = None
+    unsafe_shared_cache: bool = False
+    host: str = "127.0.0.1"
+    port: int = 0
+    lifeline: bool = False
+    unsafe_inspectable: bool = False
+
+    def __post_init__(self) -> None:
+        if self.engine is not None and not is_loopback(urlsplit(self.engine).hostname or ""):
+            raise InputError(
+                f"{self.engine} is not on this machine's loopback: prompts would leave the enclave",
+                hint="run the engine beside the enclave, such as at http://127.0.0.1:8000",
+            )
+        if self.engine is not None and self.weights is not None:
+            raise InputError("weights are for the embedded engine; an engine by URL has its own")
+        if (self.artefact is None) != (self.broker is None):
+            raise InputError(
+                "a sealed model is an artefact and the broker that releases its key",
+                hint="give both --artefact and --broker",
+            )
+        if self.artefact_id is not None and self.artefact is None:
+            raise InputError("an artefact's id is given with where it is kept: --artefact")
+        if self.artefact is not None and (self.engine is not None or self.weights is not None):
+            raise InputError("a sealed model is served by the embedded engine, in place of weights")
+
+    def make_engine(self, quoters: Sequence[Quoter] = ()) -> Engine:
+        """Return the engine, not started; raises `InputError` if the weights cannot be read.
+
+        Args:
+            quoters: what a sealed model's key is asked for with.
+        """
+        if self.artefact is not None and self.broker is not None:
+            return self._sealed(self.artefact, self.broker, quoters)
+        if self.engine is not None:
+            return OpenAIServer(self.engine, api_key=self.engine_key)
+        weights = None if self.weights is None else weights_at(self.weights)
+        return EmbeddedEngine(weights, unsafe_inspectable=self.unsafe_inspectable)
+
+    def _sealed(self, artefact: str, broker: str, quoters: Sequence[Quoter]) -> Engine:
+        # Imported here: an enclave without a sealed model needs no object store.
+        from privity.node.key_client import KeyClient
+        from privity.node.sealed_model import SealedModel
+
+        receipts, beside = SigningKey.generate().did, self.attestation.approval()
+        client = KeyClient(broker, quoters, receipts=receipts, beside=beside)
+        make = partial(EmbeddedEngine, unsafe_inspectable=self.unsafe_inspectable)
+        return SealedModel(artefact, client, artefact=self.artefact_id, make_engine=make)
+
+
+def serve(settings: EnclaveSettings, *, on_ready: Callable[[dict[str, Any]], None]) -> None:
+    """Run an enclave in this process until it is told to end. Blocks.
+
+    Args:
+        settings: how to run it.
+        on_ready: told ``{"ready", "url", "pid", "root", "models", "evidence"}`` once it serves.
+
+    Raises:
+        InputError: a setting cannot be had.
+        EngineError: the engine does not start.
+        EvidenceError: a broker refuses the key of a sealed model; ``.check`` says why.
+        MissingDependency: a part of the engine is not installed.
+    """
+    gaps = harden(unsafe_inspectable=settings.unsafe_inspectable).gaps()
+    quoters = settings.attestation.quoters()
+    kinds = [quoter.kind for quoter in quoters]
+    engine = settings.make_engine(quoters)
+    sock = bind(settings.host, settings.port)
+    log = settings.log
+    if log is not None and not log.name:
+        log = replace(log, name=f"{settings.host}:{sock.getsockname()[1]}")
+    app = EnclaveApp(
+        engine,
+        quoters,
+        publication=Publication(settings.attestation.approval(), log),
+        unsafe_shared_cache=settings.unsafe_shared_cache,
+    )
+    if settings.lifeline:
+        end_with_stdin()
+
+    def ready(url: str) -> None:
+        if "dev" in kinds:
+            logger.warning("evidence of kind dev: plain software, which does not stop its host")
+        for gap in gaps:
+            logger.warning("%s", gap)
+        models = [model.id for model in engine.models]
+        who = {"root": settings.attestation.root, "models": models, "evidence": kinds}
+        on_ready({"ready": True, "url": url, "pid": os.getpid(), **who})
+
+    try:
+        serve_app(app, sock, on_ready=ready)
+    except InputError:
+        if app.failure is not None:
+            raise app.failure from None
+        raise
