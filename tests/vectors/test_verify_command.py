@@ -176,3 +176,13 @@ def test_a_debug_enclave_is_refused_for_being_one(
     code, verdict = verdict_of(case, attestation_vectors, tmp_path, capsys)
     failed = [check["name"] for check in verdict["checks"] if not check["ok"]]
     assert code == 1 and "debug" in failed
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 1184, b"{}", b"not evidence", b"-----BEGIN"])
+def test_what_is_no_evidence_is_not_accepted_and_says_so(
+    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_bytes(content)
+    code, verdict = verdict_of(Case("file"), tmp_path, tmp_path, capsys)
+    assert (code, verdict["accepted"], verdict["kind"]) in ((1, False, None), (1, False, "snp"))
+    assert verdict["checks"][0]["name"] == "format" and not verdict["checks"][0]["ok"]

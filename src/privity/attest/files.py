@@ -28,25 +28,15 @@ class _Form:
     from_file: Callable[[bytes, Companions], _Parts]
 
 
-def detect_kind(data: bytes) -> str:
-    """Return the kind of evidence in a file.
-
-    Raises:
-        InputError: it looks like none.
-    """
-    for kind in KINDS:
-        if _form(kind).recognises(data):
-            return kind
-    raise InputError(
-        "this is no evidence of a kind known here",
-        hint=f"name it with --kind, one of {', '.join(KINDS)}; it is then read as that",
-    )
+def detect_kind(data: bytes) -> str | None:
+    """Return the kind of evidence in a file; None if it looks like none known here."""
+    return next((kind for kind in KINDS if _form(kind).recognises(data)), None)
 
 
 def examine_file(
     data: bytes,
     *,
-    kind: str,
+    kind: str | None,
     companions: Companions,
     bound: bytes | None,
     trust: Trust,
@@ -56,7 +46,7 @@ def examine_file(
 
     Args:
         data: the file.
-        kind: of `KINDS`.
+        kind: of `KINDS`; None for what the file looks like.
         companions: what came with it.
         bound: the report data or nonce it must carry; None does not ask.
         trust: what the person accepts.
@@ -65,6 +55,10 @@ def examine_file(
     Raises:
         InputError: an unknown kind.
     """
+    kind = kind or detect_kind(data)
+    if kind is None:
+        told = "this is no evidence of a kind known here, or it is damaged"
+        return (Findings("", (Check("format", False, told),)),)
     verifier = verifier_for(kind, trust)
     if verifier is None:
         raise InputError(f"no kind is called {kind!r:.40}", hint=f"one of {', '.join(KINDS)}")

@@ -219,13 +219,13 @@ def _of_file(
     trust: Trust,
     now: datetime,
 ) -> dict[str, Any]:
-    from privity.attest.files import detect_kind, examine_file
+    from privity.attest.files import examine_file
 
-    kind = kind or detect_kind(data)
     findings = examine_file(data, kind=kind, companions=files, bound=bound, trust=trust, now=now)
     checks = tuple(check for one in findings for check in one.checks)
     missing = [] if bound is not None else [_BINDING]
-    return _verdict([kind], checks, findings) | {"not_checked": [*missing, "reference value"]}
+    kinds = [one.kind for one in findings if one.kind]
+    return _verdict(kinds, checks, findings) | {"not_checked": [*missing, "reference value"]}
 
 
 def _verdict(
