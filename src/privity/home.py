@@ -1,7 +1,7 @@
-"""Floor 0: where privity keeps a person's files, and how it writes them.
+"""Floor 0: where privity keeps a person's files, how it writes them, and how it reads any.
 
 One folder, ``$PRIVITY_HOME`` or the platform's data folder, mode 0700; every file in it 0600 and
-written whole or not at all.
+written whole or not at all. What a person names is read whole or not at all, too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import platformdirs
 
 from privity.errors import InputError
 
-__all__ = ["home", "read_private", "write_private"]
+__all__ = ["home", "read_file", "read_private", "write_private"]
 
 
 def home() -> Path:
@@ -51,6 +51,38 @@ def write_private(path: Path, data: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def read_file(path: Path, *, most: int, what: str, absent: bytes | None = None) -> bytes:
+    """Return all of a file that the person named.
+
+    Args:
+        path: the file.
+        most: the largest size it may have, in bytes.
+        what: what messages call it, such as ``the manifest``.
+        absent: what to return where there is no such file, if that is no error.
+
+    Raises:
+        InputError: it cannot be read, or is larger.
+
+    Guarantees:
+        A file is never cut: one byte more than ``most`` is an error (tests/unit/test_home.py).
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+    except FileNotFoundError as error:
+        if absent is not None:
+            return absent
+        raise InputError(f"cannot read {what} {path}: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
+        reason = getattr(error, "strerror", None) or "not a path"
+        raise InputError(f"cannot read {what} {path}: {reason}") from error
+    if len(data) > most:
+        raise InputError(
+            f"{what} {path} is larger than {most} bytes", hint="is it the file you meant?"
+        )
+    return data
 
 
 def read_private(path: Path) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,10 +18,12 @@ from privity.attest.signed_manifest import (
     SignedManifest,
     SignedRevocation,
 )
+from privity.cli.reference import read_manifest, read_revocation
 from privity.disclosure import Basis, Ground
-from privity.errors import EvidenceError, MalformedError, OversizeError
+from privity.errors import EvidenceError, InputError, MalformedError, OversizeError
 from privity.identity.jcs import canonical
 from privity.identity.keys import SigningKey
+from privity.node.publication import approval_in
 from privity.statement import Keyset, Model, VerifiedEvidence
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -300,3 +303,20 @@ def test_times_at_the_edge_of_the_calendar_do_not_crash() -> None:
         _refused("reference period", GOOD, now=at.replace(tzinfo=UTC))
     first = replace(GOOD.manifest, issued=datetime.min.replace(tzinfo=UTC))
     _approve(SignedManifest.sign(first, SIGNER))
+
+
+def test_a_file_is_not_cut_to_the_manifest_it_begins_with(tmp_path: Path) -> None:
+    """What stands behind a reader's limit is part of the file, whatever comes before it."""
+    revocation = SignedRevocation.sign(Revocation(GOOD.manifest.digest, "why", NOW), SIGNER)
+    readers: list[tuple[Any, Any]] = [
+        (read_manifest, GOOD),
+        (approval_in, GOOD),
+        (read_revocation, revocation),
+    ]
+    for reader, document in readers:
+        path = tmp_path / "file.json"
+        path.write_bytes(canonical(document.to_json()))
+        reader(path)
+        path.write_bytes(canonical(document.to_json()).ljust(1 << 20) + b"more")
+        with pytest.raises(InputError, match="larger than"):
+            reader(path)

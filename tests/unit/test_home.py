@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from privity.errors import InputError
-from privity.home import home, read_private, write_private
+from privity.home import home, read_file, read_private, write_private
 
 
 @pytest.mark.parametrize("below", ["", "more"])
@@ -38,3 +38,22 @@ def test_a_secret_that_others_can_read_is_refused(privity_home: Path) -> None:
     path.chmod(0o644)
     with pytest.raises(InputError, match="can be read by others"):
         read_private(path)
+
+
+def test_one_byte_over_the_limit_is_an_error_and_never_a_cut(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"12345678")
+    assert read_file(path, most=8, what="the manifest") == b"12345678"
+    path.write_bytes(b"123456789")
+    with pytest.raises(InputError, match=r"the manifest .*file is larger than 8 bytes") as refused:
+        read_file(path, most=8, what="the manifest")
+    assert refused.value.hint
+
+
+def test_a_file_that_cannot_be_read_is_an_input_error(tmp_path: Path) -> None:
+    for path in (tmp_path / "none", tmp_path, tmp_path / "nul\0"):
+        with pytest.raises(InputError, match="cannot read the manifest"):
+            read_file(path, most=8, what="the manifest")
+    assert read_file(tmp_path / "none", most=8, what="the manifest", absent=b"") == b""
+    with pytest.raises(InputError, match="cannot read"):  # a folder is there, and no file
+        read_file(tmp_path, most=8, what="the manifest", absent=b"")

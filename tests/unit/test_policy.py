@@ -318,7 +318,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         (tmp_path / "none.toml", "No such file"),
         (tmp_path, "Is a directory"),
         (latin, "not UTF-8 at byte 8"),
-        (large, "at most 64 KiB"),
+        (large, "larger than 65536 bytes"),
         (Path("a\0b.toml"), "not a path"),
     ]:
         with pytest.raises(InputError, match=reason):

@@ -230,9 +230,10 @@ def _manifest_body(path: Path | None, days: int) -> dict[str, Any]:
 
 def _read_table(path: Path) -> dict[str, Any]:
     from privity.errors import InputError, MalformedError, OversizeError
+    from privity.home import read_file
     from privity.identity.jcs import loads_strict
 
-    data = _read(path)
+    data = read_file(path, most=_MAX_FILE, what="the file")
     try:
         table = tomllib.loads(data.decode()) if path.suffix == ".toml" else loads_strict(data)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, MalformedError, OversizeError) as error:
@@ -303,25 +304,17 @@ def signers_of(signed: SignedManifest | SignedRevocation) -> tuple[str, ...]:
 def read_manifest(path: Path) -> SignedManifest:
     """Return the signed manifest in a file, its signatures unchecked."""
     from privity.attest.signed_manifest import SignedManifest
+    from privity.home import read_file
 
-    return SignedManifest.parse(_read(path).strip())
+    return SignedManifest.parse(read_file(path, most=_MAX_FILE, what="the manifest").strip())
 
 
 def read_revocation(path: Path) -> SignedRevocation:
     """Return the signed revocation in a file, its signatures unchecked."""
     from privity.attest.signed_manifest import SignedRevocation
+    from privity.home import read_file
 
-    return SignedRevocation.parse(_read(path).strip())
-
-
-def _read(path: Path) -> bytes:
-    from privity.errors import InputError
-
-    try:
-        with path.open("rb") as file:
-            return file.read(_MAX_FILE)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    return SignedRevocation.parse(read_file(path, most=_MAX_FILE, what="the revocation").strip())
 
 
 def _write(document: SignedManifest | SignedRevocation, to: Path | None) -> None:

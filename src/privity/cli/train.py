@@ -261,27 +261,16 @@ def trainer(
     output.json_line(finished.to_json())
 
 
-def _read(file: Path) -> bytes:
-    from privity.errors import InputError, OversizeError
-    from privity.train.dataset import MAX_BYTES
-
-    try:
-        if file.stat().st_size > MAX_BYTES:
-            raise OversizeError(f"{file} is larger than a dataset can be ({MAX_BYTES} bytes)")
-        return file.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {file}: {error.strerror}") from error
-
-
 def _seal(file: Path, target: Path, settings: LoraSettings) -> tuple[Sealed, int]:
     """Seal records with their settings to the person's own key; return how many there are."""
     import io
 
-    from privity.train.dataset import parse_dataset, with_settings
+    from privity.home import read_file
+    from privity.train.dataset import MAX_BYTES, parse_dataset, with_settings
     from privity.vault import Meta, owner_identity, seal_stream
     from privity.vault.files import new_file
 
-    data = _read(file)
+    data = read_file(file, most=MAX_BYTES, what="the dataset")
     records = len(parse_dataset(data).records)
     source = io.BytesIO(with_settings(data, settings))
     meta = Meta(file.name, "dataset", "application/jsonl")

@@ -100,7 +100,7 @@ def verify(
             raise InputError("an enclave is asked now, for a nonce of ours")
         verdict = _of_statement(_ask(what, trust))
     else:
-        data = _read(path)
+        data = _read(path, "the evidence")
         examined = _as_statement(data, bound, trust, now) if kind is None else None
         verdict = (
             _of_statement(examined)
@@ -134,7 +134,7 @@ def _with_roots(trust: Trust, path: Path, kind: str | None) -> Trust:
     from privity.errors import InputError, MalformedError
 
     try:
-        certificates = load_certificates(_read(path))
+        certificates = load_certificates(_read(path, "the roots"))
     except MalformedError as error:
         raise InputError(f"{path}: {error.message}") from error
     anchors = tuple(Anchor.of_certificate(one) for one in certificates)
@@ -155,9 +155,9 @@ def _companions(collateral: Path | None, certs: list[Path], rims: list[Path]) ->
     from privity.attest.evidence import Companions
 
     return Companions(
-        certificates=tuple(_read(one) for one in certs),
-        collateral=None if collateral is None else _read(collateral),
-        rims=tuple(_read(one) for one in rims),
+        certificates=tuple(_read(one, "the certificates") for one in certs),
+        collateral=None if collateral is None else _read(collateral, "the collateral"),
+        rims=tuple(_read(one, "the manifest") for one in rims),
     )
 
 
@@ -308,18 +308,11 @@ def _wrap(text: str) -> str:
     return textwrap.fill(text, max(output.width() - 6, 40), break_on_hyphens=False)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, what: str) -> bytes:
     from privity.attest.files import MAX_FILE_BYTES
-    from privity.errors import InputError
+    from privity.home import read_file
 
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    if len(data) > MAX_FILE_BYTES:
-        raise InputError(f"{path} is larger than {MAX_FILE_BYTES} bytes")
-    return data
+    return read_file(path, most=MAX_FILE_BYTES, what=what)
 
 
 def _hex(text: str | None) -> bytes | None:

@@ -50,7 +50,7 @@ from privity.attest.evidence_dev import DevRoot
 from privity.attest.log.note import Algorithm, parse_keys
 from privity.attest.trust import Trust
 from privity.errors import InputError, MalformedError
-from privity.home import home
+from privity.home import home, read_file
 from privity.policy.evidence import EvidencePolicy
 from privity.seal.records import CADENCES, DEFAULT_SIZE, SIZES
 
@@ -225,7 +225,10 @@ class Config:
             dev_roots=(*self.trusted_dev_roots, *dev_roots),
             policy=evidence,
             signers=self.signers,
-            manifests=tuple(_read_manifest(home() / name) for name in self.manifests),
+            manifests=tuple(
+                read_file(home() / name, most=_MAX_MANIFEST, what="the manifest").strip()
+                for name in self.manifests
+            ),
             logs=tuple(log.key for log in self.logs),
             witnesses=self.witnesses,
         )
@@ -240,14 +243,7 @@ def load_config(folder: Path | None = None) -> Config:
     """
     folder = folder or home()
     path = folder / "config.toml"
-    try:
-        data = path.read_bytes()[: _MAX_CONFIG_BYTES + 1]
-    except FileNotFoundError:
-        data = b""
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    if len(data) > _MAX_CONFIG_BYTES:
-        raise InputError(f"{path} is larger than {_MAX_CONFIG_BYTES} bytes")
+    data = read_file(path, most=_MAX_CONFIG_BYTES, what="the configuration", absent=b"")
     try:
         table = tomllib.loads(data.decode())
         config = _parse(table, load_devnet(folder))
@@ -368,17 +364,6 @@ def _section(table: Mapping[str, Any], name: str, names: set[str]) -> Mapping[st
 def _log(entry: Mapping[str, Any]) -> LogPeer:
     _known(entry, {"key", "url"}, "[[log]] ")
     return LogPeer(_text(entry, "key"), _text(entry, "url") if "url" in entry else None)
-
-
-def _read_manifest(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_MANIFEST + 1)
-    except OSError as error:
-        raise InputError(f"cannot read the manifest {path}: {error.strerror}") from error
-    if len(data) > _MAX_MANIFEST:
-        raise InputError(f"the manifest {path} is larger than {_MAX_MANIFEST} bytes")
-    return data.strip()
 
 
 def _tables(value: Any, name: str) -> list[Mapping[str, Any]]:

@@ -24,6 +24,7 @@ from privity.attest.log.entry import KeysetEntry
 from privity.attest.log.submit import submit
 from privity.attest.signed_manifest import MAX_BYTES, SignedManifest
 from privity.errors import InputError, MalformedError, OversizeError, PrivityError
+from privity.home import read_file
 from privity.identity.keys import SigningKey
 from privity.identity.keystore import load_key
 from privity.identity.timestamps import Clock, utc_now
@@ -130,10 +131,8 @@ def approval_in(path: Path) -> dict[str, Any]:
 
 
 def _read_manifest(path: Path) -> SignedManifest:
+    data = read_file(path, most=MAX_BYTES, what="the manifest")
     try:
-        with path.open("rb") as file:
-            return SignedManifest.parse(file.read(MAX_BYTES + 1).strip())
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+        return SignedManifest.parse(data.strip())
     except (MalformedError, OversizeError) as error:
         raise InputError(f"{path} is no signed manifest: {error.message}") from error

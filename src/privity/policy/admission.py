@@ -19,6 +19,7 @@ from typing import Generic, Protocol, TypeVar
 
 from privity.disclosure import Asset, Disclosure, Party
 from privity.errors import InputError, PolicyRefusal
+from privity.home import read_file
 from privity.policy import file, refusal
 from privity.policy.ceiling import NO_CEILING, Ceiling, Offence
 from privity.policy.evidence import EvidencePolicy
@@ -224,16 +225,7 @@ def _preset(name: str) -> Policy:
 
 
 def _read(path: Path) -> str:
-    """Read a policy file, its size bounded."""
     try:
-        with path.open("rb") as stream:
-            data = stream.read(_MAX_FILE + 1)
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
-        reason = getattr(error, "strerror", None) or "not a path"
-        raise InputError(f"cannot read the policy file {path}: {reason}") from error
-    if len(data) > _MAX_FILE:
-        raise InputError(f"{path}: a policy file is at most {_MAX_FILE // 1024} KiB")
-    try:
-        return data.decode("utf-8")
+        return read_file(path, most=_MAX_FILE, what="the policy file").decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 at byte {error.start}") from error
