@@ -30,6 +30,8 @@ BASE58 = st.text("123zyxABCabc0OIl \n", max_size=20)
 @given(st.binary(max_size=100))
 def test_bytes_as_text_come_back(data: bytes) -> None:
     assert multibase.decode_base64url(multibase.encode_base64url(data)) == data
+    assert multibase.decode_base64(multibase.encode_base64(data)) == data
+    assert multibase.decode_hex(data.hex()) == data
     assert multibase.decode(multibase.encode_z(data)) == data
 
 
@@ -40,6 +42,24 @@ def test_base64url_has_one_spelling_or_none(text: str) -> None:
     except MalformedError:
         return
     assert multibase.encode_base64url(data) == text
+
+
+@given(BASE64URL)
+def test_base64_has_one_spelling_or_none(text: str) -> None:
+    try:
+        data = multibase.decode_base64(text)
+    except MalformedError:
+        return
+    assert multibase.encode_base64(data) == text
+
+
+@given(st.text("0159abcfABF \n", max_size=12))
+def test_hex_has_one_spelling_or_none(text: str) -> None:
+    try:
+        data = multibase.decode_hex(text)
+    except MalformedError:
+        return
+    assert data.hex() == text
 
 
 @given(BASE58)
@@ -54,7 +74,9 @@ def test_base58_has_one_spelling_or_none(text: str) -> None:
 @given(st.text())
 def test_readers_of_text_are_total(text: str) -> None:
     readers = (
+        multibase.decode_base64,
         multibase.decode_base64url,
+        multibase.decode_hex,
         multibase.decode,
         parse_did,
         parse_secret,

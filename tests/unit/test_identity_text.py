@@ -23,6 +23,20 @@ def test_base64url_has_one_spelling(text: str) -> None:
         multibase.decode_base64url(text)
 
 
+@pytest.mark.parametrize(
+    "text", ["QQ", "QR==", "Q", "QQ=", "QQ==\n", " QQ==", "-w==", "Q\u00e9==", "QQ==QQ==", "QQ==="]
+)
+def test_base64_has_one_spelling(text: str) -> None:
+    with pytest.raises(MalformedError):
+        multibase.decode_base64(text)
+
+
+@pytest.mark.parametrize("text", ["A0", "a", "a0 ", "a0 b1", "a0\n", "0xa0", "g0", "\uff11\uff11"])
+def test_hex_has_one_spelling(text: str) -> None:
+    with pytest.raises(MalformedError):
+        multibase.decode_hex(text)
+
+
 @pytest.mark.parametrize("text", ["", "m", "zA0", "zA ", "z\u00e9", "z" + "1" * 300, "uQR", "kA"])
 def test_multibase_has_one_spelling(text: str) -> None:
     with pytest.raises(MalformedError):

@@ -1,6 +1,10 @@
-"""Bytes as text: base64url, and multibase with prefix ``z`` (base58btc) or ``u`` (base64url).
+"""Bytes as text: hex, base64, base64url, and multibase of prefix ``z`` (base58btc) or ``u``.
 
-Source: RFC 4648 §5 (base64url, no padding), draft-multiformats-multibase, W3C CID 1.0 §2.4.
+Each reader takes one spelling of each byte string: ours is base64url; the others are of formats
+that others made.
+
+Source: RFC 4648 §4, §5 (base64url, no padding) and §8, draft-multiformats-multibase, W3C CID
+1.0 §2.4.
 """
 
 from __future__ import annotations
@@ -12,7 +16,16 @@ import base58
 
 from privity.errors import MalformedError
 
-__all__ = ["MAX_BASE58_CHARS", "decode", "decode_base64url", "encode_base64url", "encode_z"]
+__all__ = [
+    "MAX_BASE58_CHARS",
+    "decode",
+    "decode_base64",
+    "decode_base64url",
+    "decode_hex",
+    "encode_base64",
+    "encode_base64url",
+    "encode_z",
+]
 
 MAX_BASE58_CHARS = 256
 """Base58 decodes in quadratic time, so only keys and signatures travel in it, never bodies."""
@@ -39,6 +52,49 @@ def decode_base64url(text: str) -> bytes:
     # The decoder ignores the unused low bits of the last character, and takes + and / as well.
     if encode_base64url(data) != text:
         raise MalformedError("not base64url in its one canonical spelling")
+    return data
+
+
+def encode_base64(data: bytes) -> str:
+    """Return ``data`` as base64 of the standard alphabet, padded."""
+    return base64.b64encode(data).decode("ascii")
+
+
+def decode_base64(text: str) -> bytes:
+    """Read what `encode_base64` writes, and nothing else.
+
+    Raises:
+        MalformedError: a character outside the alphabet, padding that is missing or too much, or
+            unused bits that are not zero.
+
+    Guarantees:
+        One spelling for each byte string (tests/property/test_identity.py).
+    """
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise MalformedError("not base64: a wrong character or length") from None
+    if encode_base64(data) != text:
+        raise MalformedError("not base64 in its one canonical spelling")
+    return data
+
+
+def decode_hex(text: str) -> bytes:
+    """Read hexadecimal in lower case, and nothing else.
+
+    Raises:
+        MalformedError: another character, white space among them, or an odd number of them.
+
+    Guarantees:
+        One spelling for each byte string (tests/property/test_identity.py).
+    """
+    try:
+        data = bytes.fromhex(text)
+    except ValueError:
+        raise MalformedError("not hexadecimal: a wrong character or length") from None
+    # The decoder skips white space, and takes capitals.
+    if data.hex() != text:
+        raise MalformedError("not hexadecimal in its one spelling, lower-case without spaces")
     return data
 
 

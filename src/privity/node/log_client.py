@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 import httpx
 
 from privity.attest.log.checkpoint import cosignatures
-from privity.attest.log.note import Note, NoteKey, Signature, encode_base64, parse_signatures
+from privity.attest.log.note import Note, NoteKey, Signature, parse_signatures
 from privity.attest.log.source import read_body
 from privity.errors import MalformedError, OpenError, PeerError
+from privity.identity.multibase import encode_base64
 from privity.node.witness import ADD_CHECKPOINT, SIZE_TYPE
 
 __all__ = ["WitnessClient", "add_checkpoint_body"]

@@ -21,10 +21,11 @@ import anyio.to_thread
 from privity.attest.log.checkpoint import Checkpoint, cosign, cosignatures, open_checkpoint
 from privity.attest.log.folder import locked, write_durably
 from privity.attest.log.note import MAX_BYTES as NOTE_BYTES
-from privity.attest.log.note import Algorithm, Note, NoteKey, decode_base64, parse_keys
+from privity.attest.log.note import Algorithm, Note, NoteKey, parse_keys
 from privity.errors import InputError, MalformedError, OpenError, OversizeError
 from privity.hazmat.merkle import EMPTY, HASH_BYTES, verify_consistency
 from privity.identity.keys import SigningKey
+from privity.identity.multibase import decode_base64
 from privity.identity.timestamps import utc_now
 from privity.seal.asgi import Receive, Scope, Send, answer
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-
 from privity.attest.aws.cose import Sign1, looks_like_sign1
 from privity.attest.aws.document import MAX_DOCUMENT_BYTES, NitroDocument
 from privity.attest.dstack.wrapper import NITRO, looks_like, read_dstack
-from privity.errors import MalformedError
+from privity.identity.multibase import decode_base64
 
 __all__ = ["read_file", "recognises"]
 
@@ -32,15 +29,5 @@ def read_file(data: bytes) -> bytes:
         file.check_report_data(document.user_data)
         return file.evidence
     if data.startswith(_BASE64_HEADS):
-        return _decode(data.removesuffix(b"\n"))
+        return decode_base64(data.removesuffix(b"\n").decode("latin-1"))
     return bytes(data)
-
-
-def _decode(text: bytes) -> bytes:
-    try:
-        document = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise MalformedError("not base64: a wrong character or length") from None
-    if base64.b64encode(document) != text:
-        raise MalformedError("not base64 in its one spelling")
-    return document

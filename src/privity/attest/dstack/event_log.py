@@ -19,6 +19,7 @@ from typing import Any
 from privity.errors import EvidenceError, MalformedError
 from privity.identity.fields import Fields
 from privity.identity.jcs import canonical
+from privity.identity.multibase import decode_hex
 
 __all__ = ["COMPOSE_HASH", "EVENT_LOG", "MAX_COMPOSE_CHARS", "MAX_EVENTS", "EventLog"]
 
@@ -187,10 +188,4 @@ def _value(event: _Event) -> tuple[str, str] | None:
 def _hex(text: Any, *, most: int) -> bytes:
     if not isinstance(text, str) or len(text) > most:
         raise MalformedError(f"event log event: hex of at most {most} characters was expected")
-    try:
-        data = bytes.fromhex(text)
-    except ValueError:
-        raise MalformedError("event log event: hex was expected") from None
-    if data.hex() != text:
-        raise MalformedError("event log event: lower-case hex was expected")
-    return data
+    return decode_hex(text)

@@ -29,6 +29,7 @@ from privity.attest.der import BIT_STRING, SEQUENCE, read_der, write_der
 from privity.errors import EvidenceError, MalformedError, OversizeError
 from privity.identity.fields import Fields
 from privity.identity.jcs import loads_strict
+from privity.identity.multibase import decode_hex
 from privity.identity.timestamps import format_time
 
 __all__ = [
@@ -107,9 +108,9 @@ class Collateral:
         if not all(getattr(found, name).isascii() for name in names):
             raise MalformedError("collateral: a member is not ASCII")
         for text in (found.root_ca_crl, found.pck_crl):
-            _unhex(text)
+            decode_hex(text)
         for text in (found.tcb_info_signature, found.qe_identity_signature):
-            if len(_unhex(text)) != 64:
+            if len(decode_hex(text)) != 64:
                 raise MalformedError("collateral: a signature is not of 64 bytes")
         return found
 
@@ -248,7 +249,11 @@ def _signed(
     verified = check_chain(certificates, anchors)
     key = verified.leaf.public_key()
     check_p256(
-        key, _unhex(signature), text.encode(), check=COLLATERAL, what=f"the signature of the {name}"
+        key,
+        decode_hex(signature),
+        text.encode(),
+        check=COLLATERAL,
+        what=f"the signature of the {name}",
     )
     document = Fields(loads_strict(text.encode(), max_bytes=MAX_MEMBER_CHARS * 4), name)
     start, until = document.time("issueDate"), document.time("nextUpdate")
@@ -256,7 +261,7 @@ def _signed(
 
 
 def _check_crl(name: str, text: str, issuer: x509.Certificate, key: object) -> Part:
-    found, data = _load_crl(text), _unhex(text)
+    found, data = _load_crl(text), decode_hex(text)
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise MalformedError(f"the {name} is by a key that is not elliptic")
     try:
@@ -294,23 +299,13 @@ def _after(last: datetime) -> datetime:
 @lru_cache(maxsize=64)
 def _load_crl(text: str) -> x509.CertificateRevocationList:
     try:
-        return x509.load_der_x509_crl(_unhex(text))
+        return x509.load_der_x509_crl(decode_hex(text))
     except (ValueError, TypeError, x509.InvalidVersion):
         raise MalformedError("collateral: a revocation list cannot be read") from None
 
 
 def _certificates(text: str) -> list[x509.Certificate]:
     return load_certificates(text.encode(), most=4)
-
-
-def _unhex(text: str) -> bytes:
-    try:
-        data = bytes.fromhex(text)
-    except ValueError:
-        raise MalformedError("collateral: hex was expected") from None
-    if data.hex() != text:
-        raise MalformedError("collateral: hex in its one spelling, lower-case, was expected")
-    return data
 
 
 def check_period(parts: Sequence[Part], now: datetime) -> str:

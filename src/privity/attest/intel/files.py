@@ -7,8 +7,6 @@ comes as the JSON of `dcap-qvl`. Each text has one spelling here, so that no bit
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Any
 
 from privity.attest.evidence import Companions
@@ -16,6 +14,7 @@ from privity.attest.intel.collateral import Collateral
 from privity.attest.intel.quote import Quote
 from privity.errors import MalformedError, OversizeError
 from privity.identity.jcs import loads_strict
+from privity.identity.multibase import decode_base64, decode_hex
 
 __all__ = ["MAX_FILE_BYTES", "quote_of_file", "read_collateral"]
 
@@ -78,18 +77,17 @@ def _of_bytes(data: bytes) -> Quote:
 def _of_text(text: str) -> Quote:
     bare = text.removeprefix("0x")
     try:
-        data = bytes.fromhex(bare)
-        if bare in (data.hex(), data.hex().upper()):
-            return _of_bytes(data)
-    except ValueError:
-        pass
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise MalformedError("this is neither a quote nor one in hex or base64") from None
-    if base64.b64encode(data).decode() != text:
-        raise MalformedError("base64 in another spelling than its own")
+        data = decode_hex(bare.lower() if bare.isupper() else bare)  # all capitals, or none
+    except MalformedError:
+        data = _of_base64(text)
     return _of_bytes(data)
+
+
+def _of_base64(text: str) -> bytes:
+    try:
+        return decode_base64(text)
+    except MalformedError:
+        raise MalformedError("this is neither a quote nor one in hex or base64") from None
 
 
 def _of_answer(answer: Any) -> Quote:

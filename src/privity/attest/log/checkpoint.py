@@ -16,13 +16,12 @@ from privity.attest.log.note import (
     Note,
     NoteKey,
     Signature,
-    decode_base64,
-    encode_base64,
     sign,
 )
 from privity.errors import InputError, MalformedError, OpenError
 from privity.hazmat.merkle import HASH_BYTES
 from privity.identity.keys import SigningKey
+from privity.identity.multibase import decode_base64, encode_base64
 
 __all__ = ["Checkpoint", "Cosignature", "cosign", "cosignatures", "open_checkpoint"]
 

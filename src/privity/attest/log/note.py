@@ -6,8 +6,6 @@ the whole public key beforehand, as a verifier key, ``name+hash+base64``.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import re
 from collections.abc import Sequence
@@ -18,8 +16,9 @@ from functools import cached_property, lru_cache
 from privity.errors import MalformedError, OversizeError
 from privity.identity.did_key import encode_did
 from privity.identity.keys import SigningKey, VerifyKey
+from privity.identity.multibase import decode_base64, encode_base64
 
-__all__ = ["Algorithm", "Note", "NoteKey", "Signature", "decode_base64", "encode_base64"]
+__all__ = ["Algorithm", "Note", "NoteKey", "Signature"]
 
 MAX_BYTES = 65_536
 """Largest note read, in bytes."""
@@ -202,22 +201,6 @@ def parse_keys(texts: Sequence[str], algorithm: Algorithm) -> tuple[NoteKey, ...
     if any(key.algorithm is not algorithm for key in keys):
         raise MalformedError(f"a verifier key that is not of type {algorithm:#04x}")
     return keys
-
-
-def encode_base64(data: bytes) -> str:
-    """Return ``data`` as standard base64, padded."""
-    return base64.b64encode(data).decode("ascii")
-
-
-def decode_base64(text: str) -> bytes:
-    """Read what `encode_base64` writes, and no other spelling; raises `MalformedError`."""
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise MalformedError("not base64") from None
-    if encode_base64(data) != text:
-        raise MalformedError("base64 in a spelling other than its canonical one")
-    return data
 
 
 def _check_name(name: str) -> None:

@@ -7,8 +7,6 @@ Each has one spelling here: a bit flipped in armour, text or padding is an error
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from typing import Any
 
@@ -21,7 +19,7 @@ from privity.attest.nvidia.spdm import MAX_REPORT_BYTES, NONCE_BYTES, SpdmReport
 from privity.errors import MalformedError, OversizeError
 from privity.identity.fields import Fields
 from privity.identity.jcs import loads_strict
-from privity.identity.multibase import encode_base64url
+from privity.identity.multibase import decode_base64, encode_base64url
 
 __all__ = ["KIND", "MAX_CERTIFICATES", "from_file", "recognises"]
 
@@ -123,8 +121,8 @@ def _from_json(data: bytes, given: list[str]) -> list[dict[str, Any]]:
     for entry in entries:
         fields = Fields(entry, "NVIDIA's evidence")
         arch, nonce = fields.text("arch"), fields.text("nonce")
-        report = _base64(fields.text("evidence", max_chars=2 * MAX_REPORT_BYTES))
-        pem = _base64(fields.text("certificate", max_chars=2 * MAX_FILE_BYTES))
+        report = decode_base64(fields.text("evidence", max_chars=2 * MAX_REPORT_BYTES))
+        pem = decode_base64(fields.text("certificate", max_chars=2 * MAX_FILE_BYTES))
         fields.done()
         if not _NONCE.fullmatch(nonce):
             raise MalformedError(f"a nonce is not {NONCE_BYTES} bytes in lower-case hexadecimal")
@@ -141,13 +139,3 @@ def _from_json(data: bytes, given: list[str]) -> list[dict[str, Any]]:
             }
         )
     return evidence
-
-
-def _base64(text: str) -> bytes:
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise MalformedError("not base64") from None
-    if base64.b64encode(data).decode("ascii") != text:
-        raise MalformedError("not base64 in its one spelling")
-    return data

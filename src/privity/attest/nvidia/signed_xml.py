@@ -11,8 +11,6 @@ Source: W3C Canonical XML 1.1 §1 and §2.3, W3C XML Signature 1.1 §3.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +18,7 @@ from typing import Any, NoReturn
 from xml.parsers import expat
 
 from privity.errors import MalformedError, OversizeError
+from privity.identity.multibase import decode_base64
 
 __all__ = ["MAX_BYTES", "Element", "SignedXml", "canonical_xml", "parse_xml"]
 
@@ -176,12 +175,9 @@ def _check_algorithm(element: Element, expected: str) -> None:
 def _base64(text: str, size: int | None = None) -> bytes:
     """Read base64 whose lines may be broken anywhere, as signers of XML break them."""
     packed = text.translate({ord(blank): None for blank in " \t\n"})
-    try:
-        data = base64.b64decode(packed, validate=True)
-    except (binascii.Error, ValueError):
-        raise MalformedError("XML: a value is not base64") from None
-    if base64.b64encode(data).decode("ascii") != packed or size not in (None, len(data)):
-        raise MalformedError("XML: a value is not base64 in its one spelling and size")
+    data = decode_base64(packed)
+    if size not in (None, len(data)):
+        raise MalformedError(f"XML: a value has not {size} bytes")
     return data
 
 
