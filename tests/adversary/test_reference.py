@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from privity.attest.manifest import ApprovedModel, Manifest, ReferenceValue, Source
+from privity.attest.manifest import IDENTIFYING, ApprovedModel, Manifest, ReferenceValue, Source
 from privity.attest.reference import Approval, approve, verify_manifest
 from privity.attest.signed_manifest import (
     DocumentSignature,
@@ -194,6 +194,36 @@ def test_an_entry_that_identifies_no_code_can_be_neither_signed_nor_read(
     kind: str, registers: dict[str, str]
 ) -> None:
     with pytest.raises(MalformedError):
+        ReferenceValue(kind, registers)
+    document = GOOD.to_json()
+    document["manifest"]["measurements"] = [{"kind": kind, "registers": registers}]
+    with pytest.raises(MalformedError):
+        SignedManifest.from_json(document)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [
+        ("snp", "measurement", "5f0a…"),
+        ("snp", "measurement", "5f"),
+        ("snp", "measurement", "AA" * 48),
+        ("snp", "measurement", "0x" + "aa" * 47),
+        ("snp", "host_data", "00" * 48),
+        ("tdx", "rtmr0", "aa" * 32),
+        ("tdx", "rtmr3", "aa" * 47),
+        ("tdx", "compose_hash", "sha256:" + "aa" * 32),
+        ("sgx", "mrenclave", "aa" * 31),
+        ("nitro", "pcr8", "aa" * 33),
+        ("nvidia", "measurements", "aa" * 47 + " a"),
+    ],
+)
+def test_a_value_that_no_hardware_shows_is_neither_signed_nor_read(
+    kind: str, name: str, value: str
+) -> None:
+    good = dict.fromkeys(IDENTIFYING[kind], "aa" * (32 if kind == "sgx" else 48))
+    registers = {**good, name: value}
+    assert ReferenceValue(kind, good).registers == good
+    with pytest.raises(MalformedError, match=f"{kind} {name} is .* hex"):
         ReferenceValue(kind, registers)
     document = GOOD.to_json()
     document["manifest"]["measurements"] = [{"kind": kind, "registers": registers}]

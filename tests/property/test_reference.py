@@ -33,8 +33,11 @@ DIGEST = st.binary(min_size=32, max_size=32).map(lambda data: f"sha256:{data.hex
 @st.composite
 def values(draw: st.DrawFn) -> ReferenceValue:
     kind = draw(st.sampled_from(sorted(IDENTIFYING)))
-    names = IDENTIFYING[kind] | {"more"}
-    return ReferenceValue(kind, {name: draw(TEXT) for name in names})
+    names = sorted(IDENTIFYING[kind])
+    size = 32 if kind == "sgx" else 48
+    register = st.binary(min_size=size, max_size=size).map(bytes.hex)
+    registers = {name: draw(TEXT if kind == "dev" else register) for name in names}
+    return ReferenceValue(kind, {**registers, "more": draw(TEXT)})
 
 
 MANIFESTS = st.builds(
@@ -80,7 +83,7 @@ SIGNED = SignedManifest.sign(
         name="n",
         builder="b",
         source=Source("r", "c"),
-        measurements=(ReferenceValue("sgx", {"mrenclave": "00"}),),
+        measurements=(ReferenceValue("sgx", {"mrenclave": "00" * 32}),),
         issued=NOW,
         expires=NOW + timedelta(days=1),
     ),

@@ -72,12 +72,13 @@ def test_measurements_signers_and_the_rest_are_in_the_grant(
     invoke: Invoke, sealed: dict[str, Any], privity_home: Path
 ) -> None:
     signer = DevRoot.generate().did
-    measured = "snp:measurement=5f,product=genoa"
+    launch = "5f" * 48
+    measured = f"snp:measurement={launch},product=genoa"
     terms = ("--measurement", measured, "--signer", signer, "--price", "250 EUR-cent")
     given = invoke("model", "grant", sealed["file"], *terms, "--expires", "2h", "--lease", "60")
     kept = json.loads((privity_home / "grants" / f"{given['grant'][7:]}.json").read_text())
     grant = kept["signed"]["grant"]
-    registers = {"measurement": "5f", "product": "genoa"}
+    registers = {"measurement": launch, "product": "genoa"}
     assert grant["measurements"] == [{"kind": "snp", "registers": registers}]
     assert (grant["signers"], grant["lease_s"], grant["unsafe_dev"]) == ([signer], 60, False)
     assert grant["price"] == {"amount": 250, "unit": "EUR-cent"}
@@ -136,7 +137,7 @@ def test_a_broker_elsewhere_is_verified_first(
     error = invoke(*terms, "--unsafe-dev", code=1)["error"]
     assert error["check"] == "endorsement root"  # nobody said that this root is trusted
     (privity_home / "config.toml").write_text(f'[trust]\ndev_roots = ["{root.did}"]\n')
-    measured = ("--measurement", "snp:measurement=5f")
+    measured = ("--measurement", "snp:measurement=" + "5f" * 48)
     assert invoke(*terms, *measured, code=1)["error"]["check"] == "dev evidence"
     assert not (tmp_path / "remote" / "decisions.log").exists()
     given = invoke(*terms, "--unsafe-dev")

@@ -21,6 +21,7 @@ Capture = pytest.CaptureFixture[str]
 
 DIGEST = "sha256:" + "ab" * 32
 TREE = "tree-sha256:" + "cd" * 32
+LAUNCH = "ab" * 48
 SIGN = ["reference", "sign", "--name", "enclave 1", "--builder", "Example", "--repository", "r"]
 SIGN += ["--commit", "c"]
 
@@ -45,7 +46,7 @@ def run_json(capture: Capture, *arguments: object) -> Any:
 def verdict(tmp_path: Path) -> Path:
     """Return a file with what `privity verify --json` writes of evidence that it accepted."""
     path = tmp_path / "verdict.json"
-    measured = [{"measurement": DIGEST, "host_data": "00"}]
+    measured = [{"measurement": LAUNCH, "host_data": "00" * 32}]
     path.write_text(json.dumps({"accepted": True, "kind": "snp", "measured": measured}))
     return path
 
@@ -62,12 +63,12 @@ def test_what_was_verified_is_signed_shown_verified_and_revoked(
 ) -> None:
     shown = run_json(capsys, "reference", "show", manifest, "--json")
     (entry,) = shown["manifest"]["measurements"]
-    assert entry == {"kind": "snp", "registers": {"measurement": DIGEST}}
+    assert entry == {"kind": "snp", "registers": {"measurement": LAUNCH}}
     assert shown["manifest"]["models"] == [{"id": "small", "weights": TREE}]
     (signer,) = shown["signers"]
     assert signer == load_or_create_key(privity_home / "signer.key").did
     text = run(capsys, "reference", "show", manifest)
-    assert "enclave 1" in text and DIGEST in text and signer in text
+    assert "enclave 1" in text and LAUNCH in text and signer in text
 
     with pytest.raises(EvidenceError) as caught:
         run(capsys, "reference", "verify", manifest)
@@ -90,7 +91,8 @@ def test_a_manifest_is_signed_from_a_file_of_toml_or_json(tmp_path: Path, capsys
     table.write_text(
         'name = "enclave 2"\nbuilder = "Example"\nprograms = []\n'
         '[source]\nrepository = "r"\ncommit = "c"\n'
-        '[[measurements]]\nkind = "sgx"\n[measurements.registers]\nmrenclave = "00"\n'
+        '[[measurements]]\nkind = "sgx"\n[measurements.registers]\n'
+        f'mrenclave = "{LAUNCH[:64]}"\n'
     )
     signed = run_json(capsys, "reference", "sign", table)
     assert signed["manifest"]["measurements"][0]["kind"] == "sgx"

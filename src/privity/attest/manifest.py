@@ -25,6 +25,7 @@ __all__ = [
     "Manifest",
     "ReferenceValue",
     "Source",
+    "shows",
 ]
 
 IDENTIFYING: Mapping[str, frozenset[str]] = MappingProxyType(
@@ -39,6 +40,16 @@ IDENTIFYING: Mapping[str, frozenset[str]] = MappingProxyType(
     }
 )
 """For each kind of evidence, the registers that say which code runs. An entry names all of them."""
+
+_PCR = (32, 48, 64)
+_SIZES: Mapping[str, Mapping[str, tuple[int, ...]]] = {
+    "nitro": {f"pcr{index}": _PCR for index in range(32)},
+    "nvidia": {"measurements": (48,)},
+    "sgx": {"mrenclave": (32,), "mrsigner": (32,)},
+    "snp": {"measurement": (48,), "host_data": (32,)},
+    "tdx": {"compose_hash": (32,), "mrtd": (48,), **{f"rtmr{index}": (48,) for index in range(4)}},
+}
+"""For each kind, how many bytes the registers have whose size its hardware fixes."""
 
 _APP = ("compose_hash", "rtmr3")
 _VERSIONS = ("driver_version", "vbios_version")
@@ -90,8 +101,9 @@ class ReferenceValue:
         registers: register by register, the value it must have. What is not named may be anything.
 
     Raises:
-        MalformedError: the kind is unknown, or a register that identifies its code is missing: an
-            entry that names too little would approve code nobody looked at.
+        MalformedError: the kind is unknown, a register has a value that no hardware shows, or one
+            that identifies its code is missing: an entry that names too little would approve code
+            nobody looked at.
     """
 
     kind: str
@@ -109,6 +121,9 @@ class ReferenceValue:
             )
         if not 0 < len(self.registers) <= _MAX_REGISTERS:
             raise MalformedError(f"a reference value names 1 to {_MAX_REGISTERS} registers")
+        for name, sizes in _SIZES.get(self.kind, {}).items():
+            if name in self.registers:
+                _check_hex(f"{self.kind} {name}", self.registers[name], sizes)
 
     def __hash__(self) -> int:
         return hash((self.kind, tuple(sorted(self.registers.items()))))
@@ -257,7 +272,41 @@ class Manifest:
         return manifest
 
 
+def shows(value: ReferenceValue, kind: str, registers: Mapping[str, str]) -> bool:
+    """Tell whether evidence shows what an entry says, register by register.
+
+    Manifests and grants both ask here, so that neither approves what the other would not.
+
+    Args:
+        value: the entry.
+        kind: of the evidence.
+        registers: what it measured.
+
+    Guarantees:
+        A TD that loaded an app, as dstack does, shows no entry that is silent about the app: such
+        an entry would approve an operating system with any app in it
+        (tests/adversary/test_reference.py::test_an_app_that_the_entry_is_silent_about_is_refused,
+        tests/adversary/test_release.py::test_an_app_that_a_grant_is_silent_about_is_refused).
+    """
+    if value.kind != kind:
+        return False
+    if any(registers.get(name) != wanted for name, wanted in value.registers.items()):
+        return False
+    return kind != "tdx" or bool(set(_APP) & value.registers.keys()) or not _loads_app(registers)
+
+
+def _loads_app(registers: Mapping[str, str]) -> bool:
+    rtmr3 = registers.get("rtmr3")  # absent: nobody can say that it was not used
+    return rtmr3 is None or rtmr3.strip("0") != "" or "compose_hash" in registers
+
+
 def check_texts(*texts: object) -> None:
     for text in texts:
         if not isinstance(text, str) or not 0 < len(text) <= _MAX_TEXT:
             raise MalformedError(f"a manifest's texts have 1 to {_MAX_TEXT} characters")
+
+
+def _check_hex(name: str, value: str, sizes: tuple[int, ...]) -> None:
+    if len(value) not in [2 * size for size in sizes] or set(value) - set("0123456789abcdef"):
+        digits = " or ".join(str(2 * size) for size in sizes)
+        raise MalformedError(f"{name} is {digits} digits of lower-case hex")
