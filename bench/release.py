@@ -21,7 +21,8 @@ import httpx
 
 from measure import Report, title
 from privity.attest import DevQuoter, DevRoot, Trust
-from privity.attest.grant import Grant, Measured, Purpose
+from privity.attest.grant import Grant, Purpose
+from privity.attest.manifest import ReferenceValue
 from privity.identity.keys import SigningKey
 from privity.identity.timestamps import utc_now
 from privity.infer.engines.embedded import EmbeddedEngine
@@ -76,7 +77,7 @@ class World:
             purpose=Purpose.SERVE,
             issued=now,
             expires=now + timedelta(hours=1),
-            measurements=(Measured("dev", {"measurement": MEASUREMENT}),),
+            measurements=(ReferenceValue("dev", {"measurement": MEASUREMENT}),),
             unsafe_dev=True,
         )
 

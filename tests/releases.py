@@ -11,8 +11,11 @@ from typing import Any
 import httpx
 
 from privity.attest import DevQuoter, DevRoot, Trust, build_statement
-from privity.attest.grant import Grant, Measured, Purpose, SignedGrant
+from privity.attest.evidence import Quoter
+from privity.attest.grant import Grant, Purpose, SignedGrant
+from privity.attest.manifest import ReferenceValue
 from privity.attest.release import BootKeys
+from privity.attest.roots import Roots
 from privity.identity.keys import SigningKey
 from privity.node.broker import Asked, Broker
 from privity.node.broker_app import BrokerApp
@@ -53,10 +56,11 @@ class Owner:
     key: SigningKey = field(default_factory=SigningKey.generate)
     root: DevRoot = field(default_factory=DevRoot.generate)
     clock: Clock = field(default_factory=Clock)
+    roots: Roots = field(default_factory=Roots)
 
     @property
     def trust(self) -> Trust:
-        return Trust(dev_roots=(self.root.did,))
+        return Trust(dev_roots=(self.root.did,), roots=self.roots)
 
     def quoter(self, measurement: str = MEASUREMENT) -> DevQuoter:
         return DevQuoter(self.root, now=self.clock(), measurement=measurement)
@@ -70,7 +74,7 @@ class Owner:
             "purpose": Purpose.SERVE,
             "issued": self.clock(),
             "expires": self.clock() + timedelta(days=1),
-            "measurements": (Measured("dev", {"measurement": MEASUREMENT}),),
+            "measurements": (ReferenceValue("dev", {"measurement": MEASUREMENT}),),
             "unsafe_dev": True,
         }
         return Grant(**{**given, **changes})
@@ -95,12 +99,13 @@ class Boot:
     measurement: str = MEASUREMENT
     software: tuple[Software, ...] = ()
     receipts: str = field(default_factory=lambda: SigningKey.generate().did)
+    quoter: Quoter | None = None
 
     def __post_init__(self) -> None:
         self.keys = BootKeys(self.receipts, software=self.software)
 
     def statement(self, nonce: bytes = NONCE) -> Statement:
-        quoter = self.owner.quoter(self.measurement)
+        quoter = self.quoter or self.owner.quoter(self.measurement)
         return build_statement(self.keys.keyset, [quoter], now=self.owner.clock(), nonce=nonce)
 
     def ask(

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from privity.attest.grant import Grant, Measured, Price, SignedGrant
+from privity.attest.grant import Grant, Price, SignedGrant
 from privity.attest.grant_revocation import Revocation, SignedRevocation
+from privity.attest.manifest import ReferenceValue
 from privity.errors import EvidenceError, MalformedError, OversizeError, PrivityError
 from privity.identity.jcs import canonical, loads_strict
 from privity.identity.keys import SigningKey
@@ -129,7 +130,7 @@ def test_a_grant_to_train_names_programs_and_recipient(owner: Owner, missing: st
 )
 def test_a_measurement_that_names_too_little_is_none(kind: str, registers: Any) -> None:
     with pytest.raises(MalformedError):
-        Measured(kind, registers)
+        ReferenceValue(kind, registers)
 
 
 def test_a_revocation_by_another_key_is_refused(owner: Owner) -> None:

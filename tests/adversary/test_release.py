@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from pki.certificates import NOON
+from pki.intel import IntelPki, TdxQuoter
 from privity.attest import build_statement
-from privity.attest.grant import Measured, Price, Purpose, SignedGrant
+from privity.attest.grant import Price, Purpose, SignedGrant
+from privity.attest.manifest import ReferenceValue
 from privity.attest.release import (
     AuthorizedRelease,
     BootKeys,
@@ -23,6 +26,7 @@ from privity.attest.release import (
     trust_for,
     verify_boot,
 )
+from privity.attest.roots import Roots
 from privity.errors import EvidenceError, InputError, MalformedError, OpenError
 from privity.identity.keys import SigningKey
 from privity.seal.key_config import GatewayKeys
@@ -30,6 +34,7 @@ from privity.statement import AttestedEnclave, Keyset, Software
 from releases import ARTEFACT, KEY, NONCE, OTHER_MEASUREMENT, PROGRAM, Boot, Owner
 
 FRESH = Standing()
+SYSTEM = ("mrtd", "rtmr0", "rtmr1", "rtmr2")
 
 
 @pytest.fixture
@@ -169,15 +174,39 @@ def test_an_unlisted_measurement_is_refused(owner: Owner) -> None:
 
 
 def test_a_measurement_of_another_kind_does_not_count(owner: Owner) -> None:
-    listed = (Measured("snp", {"measurement": "00" * 48}),)
+    listed = (ReferenceValue("snp", {"measurement": "00" * 48}),)
     with refused("measurement"):
         allowed(owner, Boot(owner, OTHER_MEASUREMENT), owner.signed(measurements=listed))
 
 
 def test_a_register_the_evidence_lacks_does_not_count(owner: Owner) -> None:
-    listed = (Measured("dev", {"measurement": Boot(owner).measurement, "mrtd": "00"}),)
+    listed = (ReferenceValue("dev", {"measurement": Boot(owner).measurement, "mrtd": "00"}),)
     with refused("measurement"):
         allowed(owner, Boot(owner), owner.signed(measurements=listed))
+
+
+def test_an_app_that_a_grant_is_silent_about_is_refused(owner: Owner) -> None:
+    """dstack measures the app into RTMR3: the system's registers alone would allow any app."""
+    intel = IntelPki()  # synthetic, as is the TD
+    owner.clock.now, owner.roots = NOON, Roots(intel=intel.root_der)
+    bare = Boot(owner, quoter=TdxQuoter(intel))
+    app = Boot(owner, quoter=TdxQuoter(intel, app_compose='{"name":"an app"}'))
+
+    def naming(*registers: str) -> SignedGrant:
+        entry = ReferenceValue("tdx", {name: shown[name] for name in (*SYSTEM, *registers)})
+        return owner.signed(measurements=(entry,), unsafe_dev=False)
+
+    listed = (ReferenceValue("tdx", dict.fromkeys(SYSTEM, "00" * 48)),)
+    probe = owner.signed(measurements=listed, unsafe_dev=False)
+    (evidence,) = attested(owner, app, probe).evidence
+    shown = evidence.registers
+    allowed(owner, bare, naming())
+    with refused("measurement"):
+        allowed(owner, app, naming())
+    for name in ("compose_hash", "rtmr3"):
+        allowed(owner, app, naming(name))
+        with refused("measurement"):
+            allowed(owner, bare, naming(name))
 
 
 def test_code_no_signer_approves_is_refused(owner: Owner) -> None:

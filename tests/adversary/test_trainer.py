@@ -19,7 +19,8 @@ import anyio
 import pytest
 
 from privity.attest import DevQuoter, DevRoot, Trust, reverifier
-from privity.attest.grant import Grant, Measured, Purpose, Revocation
+from privity.attest.grant import Grant, Purpose, Revocation
+from privity.attest.manifest import ReferenceValue
 from privity.errors import EngineError, EvidenceError, MalformedError, OpenError
 from privity.identity.keys import SigningKey
 from privity.identity.timestamps import utc_now
@@ -115,7 +116,7 @@ def world(tmp_path: Path, serve: Callable[..., str]) -> World:
         purpose=Purpose.TRAIN,
         issued=now,
         expires=now + timedelta(hours=1),
-        measurements=(Measured("dev", {"measurement": quoter.measurement}),),
+        measurements=(ReferenceValue("dev", {"measurement": quoter.measurement}),),
         unsafe_dev=True,
         programs=(measure_program(),),
         recipient=str(vault.recipient),
@@ -204,7 +205,7 @@ async def test_a_grant_that_was_revoked_gives_no_key(world: World) -> None:
 
 
 async def test_an_enclave_that_is_not_listed_gets_no_key(world: World) -> None:
-    other = Measured("dev", {"measurement": "sha256:" + "0" * 64})
+    other = ReferenceValue("dev", {"measurement": "sha256:" + "0" * 64})
     world.allow(measurements=(other,))
     await refused(world, "measurement")
 

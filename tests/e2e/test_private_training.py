@@ -25,7 +25,8 @@ import pytest
 
 import privity
 from privity.attest import DevQuoter, DevRoot, Trust, measure_tree
-from privity.attest.grant import Grant, Measured, Purpose, Revocation
+from privity.attest.grant import Grant, Purpose, Revocation
+from privity.attest.manifest import ReferenceValue
 from privity.errors import OpenError
 from privity.identity.keys import SigningKey
 from privity.identity.timestamps import utc_now
@@ -126,9 +127,9 @@ def command(home: Path, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-def measured() -> Measured:
+def measured() -> ReferenceValue:
     """Return what a trainer that is started now measures of itself."""
-    return Measured("dev", {"measurement": measure_tree(Path(privity.__file__).parent)})
+    return ReferenceValue("dev", {"measurement": measure_tree(Path(privity.__file__).parent)})
 
 
 def records(words: dict[str, str]) -> str:

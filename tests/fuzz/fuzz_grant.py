@@ -8,12 +8,12 @@ from fuzz.fuzz_tdx import _json
 from fuzz.harness import NOW, Made, attempt
 from privity.attest.grant import (
     Grant,
-    Measured,
     Purpose,
     Revocation,
     SignedGrant,
     SignedRevocation,
 )
+from privity.attest.manifest import ReferenceValue
 from privity.errors import EvidenceError
 from privity.identity.jcs import canonical
 from privity.identity.keys import SigningKey
@@ -31,7 +31,7 @@ _GRANT = Grant(
     purpose=Purpose.SERVE,
     issued=NOW,
     expires=NOW + timedelta(days=1),
-    measurements=(Measured("dev", {"measurement": "sha256:" + "ab" * 32}),),
+    measurements=(ReferenceValue("dev", {"measurement": "sha256:" + "ab" * 32}),),
     uses=3,
 )
 

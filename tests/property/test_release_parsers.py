@@ -9,8 +9,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privity.attest.grant import Grant, Measured, Price, Purpose, SignedGrant
+from privity.attest.grant import Grant, Price, Purpose, SignedGrant
 from privity.attest.grant_revocation import SignedRevocation
+from privity.attest.manifest import ReferenceValue
 from privity.errors import EvidenceError, PeerError, PrivityError
 from privity.identity.jcs import canonical
 from privity.node.broker_app import Deposit
@@ -80,7 +81,7 @@ GRANTS = st.builds(
             st.text("abc", min_size=1, max_size=9),
             st.text("01", min_size=1, max_size=9),
             max_size=4,
-        ).map(lambda more: Measured("dev", {"measurement": "sha256:00", **more})),
+        ).map(lambda more: ReferenceValue("dev", {"measurement": "sha256:00", **more})),
         min_size=1,
         max_size=4,
     ).map(tuple),

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from types import MappingProxyType
 from typing import Any
 
 from privity.attest.grant_revocation import Revocation, SignedRevocation
@@ -28,12 +26,10 @@ from privity.identity.keys import SigningKey
 from privity.identity.multibase import encode_base64url
 from privity.identity.timestamps import format_time, whole_second
 from privity.policy.evidence import EvidencePolicy
-from privity.statement import VerifiedEvidence
 
 __all__ = [
     "MAX_GRANT_BYTES",
     "Grant",
-    "Measured",
     "Price",
     "Purpose",
     "Revocation",
@@ -59,47 +55,6 @@ class Purpose(enum.StrEnum):
     """Answer prompts with it."""
     TRAIN = "train"
     """Run an approved training program over it."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Code the owner approves by what hardware measures of it.
-
-    Attributes:
-        kind: the kind of evidence.
-        registers: values that evidence of that kind must show. What is not named is not asked for.
-
-    Raises:
-        MalformedError: the kind is unknown, or a register that identifies its code is missing.
-    """
-
-    kind: str
-    registers: Mapping[str, str]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "registers", MappingProxyType(dict(self.registers)))
-        # As in a manifest: an entry that names too little would approve code nobody looked at.
-        ReferenceValue(self.kind, self.registers)
-
-    def __hash__(self) -> int:
-        return hash((self.kind, tuple(sorted(self.registers.items()))))
-
-    def fits(self, evidence: VerifiedEvidence) -> bool:
-        """Tell whether the evidence shows every register named here."""
-        return evidence.kind == self.kind and all(
-            evidence.registers.get(name) == value for name, value in self.registers.items()
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the entry as JSON-ready data."""
-        return {"kind": self.kind, "registers": dict(self.registers)}
-
-    @classmethod
-    def from_fields(cls, fields: Fields) -> Measured:
-        """Read what `to_json` writes; raises `MalformedError`."""
-        entry = cls(fields.text("kind", max_chars=64), fields.object("registers"))
-        fields.done()
-        return entry
 
 
 @dataclass(frozen=True)
@@ -130,7 +85,7 @@ class Grant:
         purpose: what for.
         issued: when it was given.
         expires: when it ends.
-        measurements: code approved by its registers. All evidence of a statement must fit one.
+        measurements: code approved by its registers. All evidence of a statement must show one.
         signers: did:keys whose reference manifests approve code. Where measurements are named
             too, both must hold; one of the two is always named.
         policy: the floor under evidence. Its ``reference`` and ``log`` are not read: the first
@@ -155,7 +110,7 @@ class Grant:
     purpose: Purpose
     issued: datetime
     expires: datetime
-    measurements: tuple[Measured, ...] = ()
+    measurements: tuple[ReferenceValue, ...] = ()
     signers: tuple[str, ...] = ()
     policy: EvidencePolicy = field(default_factory=EvidencePolicy)
     unsafe_dev: bool = False
@@ -242,7 +197,7 @@ class Grant:
             issued=fields.time("issued"),
             lease_s=fields.count("lease_s", least=1, most=_MAX_LEASE_S),
             measurements=tuple(
-                Measured.from_fields(Fields(one, "grant.measurements[]")) for one in entries
+                ReferenceValue.from_fields(Fields(one, "grant.measurements[]")) for one in entries
             ),
             name=fields.text("name"),
             owner=fields.text("owner"),

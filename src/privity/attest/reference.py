@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from privity.attest.manifest import Manifest, ReferenceValue
+from privity.attest.manifest import Manifest, shows
 from privity.attest.signed_manifest import SignedManifest, SignedRevocation
 from privity.errors import EvidenceError, OpenError
 from privity.identity.timestamps import CLOCK_SKEW, format_time
@@ -138,7 +138,7 @@ def _check_values(manifest: Manifest, evidence: Sequence[VerifiedEvidence]) -> C
     if not evidence:
         raise EvidenceError("there is no evidence to compare", check="reference value")
     for one in evidence:
-        if not any(_equals(value, one) for value in manifest.measurements):
+        if not any(shows(value, one.kind, one.registers) for value in manifest.measurements):
             raise EvidenceError(
                 f"no manifest of a signer you trust lists what the {one.kind} evidence measured",
                 check="reference value",
@@ -186,25 +186,6 @@ def _trusted_signers(signed: SignedManifest, trusted: frozenset[str]) -> tuple[s
             hint="list the did:key of a signer you trust under trust.signers",
         )
     return by
-
-
-def _equals(value: ReferenceValue, evidence: VerifiedEvidence) -> bool:
-    """Compare one entry with one piece of evidence, register by register."""
-    if value.kind != evidence.kind:
-        return False
-    if any(evidence.registers.get(name) != wanted for name, wanted in value.registers.items()):
-        return False
-    return value.kind != "tdx" or not _loads_more(value, evidence)
-
-
-def _loads_more(value: ReferenceValue, evidence: VerifiedEvidence) -> bool:
-    """Tell whether a TD loaded an app, as dstack does, of which the entry says nothing.
-
-    Such an entry would approve an operating system with any app in it.
-    """
-    rtmr3 = evidence.registers.get("rtmr3")  # absent: nobody can say that it was not used
-    used = rtmr3 is None or rtmr3.strip("0") != "" or "compose_hash" in evidence.registers
-    return used and not {"rtmr3", "compose_hash"} & value.registers.keys()
 
 
 def _check_models(manifest: Manifest, keyset: Keyset) -> Check:

@@ -18,6 +18,7 @@ from importlib.metadata import version
 from typing import NoReturn, Protocol
 
 from privity.attest.grant import Grant, Purpose, SignedGrant
+from privity.attest.manifest import shows
 from privity.attest.trust import Trust
 from privity.attest.verify import verify_statement
 from privity.errors import EvidenceError, InputError, MalformedError, OpenError
@@ -330,7 +331,9 @@ def _check_code(grant: Grant, enclave: AttestedEnclave) -> None:
             check="dev evidence",
         )
     for evidence in enclave.evidence:
-        if grant.measurements and not any(one.fits(evidence) for one in grant.measurements):
+        if grant.measurements and not any(
+            shows(one, evidence.kind, evidence.registers) for one in grant.measurements
+        ):
             raise EvidenceError(
                 f"the grant does not list {evidence.kind} {evidence.measurement}",
                 check="measurement",

@@ -16,7 +16,8 @@ import typer
 from privity.cli import output
 
 if TYPE_CHECKING:
-    from privity.attest.grant import Grant, Measured, Price, SignedGrant
+    from privity.attest.grant import Grant, Price, SignedGrant
+    from privity.attest.manifest import ReferenceValue
     from privity.node.broker import GrantState
     from privity.node.granting import Given
 
@@ -307,13 +308,13 @@ def _tell(facts: dict[str, Any], text: str, *, as_json: bool) -> None:
 
 def _measurements(
     given: list[str], signers: list[str], *, unsafe_dev: bool
-) -> tuple[Measured, ...]:
-    from privity.attest.grant import Measured
+) -> tuple[ReferenceValue, ...]:
+    from privity.attest.manifest import ReferenceValue
     from privity.attest.measurement import measure_package
     from privity.errors import InputError
 
     if not given and unsafe_dev and not signers:
-        return (Measured("dev", {"measurement": measure_package()}),)
+        return (ReferenceValue("dev", {"measurement": measure_package()}),)
     if not given and not signers:
         raise InputError(
             "the grant does not say which code may have the key",
@@ -322,8 +323,8 @@ def _measurements(
     return tuple(_measured(text) for text in given)
 
 
-def _measured(text: str) -> Measured:
-    from privity.attest.grant import Measured
+def _measured(text: str) -> ReferenceValue:
+    from privity.attest.manifest import ReferenceValue
     from privity.errors import InputError, MalformedError
 
     kind, _, rest = text.partition(":")
@@ -332,7 +333,7 @@ def _measured(text: str) -> Measured:
     try:
         if len(registers) != len(pairs):
             raise MalformedError("a register without its value, or one twice")
-        return Measured(kind, registers)
+        return ReferenceValue(kind, registers)
     except MalformedError as error:
         raise InputError(
             f"{text!r} is not a measurement: {error.message}",

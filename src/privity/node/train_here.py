@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from privity.attest import measure_package
-from privity.attest.grant import Grant, Measured, Purpose, SignedGrant
+from privity.attest.grant import Grant, Purpose, SignedGrant
+from privity.attest.manifest import ReferenceValue
 from privity.errors import PeerError
 from privity.identity.keys import SigningKey
 from privity.identity.timestamps import Clock, utc_now
@@ -58,7 +59,7 @@ def grant_here(
         purpose=Purpose.TRAIN,
         issued=now,
         expires=now + timedelta(days=1),
-        measurements=(Measured("dev", {"measurement": measure_package()}),),
+        measurements=(ReferenceValue("dev", {"measurement": measure_package()}),),
         unsafe_dev=True,
         programs=(measure_program(),),
         recipient=str(recipient),
