@@ -16,8 +16,8 @@ from privity.attest.log.note import parse_signatures
 from privity.errors import InputError
 from privity.hazmat.merkle import EMPTY, Tree, leaf_hash
 from privity.identity.keys import SigningKey
-from privity.node.log_client import add_checkpoint_body
-from privity.node.witness import Answer, Witness, read_request, witness_app
+from privity.node.witness import Answer, Witness, witness_app
+from privity.node.witness_client import add_checkpoint_body
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 ORIGIN = "log.example"
@@ -181,28 +181,6 @@ async def test_two_requests_at_once_cannot_both_start_from_one_size(tmp_path: Pa
                     group.start_soon(post, FORKED, size + 5)
     assert sorted(statuses) == [200] + [409] * 19
     assert threading.active_count() < 64
-
-
-@pytest.mark.anyio
-async def test_a_body_that_drips_or_breaks_off_is_not_waited_for(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    import anyio
-
-    monkeypatch.setattr("privity.node.witness._PATIENCE_S", 0.05)
-    left = [{"type": "http.request", "body": b"x", "more_body": True}] * 1000
-
-    async def drip() -> dict[str, object]:
-        await anyio.sleep(0.01)
-        return left.pop()
-
-    assert await read_request(drip, 2000) is None
-    assert len(left) > 900
-
-    async def leave() -> dict[str, object]:
-        return {"type": "http.disconnect"}
-
-    assert await read_request(leave, 2000) is None
 
 
 @pytest.mark.anyio

@@ -31,10 +31,18 @@ from privity.identity.did_key import parse_did
 from privity.identity.jcs import canonical
 from privity.identity.keys import SigningKey
 from privity.identity.timestamps import utc_now
-from privity.node.log_client import WitnessClient
-from privity.node.witness import answer_lifespan, read_request
+from privity.node.witness_client import WitnessClient
 from privity.seal import problem
-from privity.seal.asgi import Receive, Scope, Send, answer, answer_problem
+from privity.seal.asgi import (
+    Receive,
+    Scope,
+    Send,
+    answer,
+    answer_lifespan,
+    answer_problem,
+    read_body,
+    refuse_websocket,
+)
 from privity.seal.problem import Problem, Refused
 
 __all__ = ["LogApp", "LogSettings", "log_app"]
@@ -42,6 +50,7 @@ __all__ = ["LogApp", "LogSettings", "log_app"]
 _FORBIDDEN = Problem(403, "urn:privity:problem:not-a-submitter", "this key may not add to this log")
 _NO_ENTRY = Problem(400, "urn:privity:problem:not-an-entry", "not an entry this log takes")
 _FULL = Problem(500, "urn:privity:problem:not-written", "the log could not be written")
+_PATIENCE_S = 30.0
 _JSON = b"application/json"
 _TEXT = b"text/plain; charset=utf-8"
 _TILE = b"application/octet-stream"
@@ -102,10 +111,9 @@ class LogApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] == "lifespan":
-            await answer_lifespan(receive, send)
-            await self._http.aclose()
+            await answer_lifespan(receive, send, self._http.aclose)
         elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
+            await refuse_websocket(send)
         else:
             try:
                 headers, body = await self._serve(scope, receive)
@@ -148,9 +156,12 @@ class LogApp:
         return await anyio.to_thread.run_sync(self._file, path.removeprefix("/"))
 
     async def _add(self, receive: Receive) -> bytes:
-        body = await read_request(receive, SUBMISSION_BYTES)
-        if body is None:
-            raise Refused(problem.OVERSIZE)
+        try:
+            body = await read_body(receive, SUBMISSION_BYTES, _PATIENCE_S)
+        except OversizeError:
+            raise Refused(problem.OVERSIZE) from None
+        except MalformedError:
+            raise Refused(_NO_ENTRY) from None
         try:
             submitted = Submission.parse(body)
             data = entry_bytes(submitted.entry)

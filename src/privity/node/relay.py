@@ -20,7 +20,14 @@ import httpx
 from privity import statement
 from privity.errors import InputError
 from privity.seal import chunked_ohttp, ohttp, problem
-from privity.seal.asgi import Receive, Scope, Send, answer_problem
+from privity.seal.asgi import (
+    Receive,
+    Scope,
+    Send,
+    answer_lifespan,
+    answer_problem,
+    refuse_websocket,
+)
 from privity.seal.gateway import GATEWAY_PATH
 from privity.seal.key_config import KEYS_TYPE
 from privity.seal.problem import Refused
@@ -125,9 +132,9 @@ class Relay:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
+            await answer_lifespan(receive, send, self.aclose)
         elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
+            await refuse_websocket(send)
         elif self._running >= self._limits.concurrency:
             await answer_problem(send, problem.BUSY)
         else:
@@ -140,12 +147,6 @@ class Relay:
     async def aclose(self) -> None:
         """Close the connections to the targets."""
         await self._upstream.aclose()
-
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        while (await receive())["type"] != "lifespan.shutdown":
-            await send({"type": "lifespan.startup.complete"})
-        await self.aclose()
-        await send({"type": "lifespan.shutdown.complete"})
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

@@ -27,7 +27,15 @@ from privity.hazmat.merkle import EMPTY, HASH_BYTES, verify_consistency
 from privity.identity.keys import SigningKey
 from privity.identity.multibase import decode_base64
 from privity.identity.timestamps import utc_now
-from privity.seal.asgi import Receive, Scope, Send, answer
+from privity.seal.asgi import (
+    Receive,
+    Scope,
+    Send,
+    answer,
+    answer_lifespan,
+    read_body,
+    refuse_websocket,
+)
 
 __all__ = ["Witness", "WitnessApp", "parse_request", "witness_app"]
 
@@ -197,7 +205,7 @@ class WitnessApp:
         if scope["type"] == "lifespan":
             await answer_lifespan(receive, send)
         elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
+            await refuse_websocket(send)
         else:
             reply = await self._serve(scope, receive)
             await answer(send, reply.status, [(b"content-type", reply.kind)], reply.body)
@@ -212,9 +220,12 @@ class WitnessApp:
             return Answer(404)
         if method != "POST":
             return Answer(405)
-        body = await read_request(receive, _MAX_BYTES)
-        if body is None:
+        try:
+            body = await read_body(receive, _MAX_BYTES, _PATIENCE_S)
+        except OversizeError:
             return Answer(413)
+        except MalformedError:
+            return Answer(400)
         async with self._turn:
             try:
                 return await anyio.to_thread.run_sync(self._witness.add_checkpoint, body)
@@ -238,26 +249,3 @@ def witness_app(
     witness = Witness(name, key, logs, folder, clock)
     with locked(folder):
         yield WitnessApp(witness)
-
-
-async def answer_lifespan(receive: Receive, send: Send) -> None:
-    """Start and end, with nothing of its own to do at either."""
-    while (await receive())["type"] != "lifespan.shutdown":
-        await send({"type": "lifespan.startup.complete"})
-    await send({"type": "lifespan.shutdown.complete"})
-
-
-async def read_request(receive: Receive, most: int) -> bytes | None:
-    """Return a request's body; None if it is larger than ``most``, too slow, or broke off."""
-    body = bytearray()
-    more = True
-    with anyio.move_on_after(_PATIENCE_S):
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return None
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-            if len(body) > most:
-                return None
-    return None if more else bytes(body)

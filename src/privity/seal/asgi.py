@@ -1,13 +1,27 @@
-"""The types of an ASGI application, and how one answers with a whole body."""
+"""The types of an ASGI application, and how one reads and answers with a whole body."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+import anyio
+
+from privity.errors import MalformedError, OversizeError
 from privity.seal.problem import Problem
 
-__all__ = ["ASGIApp", "Message", "Receive", "Scope", "Send", "answer", "answer_problem"]
+__all__ = [
+    "ASGIApp",
+    "Message",
+    "Receive",
+    "Scope",
+    "Send",
+    "answer",
+    "answer_lifespan",
+    "answer_problem",
+    "read_body",
+    "refuse_websocket",
+]
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -28,3 +42,49 @@ async def answer_problem(send: Send, problem: Problem) -> None:
     headers = problem.headers
     await send({"type": "http.response.start", "status": problem.status, "headers": headers})
     await send({"type": "http.response.body", "body": problem.body})
+
+
+async def read_body(receive: Receive, most: int, within_s: float) -> bytes:
+    """Return a request's whole body.
+
+    Args:
+        receive: the request's.
+        most: the largest it may be, in bytes.
+        within_s: seconds after which it must have arrived.
+
+    Raises:
+        OversizeError: it is larger.
+        MalformedError: it broke off, or did not arrive in time.
+
+    Guarantees:
+        No client holds a connection for longer, or more memory (tests/adversary/test_asgi.py).
+    """
+    body, more = bytearray(), True
+    with anyio.move_on_after(within_s):
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise MalformedError("the request broke off")
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > most:
+                raise OversizeError(f"the request is larger than {most} bytes")
+    if more:
+        raise MalformedError("the request did not arrive in time")
+    return bytes(body)
+
+
+async def answer_lifespan(
+    receive: Receive, send: Send, at_end: Callable[[], Awaitable[None]] | None = None
+) -> None:
+    """Start with nothing to do, and end with ``at_end``."""
+    while (await receive())["type"] != "lifespan.shutdown":
+        await send({"type": "lifespan.startup.complete"})
+    if at_end is not None:
+        await at_end()
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+async def refuse_websocket(send: Send) -> None:
+    """Close a WebSocket before it opens: nothing of privity's speaks it."""
+    await send({"type": "websocket.close", "code": 1008})
