@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from privity.attest.grant import Purpose, SignedGrant
-from privity.attest.grant_revocation import Revocation
+from privity.attest.grant_revocation import GrantRevocation
 from privity.attest.manifest import Manifest, ReferenceValue, Source
 from privity.attest.release import CHALLENGE_S, seal_deposit, verify_boot
 from privity.attest.signed_manifest import SignedManifest
@@ -182,7 +182,9 @@ async def test_a_revoked_grant_releases_nothing_and_renews_nothing(
     signed, boot = owner.signed(), Boot(owner)
     broker.add(signed, KEY)
     boot.ask(broker)
-    broker.revoke(Revocation(signed.digest, owner.key.did, "sold", owner.clock()).sign(owner.key))
+    broker.revoke(
+        GrantRevocation(signed.digest, owner.key.did, "sold", owner.clock()).sign(owner.key)
+    )
     with refused("grant revoked"):
         Boot(owner, receipts=boot.receipts).ask(broker)
     # Bringing the grant again, as somebody could who recorded it, changes nothing.
@@ -217,7 +219,7 @@ async def test_only_the_owner_revokes(owner: Owner, tmp_path: Path) -> None:
     broker = owner.broker(tmp_path / "broker", owners=(owner.key.did, other.key.did))
     signed = owner.signed()
     broker.add(signed, KEY)
-    revocation = Revocation(signed.digest, other.key.did, "spite", owner.clock())
+    revocation = GrantRevocation(signed.digest, other.key.did, "spite", owner.clock())
     with refused("owner"):
         broker.revoke(revocation.sign(other.key))
     Boot(owner).ask(broker)

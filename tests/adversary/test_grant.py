@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from privity.attest.grant import Grant, Price, SignedGrant
-from privity.attest.grant_revocation import Revocation, SignedRevocation
+from privity.attest.grant_revocation import GrantRevocation, SignedGrantRevocation
 from privity.attest.manifest import ReferenceValue
 from privity.errors import EvidenceError, MalformedError, OversizeError, PrivityError
 from privity.identity.jcs import canonical, loads_strict
@@ -134,8 +134,11 @@ def test_a_measurement_that_names_too_little_is_none(kind: str, registers: Any) 
 
 
 def test_a_revocation_by_another_key_is_refused(owner: Owner) -> None:
-    revocation = Revocation(owner.grant().digest, owner.key.did, "sold", owner.clock())
-    assert SignedRevocation.from_json(revocation.sign(owner.key).to_json()).revocation == revocation
+    revocation = GrantRevocation(owner.grant().digest, owner.key.did, "sold", owner.clock())
+    assert (
+        SignedGrantRevocation.from_json(revocation.sign(owner.key).to_json()).revocation
+        == revocation
+    )
     with pytest.raises(EvidenceError, check=lambda error: error.check == "revocation signature"):
         revocation.sign(SigningKey.generate())
 
@@ -143,9 +146,9 @@ def test_a_revocation_by_another_key_is_refused(owner: Owner) -> None:
 def test_a_grant_is_no_revocation_nor_the_reverse(owner: Owner) -> None:
     """Each is signed under its own label, so that one signature never serves as another."""
     signed = owner.signed()
-    revocation = Revocation(signed.digest, owner.key.did, "sold", owner.clock())
+    revocation = GrantRevocation(signed.digest, owner.key.did, "sold", owner.clock())
     with pytest.raises(EvidenceError):
-        SignedRevocation(revocation, signed.signature)
+        SignedGrantRevocation(revocation, signed.signature)
     with pytest.raises(EvidenceError):
         SignedGrant(signed.grant, revocation.sign(owner.key).signature)
 

@@ -19,7 +19,7 @@ import anyio
 import pytest
 
 from privity.attest import DevQuoter, DevRoot, Trust, reverifier
-from privity.attest.grant import Grant, Purpose, Revocation
+from privity.attest.grant import Grant, GrantRevocation, Purpose
 from privity.attest.manifest import ReferenceValue
 from privity.errors import EngineError, EvidenceError, MalformedError, OpenError
 from privity.identity.keys import SigningKey
@@ -85,7 +85,7 @@ class World:
         return grant
 
     def revoke(self, grant: Grant) -> None:
-        taken = Revocation(grant.digest, self.owner.did, "enough", utc_now())
+        taken = GrantRevocation(grant.digest, self.owner.did, "enough", utc_now())
         self.broker.revoke(taken.sign(self.owner))
 
     async def train(self, child: PlayedChild | None = None, **changed: Any) -> Finished:

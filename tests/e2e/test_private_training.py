@@ -25,7 +25,7 @@ import pytest
 
 import privity
 from privity.attest import DevQuoter, DevRoot, Trust, measure_tree
-from privity.attest.grant import Grant, Purpose, Revocation
+from privity.attest.grant import Grant, GrantRevocation, Purpose
 from privity.attest.manifest import ReferenceValue
 from privity.errors import OpenError
 from privity.identity.keys import SigningKey
@@ -447,7 +447,7 @@ def test_a_revocation_ends_the_real_run_and_its_process(run: Run) -> None:
         tree = box.tree()
         assert len(tree) == 2
         for one in (short, run.grant):
-            taken = Revocation(one.digest, run.owner.did, reason, utc_now())
+            taken = GrantRevocation(one.digest, run.owner.did, reason, utc_now())
             run.broker.revoke(taken.sign(run.owner))
         code = box.process.wait(30)
         assert code != 0

@@ -8,10 +8,10 @@ from fuzz.fuzz_tdx import _json
 from fuzz.harness import NOW, Made, attempt
 from privity.attest.grant import (
     Grant,
+    GrantRevocation,
     Purpose,
-    Revocation,
     SignedGrant,
-    SignedRevocation,
+    SignedGrantRevocation,
 )
 from privity.attest.manifest import ReferenceValue
 from privity.errors import EvidenceError
@@ -38,7 +38,7 @@ _GRANT = Grant(
 
 def one(data: bytes) -> None:
     value = _json(data)
-    attempt(SignedRevocation.from_json, value)
+    attempt(SignedGrantRevocation.from_json, value)
     attempt(Line.parse, data)
     refusal_of(403, data)
     deposit = attempt(Deposit.from_json, value)
@@ -51,7 +51,7 @@ def one(data: bytes) -> None:
 
 
 def seeds() -> Made:
-    back = Revocation(_GRANT.digest, _KEY.did, "over", NOW).sign(_KEY)
+    back = GrantRevocation(_GRANT.digest, _KEY.did, "over", NOW).sign(_KEY)
     signed = _GRANT.sign(_KEY)
     deposit = Deposit.make(signed, bytes(64), _KEY)
     line = {

@@ -30,8 +30,8 @@ from privity.errors import EvidenceError, MalformedError, OpenError, OversizeErr
 from privity.hazmat.merkle import Tree, leaf_hash
 from privity.identity.jcs import canonical
 from privity.identity.keys import SigningKey
-from privity.node.log_client import add_checkpoint_body
 from privity.node.witness import parse_request
+from privity.node.witness_client import add_checkpoint_body
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 KEY = SigningKey(b"\1" * 32)

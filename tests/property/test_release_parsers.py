@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privity.attest.grant import Grant, Price, Purpose, SignedGrant
-from privity.attest.grant_revocation import SignedRevocation
+from privity.attest.grant_revocation import SignedGrantRevocation
 from privity.attest.manifest import ReferenceValue
 from privity.errors import EvidenceError, PeerError, PrivityError
 from privity.identity.jcs import canonical
@@ -36,7 +36,7 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
 
 @given(JSON)
 def test_any_json_is_read_or_refused(value: Any) -> None:
-    for read in (SignedGrant.from_json, SignedRevocation.from_json, Deposit.from_json):
+    for read in (SignedGrant.from_json, SignedGrantRevocation.from_json, Deposit.from_json):
         with contextlib.suppress(PrivityError):
             read(value)
 

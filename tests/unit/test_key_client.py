@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from privity.attest.grant import Purpose, SignedGrant
-from privity.attest.grant_revocation import Revocation
+from privity.attest.grant_revocation import GrantRevocation
 from privity.errors import EvidenceError, InputError, PeerError
 from privity.identity.timestamps import utc_now
 from privity.node.broker import Broker
@@ -85,7 +85,7 @@ async def test_a_refused_renewal_ends_it_at_once(
     owner: Owner, broker: Broker, client: KeyClient
 ) -> None:
     signed, released = await begin(owner, broker, client)
-    broker.revoke(Revocation(signed.digest, owner.key.did, "sold", utc_now()).sign(owner.key))
+    broker.revoke(GrantRevocation(signed.digest, owner.key.did, "sold", utc_now()).sign(owner.key))
     with anyio.fail_after(0.95), pytest.raises(EvidenceError, match="sold") as caught:
         await client.keep(released)
     assert caught.value.check == "grant revoked"

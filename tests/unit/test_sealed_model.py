@@ -14,7 +14,7 @@ import httpx
 import pytest
 from anyio import to_thread
 
-from privity.attest.grant_revocation import Revocation
+from privity.attest.grant_revocation import GrantRevocation
 from privity.errors import EngineError, EvidenceError, InputError, OpenError
 from privity.identity.timestamps import utc_now
 from privity.infer.engines.embedded import EmbeddedEngine
@@ -159,7 +159,7 @@ async def test_a_revoked_grant_drops_it_and_says_so(
     await model.start()
     assert model._open is not None
     memory, engine = model._open.memory, model._open.engine
-    broker.revoke(Revocation(signed.digest, owner.key.did, "sold", utc_now()).sign(owner.key))
+    broker.revoke(GrantRevocation(signed.digest, owner.key.did, "sold", utc_now()).sign(owner.key))
     await dropped(model)
     await anyio.sleep(0.05)
     assert isinstance(engine, FakeEngine) and engine.ended
@@ -257,7 +257,7 @@ async def test_a_withdrawn_model_is_listed_no_more_and_asked_for_in_vain(
     transport = httpx.ASGITransport(proxy)
     async with httpx.AsyncClient(transport=transport, base_url="http://enclave") as http:
         before = (await http.get("/v1/models")).json()["data"]
-        revocation = Revocation(signed.digest, owner.key.did, "sold", utc_now())
+        revocation = GrantRevocation(signed.digest, owner.key.did, "sold", utc_now())
         broker.revoke(revocation.sign(owner.key))
         await dropped(model)
         after = (await http.get("/v1/models")).json()["data"]

@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from privity.attest.grant_revocation import Revocation, SignedRevocation
+from privity.attest.grant_revocation import GrantRevocation, SignedGrantRevocation
 from privity.attest.grant_signature import check_signature, take_signature
 from privity.attest.manifest import ReferenceValue
 from privity.errors import InputError, MalformedError
@@ -30,11 +30,11 @@ from privity.policy.evidence import EvidencePolicy
 __all__ = [
     "MAX_GRANT_BYTES",
     "Grant",
+    "GrantRevocation",
     "Price",
     "Purpose",
-    "Revocation",
     "SignedGrant",
-    "SignedRevocation",
+    "SignedGrantRevocation",
 ]
 
 MAX_GRANT_BYTES = 65_536

@@ -17,14 +17,14 @@ from privity.identity.keys import SigningKey
 from privity.identity.multibase import encode_base64url
 from privity.identity.timestamps import format_time, whole_second
 
-__all__ = ["Revocation", "SignedRevocation"]
+__all__ = ["GrantRevocation", "SignedGrantRevocation"]
 
 _REVOCATION_LABEL = b"privity/grant-revocation/v1\0"
 _REASON = re.compile(r"[^\x00-\x1f\x7f]{1,256}")
 
 
 @dataclass(frozen=True)
-class Revocation:
+class GrantRevocation:
     """The owner's word that a grant is over.
 
     Attributes:
@@ -46,9 +46,9 @@ class Revocation:
         if not _REASON.fullmatch(self.reason):
             raise MalformedError("a revocation's reason has 1 to 256 printable characters")
 
-    def sign(self, key: SigningKey) -> SignedRevocation:
+    def sign(self, key: SigningKey) -> SignedGrantRevocation:
         """Return the revocation signed. Run by the owner."""
-        return SignedRevocation(self, key.sign(_REVOCATION_LABEL + canonical(self.to_json())))
+        return SignedGrantRevocation(self, key.sign(_REVOCATION_LABEL + canonical(self.to_json())))
 
     def to_json(self) -> dict[str, Any]:
         """Return the revocation as JSON-ready data."""
@@ -62,14 +62,14 @@ class Revocation:
 
 
 @dataclass(frozen=True)
-class SignedRevocation:
+class SignedGrantRevocation:
     """A revocation with its owner's signature, which holds.
 
     Raises:
         EvidenceError: ``.check`` is ``revocation signature``.
     """
 
-    revocation: Revocation
+    revocation: GrantRevocation
     signature: bytes
 
     def __post_init__(self) -> None:
@@ -84,12 +84,12 @@ class SignedRevocation:
         }
 
     @classmethod
-    def from_json(cls, value: Any) -> SignedRevocation:
+    def from_json(cls, value: Any) -> SignedGrantRevocation:
         """Read what `to_json` writes; raises `MalformedError` and `EvidenceError`."""
         fields = Fields(value, "signed revocation")
         inner = fields.inner("revocation")
         inner.constant("version", 1)
-        revocation = Revocation(
+        revocation = GrantRevocation(
             grant=inner.digest("grant"),
             owner=inner.text("owner"),
             reason=inner.text("reason"),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from privity.attest.grant import Grant, Price, SignedGrant
     from privity.attest.manifest import ReferenceValue
     from privity.node.broker import GrantState
-    from privity.node.granting import Given
+    from privity.node.owner_client import Given
 
 __all__ = ["grant", "grants", "log", "revoke"]
 
@@ -151,17 +151,17 @@ def revoke(
     as_json: Json = False,
 ) -> None:
     """Take a grant back. Enclaves that use the key drop it within their lease."""
-    from privity.attest.grant_revocation import Revocation
+    from privity.attest.grant_revocation import GrantRevocation
     from privity.errors import InputError, MalformedError
     from privity.identity.keystore import device_key
     from privity.identity.timestamps import utc_now
-    from privity.node.granting import is_url, local_broker, revoke_at
+    from privity.node.owner_client import is_url, local_broker, revoke_at
 
     key = device_key()
     done = []
     for one in _find(which):
         try:
-            revocation = Revocation(one.signed.digest, key.did, reason, utc_now()).sign(key)
+            revocation = GrantRevocation(one.signed.digest, key.did, reason, utc_now()).sign(key)
         except MalformedError as error:
             raise InputError(error.message) from None
         if is_url(one.broker):
@@ -180,7 +180,7 @@ def revoke(
 def grants(as_json: Json = False) -> None:
     """List the grants you gave, and how they stand where the broker is on this machine."""
     from privity.identity.keystore import device_key
-    from privity.node.granting import is_url, local_broker
+    from privity.node.owner_client import is_url, local_broker
 
     copies = _given()
     owner = device_key().did
@@ -262,7 +262,7 @@ def _hand_over(
     from privity.home import home
     from privity.identity.keystore import device_key
     from privity.infer.config import load_config
-    from privity.node.granting import Given, is_url, keep, local_broker, send
+    from privity.node.owner_client import Given, is_url, keep, local_broker, send
     from privity.policy.evidence import EvidencePolicy
 
     owner = device_key()
@@ -383,7 +383,7 @@ def _moment(text: str, now: datetime) -> datetime:
 
 def _given() -> list[Given]:
     from privity.home import home
-    from privity.node.granting import given
+    from privity.node.owner_client import given
 
     return given(home() / "grants")
 

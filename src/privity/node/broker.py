@@ -22,7 +22,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from privity.attest.grant import Grant, Purpose, SignedGrant
-from privity.attest.grant_revocation import SignedRevocation
+from privity.attest.grant_revocation import SignedGrantRevocation
 from privity.attest.release import (
     KEY_BYTES,
     AuthorizedRelease,
@@ -163,7 +163,7 @@ class Broker:
             self._write(self._grant_path(signed.digest), signed.to_bytes())
             return self._log.append("added", self._clock(), _about(grant))
 
-    def revoke(self, signed: SignedRevocation) -> Line | None:
+    def revoke(self, signed: SignedGrantRevocation) -> Line | None:
         """End a grant. Once more changes nothing.
 
         Raises:
@@ -356,7 +356,7 @@ def _after(state: GrantState, line: Line) -> GrantState:
         running = {who: end for who, end in leases.items() if end > line.time}
         return replace(state, uses=state.uses + (line.event == "granted"), leases=running)
     if line.event == "revoked":
-        revocation = SignedRevocation.from_json(line.about["revocation"]).revocation
+        revocation = SignedGrantRevocation.from_json(line.about["revocation"]).revocation
         return replace(state, revoked=revocation.reason)
     return replace(state, expired=True) if line.event == "expired" else state
 

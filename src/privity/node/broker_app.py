@@ -28,7 +28,7 @@ from anyio import to_thread
 
 from privity.attest.evidence import Quoter
 from privity.attest.grant import Purpose, SignedGrant
-from privity.attest.grant_revocation import SignedRevocation
+from privity.attest.grant_revocation import SignedGrantRevocation
 from privity.attest.publish import build_statement
 from privity.attest.release import CHALLENGE_S, BootKeys, Role, open_deposit
 from privity.attest.trust import Trust
@@ -310,7 +310,7 @@ class BrokerApp:
 
     async def _revoke(self, value: Any) -> dict[str, Any]:
         fields = Fields(value, "request")
-        signed = SignedRevocation.from_json(fields.object("revocation"))
+        signed = SignedGrantRevocation.from_json(fields.object("revocation"))
         fields.done()
         line = await to_thread.run_sync(self._broker.revoke, signed, limiter=self._deciding)
         return {"grant": signed.revocation.grant, "log": _line(line)}

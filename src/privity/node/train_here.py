@@ -19,7 +19,7 @@ from privity.attest.manifest import ReferenceValue
 from privity.errors import PeerError
 from privity.identity.keys import SigningKey
 from privity.identity.timestamps import Clock, utc_now
-from privity.node.granting import local_broker
+from privity.node.owner_client import local_broker
 from privity.node.role_process import RoleProcess
 from privity.train.program import measure_program
 from privity.vault.artefact import Sealed

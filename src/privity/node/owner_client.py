@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from privity.attest.grant import SignedGrant
-from privity.attest.grant_revocation import SignedRevocation
+from privity.attest.grant_revocation import SignedGrantRevocation
 from privity.attest.release import seal_deposit
 from privity.attest.trust import Trust
 from privity.attest.verify import verify_statement
@@ -136,7 +136,7 @@ def send(
 
 
 def revoke_at(
-    broker: str, revocation: SignedRevocation, *, transport: httpx.BaseTransport | None = None
+    broker: str, revocation: SignedGrantRevocation, *, transport: httpx.BaseTransport | None = None
 ) -> None:
     """Revoke a grant at a broker elsewhere. Run by the owner.
 
