@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,13 @@ from typer.testing import CliRunner
 from privity.attest import DevQuoter, DevRoot, build_statement
 from privity.attest.release import BootKeys
 from privity.cli import train
-from privity.errors import InputError, MalformedError, PrivityError, ReceiptError
+from privity.errors import (
+    InputError,
+    MalformedError,
+    MissingDependency,
+    PrivityError,
+    ReceiptError,
+)
 from privity.identity.keys import SigningKey
 from privity.identity.timestamps import utc_now
 from privity.train.bundle import NAMES, RECEIPT, Bundle
@@ -170,6 +177,19 @@ def test_open_refuses_the_adapter_of_another_dataset_and_a_folder_that_is_there(
     out.mkdir()
     with pytest.raises(InputError, match="cannot make"):
         run(*arguments)
+
+
+def test_a_trainer_without_its_libraries_ends_before_it_asks_for_a_key(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    app = typer.Typer()
+    app.command("trainer")(train.trainer)
+    nobody = "http://127.0.0.1:1"  # asked, it would be another error
+    words = ["--broker", nobody, "--dataset", str(tmp_path), "--out", str(tmp_path)]
+    command: Any = typer.main.get_command(app)
+    with pytest.raises(MissingDependency, match="torch is not installed"):
+        command([*words, "--unsafe-inspectable"], standalone_mode=False)
 
 
 def test_the_trainer_is_a_command_that_can_be_registered() -> None:

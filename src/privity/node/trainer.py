@@ -36,6 +36,7 @@ from privity.node.key_client import KeyClient, Released
 from privity.node.listen import end_with_stdin
 from privity.node.training_child import Base, Outcome, TrainingChild, memory_file
 from privity.statement import Statement
+from privity.train.base import check_installed
 from privity.train.bundle import MEDIA_TYPE
 from privity.train.dataset import MAX_BYTES
 from privity.train.program import measure_program, program_software
@@ -262,10 +263,12 @@ def run_trainer(settings: TrainerSettings, *, on_step: OnStep | None = None) -> 
         on_step: told how many steps are done, of how many.
 
     Raises:
+        MissingDependency: the `train` extra is not installed; no use of a grant is spent on that.
         PrivityError: as `Trainer.run`; and `InputError` where a setting cannot be had.
     """
     if not sys.platform.startswith("linux"):
         raise InputError("a trainer runs on Linux alone: elsewhere nothing keeps its memory apart")
+    check_installed()
     for gap in harden(unsafe_inspectable=settings.unsafe_inspectable).gaps():
         logger.warning("%s", gap)
     if settings.lifeline:

@@ -5,6 +5,7 @@ Nothing is fetched: the weights are a file, which may be one in memory that has 
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +14,13 @@ from privity.errors import EngineError, MissingDependency
 from privity.train.dataset import Record
 from privity.train.gguf_adapter import ARCHITECTURES
 
-__all__ = ["IGNORED", "Base", "Tokens", "go_offline", "load_base"]
+__all__ = ["IGNORED", "Base", "Tokens", "check_installed", "go_offline", "load_base"]
 
 IGNORED = -100
 """The label of a token that is read and not learned, as transformers spells it."""
 
 _NOWHERE = "/dev/null/privity"
+_LIBRARIES = ("torch", "transformers", "peft", "gguf", "safetensors")
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,20 @@ def go_offline() -> None:
     tempfile.tempdir = _NOWHERE
     # It starts a compiler and writes a file; who asks has a name to fall back to.
     ctypes.util.find_library = lambda name: None
+
+
+def check_installed() -> None:
+    """Look whether the libraries that train are there, without loading them.
+
+    Raises:
+        MissingDependency: the `train` extra is not installed.
+    """
+    for name in _LIBRARIES:
+        if importlib.util.find_spec(name) is None:
+            raise MissingDependency(
+                f"{name} is not installed",
+                hint="pip install 'privity[train]', or make train-setup",
+            )
 
 
 def load_base(path: str) -> Base:
