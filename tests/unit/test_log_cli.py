@@ -86,6 +86,24 @@ def test_what_was_verified_is_signed_shown_verified_and_revoked(
     assert caught.value.check == "reference revoked"
 
 
+def test_a_revocation_that_the_config_lists_counts_and_is_no_manifest(
+    manifest: Path, privity_home: Path, capsys: Capture
+) -> None:
+    signer = load_or_create_key(privity_home / "signer.key").did
+    taken = privity_home / "revoked.json"
+    run(capsys, "reference", "revoke", manifest, "--reason", "a leak", "-o", taken)
+    config = privity_home / "config.toml"
+    config.write_text(f'[trust]\nsigners = ["{signer}"]\nmanifests = []\n')
+    assert "until" in run(capsys, "reference", "verify", manifest)
+    config.write_text(f'[trust]\nsigners = ["{signer}"]\nmanifests = ["revoked.json"]\n')
+    with pytest.raises(EvidenceError) as caught:
+        run(capsys, "reference", "verify", manifest)
+    assert caught.value.check == "reference revoked"
+    for command in ("verify", "show"):
+        with pytest.raises(InputError, match="is a revocation, not a manifest"):
+            run(capsys, "reference", command, taken)
+
+
 def test_a_manifest_is_signed_from_a_file_of_toml_or_json(tmp_path: Path, capsys: Capture) -> None:
     table = tmp_path / "m.toml"
     table.write_text(

@@ -14,6 +14,7 @@ from privity.cli import output
 if TYPE_CHECKING:
     from privity.attest.signed_manifest import SignedManifest, SignedRevocation
     from privity.identity.keys import SigningKey
+    from privity.infer.config import Config
 
 __all__ = ["app", "read_manifest", "read_revocation", "signers_of"]
 
@@ -190,13 +191,16 @@ def verify(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check that a manifest is good now: signed by someone you trust, in time, not revoked."""
+    """Check that a manifest is good now: signed by someone you trust, in time, not revoked.
+
+    The revocations that config.toml lists count as those given here do.
+    """
     from privity.attest.reference import verify_manifest
     from privity.infer.config import load_config
 
-    signed = read_manifest(manifest)
-    trusted = (*load_config().signers, *(signer or []))
-    revocations = [read_revocation(path) for path in revocation or []]
+    signed, config = read_manifest(manifest), load_config()
+    revocations = (*_kept_revocations(config), *map(read_revocation, revocation or []))
+    trusted = (*config.signers, *(signer or []))
     approval = verify_manifest(signed, trusted, revocations, _time(at))
     if as_json:
         checks = [{"name": one.name, "ok": one.ok, "detail": one.detail} for one in approval.checks]
@@ -206,6 +210,14 @@ def verify(
         output.out(
             output.harmless(f"{output.check_mark(one.ok)} {one.name.ljust(22)} {one.detail}")
         )
+
+
+def _kept_revocations(config: Config) -> tuple[SignedRevocation, ...]:
+    from privity.attest.signed_manifest import parse_documents
+    from privity.policy.evidence import EvidencePolicy
+
+    _, revocations = parse_documents(config.trust(EvidencePolicy()).manifests)
+    return revocations
 
 
 def _manifest_body(path: Path | None, days: int) -> dict[str, Any]:
@@ -303,10 +315,17 @@ def signers_of(signed: SignedManifest | SignedRevocation) -> tuple[str, ...]:
 
 def read_manifest(path: Path) -> SignedManifest:
     """Return the signed manifest in a file, its signatures unchecked."""
-    from privity.attest.signed_manifest import SignedManifest
+    from privity.attest.signed_manifest import parse_documents
+    from privity.errors import InputError
     from privity.home import read_file
 
-    return SignedManifest.parse(read_file(path, most=_MAX_FILE, what="the manifest").strip())
+    manifests, _ = parse_documents([read_file(path, most=_MAX_FILE, what="the manifest")])
+    if not manifests:
+        raise InputError(
+            f"{path} is a revocation, not a manifest",
+            hint="name the manifest it revokes, and give it with --revocation",
+        )
+    return manifests[0]
 
 
 def read_revocation(path: Path) -> SignedRevocation:
