@@ -11,13 +11,12 @@ from datetime import datetime
 from typing import Any
 
 from privity.attest.evidence import KEY_BINDING, Companions, Findings, run_checks
+from privity.attest.intel import files
 from privity.attest.intel.dcap import check_report_data, judge_quote
-from privity.attest.intel.files import quote_of_file, read_collateral
 from privity.attest.intel.quote import MAX_QUOTE_BYTES, Quote
 from privity.disclosure import Basis, Ground
 from privity.errors import EvidenceError, MalformedError, OversizeError
 from privity.identity.fields import Fields
-from privity.identity.multibase import encode_base64url
 from privity.policy.evidence import EvidencePolicy
 
 __all__ = ["KIND", "SgxVerifier", "from_file", "recognises"]
@@ -85,28 +84,14 @@ class SgxVerifier:
 
 def recognises(data: bytes) -> bool:
     """Return whether a file looks like an SGX quote. Total."""
-    try:
-        return quote_of_file(data).tee == KIND
-    except (MalformedError, OversizeError):
-        return False
+    return files.recognises(data, KIND)
 
 
 def from_file(
     data: bytes, companions: Companions
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return evidence and endorsements from files: see `privity.attest.intel.files`.
-
-    Raises:
-        MalformedError: not an SGX quote, or not collateral.
-    """
-    try:
-        quote = quote_of_file(data)
-        if quote.tee != KIND:
-            raise MalformedError("this is a TDX quote, not an SGX one")
-        evidence = {"kind": KIND, "quote": encode_base64url(quote.data)}
-        return [evidence], read_collateral(KIND, companions)
-    except OversizeError as error:
-        raise MalformedError(error.message) from None
+    """Return evidence and endorsements from files: see `privity.attest.intel.files.from_file`."""
+    return files.from_file(data, companions, KIND)
 
 
 def _read(evidence: dict[str, Any]) -> Quote:

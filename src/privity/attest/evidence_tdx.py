@@ -13,14 +13,12 @@ from typing import Any
 
 from privity.attest.dstack.event_log import COMPOSE_HASH, EVENT_LOG, MAX_COMPOSE_CHARS, EventLog
 from privity.attest.evidence import KEY_BINDING, Companions, Findings, run_checks
+from privity.attest.intel import files
 from privity.attest.intel.dcap import check_report_data, judge_quote
-from privity.attest.intel.files import quote_of_file, read_collateral
 from privity.attest.intel.quote import MAX_QUOTE_BYTES, Quote
 from privity.disclosure import Basis, Ground
 from privity.errors import EvidenceError, MalformedError, OversizeError
 from privity.identity.fields import Fields
-from privity.identity.jcs import loads_strict
-from privity.identity.multibase import encode_base64url
 from privity.policy.evidence import EvidencePolicy
 
 __all__ = ["KIND", "TdxVerifier", "from_file", "recognises"]
@@ -56,8 +54,6 @@ _UNDERSTOOD = _DEBUG | _MIGRATABLE | _SEPT_VE_DISABLE | _PKS | _KEY_LOCKER | _PE
 """TD_ATTRIBUTES, Intel TDX module specification: all bits whose meaning is weighed here."""
 
 _SERVICE_TD = ("mrservicetd", "init_servicetd_hash", "servicetd_hash")
-
-_MAX_LOG_BYTES = 1 << 20
 
 
 class TdxVerifier:
@@ -118,29 +114,14 @@ class TdxVerifier:
 
 def recognises(data: bytes) -> bool:
     """Return whether a file looks like a TDX quote, or an answer of dstack's guest agent. Total."""
-    try:
-        return quote_of_file(data).tee == KIND
-    except (MalformedError, OversizeError):
-        return False
+    return files.recognises(data, KIND)
 
 
 def from_file(
     data: bytes, companions: Companions
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return evidence and endorsements from files: see `privity.attest.intel.files`.
-
-    Raises:
-        MalformedError: not a TDX quote, or not collateral.
-    """
-    try:
-        quote = quote_of_file(data)
-        if quote.tee != KIND:
-            raise MalformedError("this is an SGX quote, not a TDX one")
-        evidence = {"kind": KIND, "quote": encode_base64url(quote.data)}
-        evidence |= _guest_agent_parts(data)
-        return [evidence], read_collateral(KIND, companions)
-    except OversizeError as error:
-        raise MalformedError(error.message) from None
+    """Return evidence and endorsements from files: see `privity.attest.intel.files.from_file`."""
+    return files.from_file(data, companions, KIND)
 
 
 def _read(evidence: dict[str, Any]) -> tuple[Quote, EventLog | None, str | None]:
@@ -196,22 +177,3 @@ def _check_compose(log: EventLog | None, compose: str) -> str:
     if log is None:
         raise EvidenceError("an app-compose without the event log", check=COMPOSE_HASH)
     return log.check_compose(compose)
-
-
-def _guest_agent_parts(data: bytes) -> dict[str, Any]:
-    """Return event log and app-compose where the file is an answer of dstack's guest agent."""
-    if not data.startswith(b"{"):
-        return {}
-    answer = loads_strict(data, max_bytes=_MAX_LOG_BYTES)
-    found: dict[str, Any] = {}
-    log = answer.get("event_log")
-    if isinstance(log, str):
-        log = loads_strict(log.encode("utf-8", "surrogatepass"), max_bytes=_MAX_LOG_BYTES)
-    if log:
-        if not isinstance(log, list) or not all(isinstance(event, dict) for event in log):
-            raise MalformedError("the event log is no list of events")
-        # The other registers' events are the firmware's; the quote itself shows their sum.
-        found["event_log"] = [event for event in log if event.get("imr") == 3]
-    if "app_compose" in answer:
-        found["app_compose"] = answer["app_compose"]
-    return found

@@ -14,17 +14,51 @@ from privity.attest.intel.collateral import Collateral
 from privity.attest.intel.quote import Quote
 from privity.errors import MalformedError, OversizeError
 from privity.identity.jcs import loads_strict
-from privity.identity.multibase import decode_base64, decode_hex
+from privity.identity.multibase import decode_base64, decode_hex, encode_base64url
 
-__all__ = ["MAX_FILE_BYTES", "quote_of_file", "read_collateral"]
+__all__ = ["MAX_FILE_BYTES", "from_file", "quote_of_file", "read_collateral", "recognises"]
 
 MAX_FILE_BYTES = 1 << 20
 
 _MAX_PADDING = 65_536
+_TDX = "tdx"  # the kind whose quotes come with an event log
 
 _ANSWER = {"quote", "event_log", "app_compose", "report_data", "vm_config"}
 _ANSWER |= {"hash_algorithm", "prefix", "attestation"}
 """Members of the guest agent's answers. The last four say nothing that the quote does not."""
+
+
+def recognises(data: bytes, kind: str) -> bool:
+    """Return whether a file looks like a quote of this kind, ``tdx`` or ``sgx``. Total."""
+    try:
+        return quote_of_file(data).tee == kind
+    except (MalformedError, OversizeError):
+        return False
+
+
+def from_file(
+    data: bytes, companions: Companions, kind: str
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return evidence and endorsements from files.
+
+    Args:
+        data: the quote, in one of the forms above.
+        companions: collateral may be among them, nothing else.
+        kind: what the quote must be: ``tdx`` or ``sgx``.
+
+    Raises:
+        MalformedError: no quote of this kind, or not collateral.
+    """
+    try:
+        quote = quote_of_file(data)
+        if quote.tee != kind:
+            raise MalformedError(f"this is a quote of the kind {quote.tee}, not {kind}")
+        evidence = {"kind": kind, "quote": encode_base64url(quote.data)}
+        if kind == _TDX:
+            evidence |= _guest_agent_parts(data)
+        return [evidence], read_collateral(kind, companions)
+    except OversizeError as error:
+        raise MalformedError(error.message) from None
 
 
 def quote_of_file(data: bytes) -> Quote:
@@ -100,3 +134,22 @@ def _of_answer(answer: Any) -> Quote:
     if carried != quote.body["report_data"].hex():
         raise MalformedError("the answer names other report data than the quote carries")
     return quote
+
+
+def _guest_agent_parts(data: bytes) -> dict[str, Any]:
+    """Return event log and app-compose where the file is an answer of dstack's guest agent."""
+    if not data.startswith(b"{"):
+        return {}
+    answer = loads_strict(data, max_bytes=MAX_FILE_BYTES)
+    found: dict[str, Any] = {}
+    log = answer.get("event_log")
+    if isinstance(log, str):
+        log = loads_strict(log.encode("utf-8", "surrogatepass"), max_bytes=MAX_FILE_BYTES)
+    if log:
+        if not isinstance(log, list) or not all(isinstance(event, dict) for event in log):
+            raise MalformedError("the event log is no list of events")
+        # The other registers' events are the firmware's; the quote itself shows their sum.
+        found["event_log"] = [event for event in log if event.get("imr") == 3]
+    if "app_compose" in answer:
+        found["app_compose"] = answer["app_compose"]
+    return found
