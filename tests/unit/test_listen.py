@@ -6,12 +6,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
 
 from privity.errors import InputError
-from privity.node.listen import bind, url_of
+from privity.node.listen import bind, serve_app, url_of
 
 RELAY = [sys.executable, "-m", "privity.cli", "serve", "relay", "--target", "a=http://127.0.0.1:1"]
 
@@ -91,3 +92,37 @@ def test_a_target_that_is_none_is_a_usage_error() -> None:
         assert done.returncode == 2
         assert done.stdout == ""
         assert done.stderr.startswith("error: ")
+
+
+async def _refuses(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "lifespan.startup.failed", "message": "no model here"})
+
+
+async def _breaks(scope: Any, receive: Any, send: Any) -> None:
+    raise ZeroDivisionError("a bug")
+
+
+def test_a_start_that_was_refused_is_told_by_the_error_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with pytest.raises(InputError, match="no model here"):
+        serve_app(_refuses, bind("127.0.0.1", 0), on_ready=pytest.fail)
+    assert caplog.messages == []
+
+
+def test_a_start_that_broke_leaves_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(InputError, match="start-up failed"):
+        serve_app(_breaks, bind("127.0.0.1", 0), on_ready=pytest.fail)
+    assert [record.exc_info is not None for record in caplog.records] == [True]
+
+
+def test_an_enclave_that_cannot_start_gives_its_reason_once() -> None:
+    enclave = [sys.executable, "-m", "privity.cli", "serve", "enclave"]
+    command = [*enclave, "--engine", "http://127.0.0.1:1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1
+    assert done.stderr.count("did not answer") == 1, done.stderr
+    *_, error, hint = done.stderr.splitlines()
+    assert (error.partition(":")[0], hint.partition(":")[0]) == ("error", "hint")
+    assert "Application" not in done.stderr

@@ -6,6 +6,7 @@ before the server starts, so that a role on port 0 can say where it is.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -68,7 +69,7 @@ def serve_app(
         backlog: connections the system may queue.
 
     Raises:
-        InputError: the app refused to start.
+        InputError: the app refused to start; its reason is in the message, and nowhere else.
     """
     config = uvicorn.Config(
         app,
@@ -82,6 +83,9 @@ def serve_app(
         timeout_graceful_shutdown=_GRACE_S,
     )
     server = _Server(config, lambda: on_ready(url_of(sock)))
+    refusal = _Refusal(server)
+    log = logging.getLogger("uvicorn.error")
+    log.addFilter(refusal)
     try:
         server.run(sockets=[sock])
     except KeyboardInterrupt:
@@ -90,8 +94,9 @@ def serve_app(
         if server.started:
             raise
         # uvicorn leaves the process where the app refused to start; only `cli` may do that
-        raise InputError("the server's start-up failed", hint="its messages are above") from None
+        raise refusal.error() from None
     finally:
+        log.removeFilter(refusal)
         sock.close()
 
 
@@ -106,6 +111,29 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started and not self.should_exit:
             self._on_ready()
+
+
+class _Refusal(logging.Filter):
+    """Holds back what the server says of a start that was refused: the error is to say it, once."""
+
+    def __init__(self, server: uvicorn.Server) -> None:
+        super().__init__()
+        self._server = server
+        self._held: list[str] = []
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        # A traceback is of a bug, and stays where it is.
+        if self._server.started or record.levelno < logging.ERROR or record.exc_info:
+            return True
+        self._held.append(record.getMessage())
+        return False
+
+    def error(self) -> InputError:
+        """Return the reason the app gave; the last thing held is the server's own remark."""
+        reason = "; ".join(self._held[:-1])
+        if not reason:
+            return InputError("the server's start-up failed", hint="its messages are above")
+        return InputError(f"the server's start-up failed: {reason}")
 
 
 def end_with_stdin() -> None:
