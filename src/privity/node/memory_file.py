@@ -12,6 +12,9 @@ import fcntl
 import logging
 import os
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NoReturn, cast
 
@@ -50,7 +53,8 @@ class MemoryFile:
     Guarantees:
         Nothing of it is in a file of any disk (tests/e2e/test_sealed_model.py); after `seal`
         nobody can change it, and only a child it is handed to has it open
-        (tests/unit/test_sealed_memory.py).
+        (tests/unit/test_sealed_memory.py). It may be closed in one thread while another writes:
+        nothing lands in the file that gets its number next (tests/adversary/test_sealed_model.py).
     """
 
     def __init__(self, size: int) -> None:
@@ -60,6 +64,7 @@ class MemoryFile:
             )
         self.size = size
         self._place = 0
+        self._using = threading.RLock()  # held wherever the number is used, and where it ends
         self.fd = _memfd()
         try:
             os.ftruncate(self.fd, size)
@@ -79,33 +84,48 @@ class MemoryFile:
         pages are locked once they are full, in `seal`: locking empty ones means to clear them too.
 
         Raises:
-            EngineError: there is not enough memory; or it cannot be locked, and swap could take it.
+            EngineError: there is not enough memory; or it cannot be locked, and swap could take it;
+                or it was closed, which the writes say as well.
         """
-        if swap_is_on():
-            self._map()
-        return cast(BinaryIO, _Sink(self.fd))
+        with self.held():
+            if swap_is_on() and not self._place:
+                self._map()
+        return cast(BinaryIO, _Sink(self))
 
     def seal(self) -> None:
         """Let nobody write to it from now on, this process included; all of it is locked after.
 
         Raises:
-            EngineError: the system does not let it.
+            EngineError: the system does not let it, or it was closed.
         """
-        try:
-            fcntl.fcntl(self.fd, _F_ADD_SEALS, _SEALS)
-        except OSError as error:
-            raise EngineError(f"memory cannot be sealed: {error.strerror}") from error
-        if not self._place:
-            self._map()
+        with self.held() as fd:
+            try:
+                fcntl.fcntl(fd, _F_ADD_SEALS, _SEALS)
+            except OSError as error:
+                raise EngineError(f"memory cannot be sealed: {error.strerror}") from error
+            if not self._place:
+                self._map()
 
     def close(self) -> None:
-        """Let go of it: the memory is free once no child has it open. Again does nothing."""
-        if self._place:
-            _libc().munmap(self._place, self.size)
-            self._place = 0
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        """Let go of it: the memory is free once no child has it open. Again does nothing.
+
+        Blocks while another thread writes a piece of it or has it locked.
+        """
+        with self._using:
+            if self._place:
+                _libc().munmap(self._place, self.size)
+                self._place = 0
+            if self.fd >= 0:
+                os.close(self.fd)
+                self.fd = -1
+
+    @contextmanager
+    def held(self) -> Iterator[int]:
+        """Give its number, which nobody closes meanwhile; raises `EngineError` once closed."""
+        with self._using:
+            if self.fd < 0:
+                raise EngineError("the memory was let go")
+            yield self.fd
 
     def _map(self) -> None:
         if not self.size:
@@ -144,16 +164,17 @@ class MemoryFile:
 class _Sink:
     """Writes all it is given, where the last write ended."""
 
-    def __init__(self, fd: int) -> None:
-        self._fd, self._offset = fd, 0
+    def __init__(self, memory: MemoryFile) -> None:
+        self._memory, self._offset = memory, 0
 
     def write(self, data: bytes | memoryview) -> int:
         left = memoryview(data)
         while left:
-            try:
-                written = os.pwrite(self._fd, left, self._offset)
-            except OSError as error:
-                raise EngineError(f"there is no memory left: {error.strerror}") from error
+            with self._memory.held() as fd:
+                try:
+                    written = os.pwrite(fd, left, self._offset)
+                except OSError as error:
+                    raise EngineError(f"there is no memory left: {error.strerror}") from error
             self._offset, left = self._offset + written, left[written:]
         return len(data)
 

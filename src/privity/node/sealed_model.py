@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from anyio import to_thread
+from anyio import CancelScope, to_thread
 
 from privity.attest.grant import Purpose
 from privity.errors import EngineError, EvidenceError, PrivityError
@@ -235,9 +235,13 @@ class SealedModel(Engine):
 
     async def _drop(self) -> None:
         opened, self._open = self._open, None
-        if opened is not None:
-            await opened.engine.aclose()
-            opened.memory.close()
+        if opened is None:
+            return
+        with CancelScope(shield=True):  # whoever is dropped has no say in it
+            try:
+                await opened.engine.aclose()
+            finally:
+                await to_thread.run_sync(opened.memory.close)
 
     def _engine(self) -> EmbeddedEngine:
         if self._lost is not None:

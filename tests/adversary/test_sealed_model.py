@@ -1,0 +1,169 @@
+"""A key taken back at the worst moment: while the weights are opened, or loaded."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from privity.errors import EngineError, EvidenceError, PrivityError
+from privity.infer.engines import embedded
+from privity.node.key_client import Released
+from privity.node.memory_file import MemoryFile
+from privity.node.sealed_model import SealedModel
+from privity.vault import ArtefactKey, BytesSource, Meta, seal_stream
+from releases import KEY, Owner
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="files in memory are Linux'"),
+]
+
+MARK = b"PLAINTEXT-WEIGHTS-CANARY"
+PLAIN = b"GGUF" + MARK * 400_000  # ten chunks
+
+
+class Revoking:
+    """A broker that releases a key, and refuses to renew it when told."""
+
+    def __init__(self, signed: Any) -> None:
+        self.signed, self.refuse = signed, anyio.Event()
+
+    async def obtain(self, artefact: str, purpose: Any) -> Released:
+        return Released(self.signed, KEY, 1e18, (0, "sha256:" + "0" * 64))
+
+    async def keep(self, released: Released) -> None:
+        await self.refuse.wait()
+        raise EvidenceError("the owner revoked the grant", check="grant revoked")
+
+    async def aclose(self) -> None:
+        pass
+
+
+class Stalling(BytesSource):
+    """A store on a slow line: it stands still at one place, and then goes on."""
+
+    def __init__(self, data: bytes, at: int) -> None:
+        super().__init__(data)
+        self.at, self.reached, self.go_on = at, threading.Event(), threading.Event()
+
+    def fetch(self, offset: int, length: int) -> bytes:
+        if offset >= self.at:
+            self.reached.set()
+            self.go_on.wait(10)
+        return super().fetch(offset, length)
+
+
+def served(at: int = 1 << 40, **more: Any) -> tuple[SealedModel, Revoking, Stalling]:
+    """Return a sealed model, its broker, and its store, which stalls at a place."""
+    sink = io.BytesIO()
+    meta = Meta("tiny.gguf", "model")
+    made = seal_stream(io.BytesIO(PLAIN), sink, meta=meta, recipients=(), key=ArtefactKey(KEY))
+    source = Stalling(sink.getvalue(), at)
+    broker = Revoking(Owner().signed(artefact=made.id, root=made.root))
+    return SealedModel("store", broker, open_source=lambda url: source, **more), broker, source  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def starting(model: SealedModel) -> AsyncIterator[None]:
+    """Start it meanwhile; it has to fail with words of ours."""
+
+    async def start() -> None:
+        with pytest.raises(PrivityError):
+            await model.start()
+
+    with anyio.fail_after(15):
+        async with anyio.create_task_group() as group:
+            group.start_soon(start)
+            yield
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    with anyio.fail_after(10):
+        while not holds():
+            await anyio.sleep(0.01)
+
+
+Children = list[subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Children]]:
+    """Put a program of a test's own in place of llama.cpp's; the rest of the engine is as it is."""
+    made: Children = []
+    real, find = subprocess.Popen, importlib.util.find_spec
+
+    def use(script: str) -> Children:
+        def popen(command: Any, **more: Any) -> Any:
+            made.append(real([sys.executable, "-c", script], **more))
+            return made[-1]
+
+        monkeypatch.setattr(embedded.subprocess, "Popen", popen)
+        return made
+
+    def found(name: str, *rest: Any) -> Any:
+        return find("json" if name == "xllamacpp" else name, *rest)
+
+    monkeypatch.setattr(importlib.util, "find_spec", found)
+    monkeypatch.setattr(embedded, "version", lambda name: "0")
+    yield use
+    for child in made:
+        child.kill()
+        child.wait()
+        for pipe in (child.stdin, child.stdout):
+            if pipe:
+                pipe.close()
+
+
+async def test_no_plaintext_goes_into_another_file_when_revoked_while_opened(
+    tmp_path: Path, program: Callable[[str], Children]
+) -> None:
+    program("import sys; sys.stdin.read()")
+    model, broker, source = served(at=4 << 20)
+    files: list[int] = []
+    async with starting(model):
+        await until(source.reached.is_set)
+        assert model._open is not None
+        memory = model._open.memory
+        fd = memory.fd
+        broker.refuse.set()
+        await until(lambda: memory.fd == -1)
+        # Whatever the process opens next, such as a log, may get the number again.
+        while fd not in files and len(files) < 64:
+            files.append(os.open(tmp_path / f"log{len(files)}", os.O_RDWR | os.O_CREAT))
+        source.go_on.set()
+    assert fd in files, "the number was not given again: this shows nothing"
+    leaked = [path.name for path in tmp_path.iterdir() if MARK in path.read_bytes()]
+    for one in files:
+        os.close(one)
+    await model.aclose()
+    assert leaked == []
+
+
+@pytest.mark.parametrize("act", ["write", "seal", "lock"])
+def test_memory_let_go_takes_nothing_and_says_so(act: str, tmp_path: Path) -> None:
+    memory = MemoryFile(1 << 20)
+    sink = memory.lock()
+    fd = memory.fd
+    memory.close()
+    other = os.open(tmp_path / "other", os.O_RDWR | os.O_CREAT)
+    assert other == fd  # its number is another file's by now
+    acts: dict[str, Callable[[], object]] = {
+        "write": lambda: sink.write(MARK),
+        "seal": memory.seal,
+        "lock": lambda: memory.lock().write(MARK),
+    }
+    with pytest.raises(EngineError, match="let go"):
+        acts[act]()
+    os.close(other)
+    assert (tmp_path / "other").read_bytes() == b""
