@@ -163,7 +163,7 @@ def test_a_stated_nonce_that_is_not_the_reports_is_refused() -> None:
     evidence = GPU.evidence(NONCE)
     assert _failed(_examine(GPU, {**evidence, "nonce": encode_base64url(NONCE)})) == []
     other = {**evidence, "nonce": encode_base64url(bytes(32))}
-    assert _failed(_examine(GPU, other)) == ["nonce"]
+    assert _failed(_examine(GPU, other)) == ["stated nonce"]
 
 
 def test_measurements_other_than_published_are_refused() -> None:
@@ -388,7 +388,7 @@ def test_several_devices_in_one_file_are_each_examined() -> None:
     data = json.dumps([_service_json(), _service_json(nonce=bytes(32).hex())]).encode()
     assert recognises(data)
     evidence, _ = from_file(data, Companions())
-    assert [_failed(_examine(GPU, one, bound=NONCE)) for one in evidence] == [[], ["nonce"]]
+    assert [_failed(_examine(GPU, one, bound=NONCE)) for one in evidence] == [[], ["stated nonce"]]
 
 
 def test_certificates_beside_a_file_that_has_its_own_must_be_its_own() -> None:

@@ -96,10 +96,10 @@ def test_the_nonce_that_was_asked_with_is_bound(attestation_vectors: Path, name:
 @pytest.mark.parametrize("name", JSON)
 def test_the_nonce_a_file_states_is_compared(attestation_vectors: Path, name: str) -> None:
     data, _ = _read(attestation_vectors, name)
-    assert "nonce" in {check.name for check in _examine(data).checks}
+    assert "stated nonce" in {check.name for check in _examine(data).checks}
     ((evidence,), _) = from_file(data, Companions())
     evidence["nonce"] = "A" * 43
-    assert _failed(VERIFIER.examine(evidence, None, [], NOW)) == ["nonce"]
+    assert _failed(VERIFIER.examine(evidence, None, [], NOW)) == ["stated nonce"]
 
 
 def test_a_chain_with_a_link_left_out_is_refused(attestation_vectors: Path) -> None:

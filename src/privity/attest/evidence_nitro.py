@@ -104,6 +104,7 @@ class _Examination:
 
     def steps(self, bound: bytes | None, now: datetime) -> Iterator[tuple[str, Any]]:
         """Yield the checks in order."""
+        yield "format", lambda: "Nitro attestation document"
         yield CHAIN, self._check_chain
         if self._chain is not None:
             chain = self._chain

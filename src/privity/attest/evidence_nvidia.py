@@ -203,7 +203,7 @@ class _Examination:
         if is_debug(self.claim.chain[0]) is not None:
             yield "debug", self._debug
         if self.claim.nonce is not None:
-            yield "nonce", self._stated_nonce
+            yield STATED_NONCE, self._stated_nonce
         if self.nonce is not None:
             yield KEY_BINDING, self._key_binding
         if self.manifests:
@@ -268,7 +268,9 @@ class _Examination:
 
     def _stated_nonce(self) -> str:
         if self.claim.nonce != self.claim.report.nonce:
-            raise EvidenceError("the file states another nonce than the report's", check="nonce")
+            raise EvidenceError(
+                "the file states another nonce than the report's", check=STATED_NONCE
+            )
         return "the report's is the one the file states"
 
     def _key_binding(self) -> str:
@@ -312,3 +314,6 @@ def _runs(device: Device) -> str:
 def _why(registers: dict[str, str]) -> str:
     device = Device(registers.get("driver_version", ""), registers.get("vbios_version", ""))
     return _WHY.format(chip=registers.get("chip", "device"), runs=_runs(device))
+
+
+STATED_NONCE = "stated nonce"

@@ -128,6 +128,7 @@ class _Examination:
 
     def steps(self, bound: bytes | None, now: datetime) -> Iterator[tuple[str, Any]]:
         """Yield the checks in order. Those after the chain need it; without, they are left out."""
+        yield "format", lambda: f"SEV-SNP report, version {self._report.version}"
         yield CHAIN, self._check_chains
         if self._endorsed is not None:
             endorsed = self._endorsed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib import import_module
 from typing import Any
@@ -64,9 +64,43 @@ def examine_file(
         raise InputError(f"no kind is called {kind!r:.40}", hint=f"one of {', '.join(KINDS)}")
     try:
         evidence, endorsements = _form(kind).from_file(data, companions)
+    except MalformedError as error:
+        return _without_companions(data, kind, companions, bound, trust, now, error)
+    try:
         return tuple(verifier.examine(one, bound, endorsements, now) for one in evidence)
     except MalformedError as error:
         return (Findings(kind, (Check("format", False, error.message, error.hint),)),)
+
+
+def _without_companions(
+    data: bytes,
+    kind: str,
+    companions: Companions,
+    bound: bytes | None,
+    trust: Trust,
+    now: datetime,
+    error: MalformedError,
+) -> tuple[Findings, ...]:
+    """Judge the evidence alone, if it was a file beside it that could not be read."""
+    if companions == Companions():
+        return (Findings(kind, (Check("format", False, error.message, error.hint),)),)
+    found = examine_file(
+        data, kind=kind, companions=Companions(), bound=bound, trust=trust, now=now
+    )
+    if any(check.name == "format" and not check.ok for one in found for check in one.checks):
+        return found
+    what = "collateral" if companions.collateral is not None else "certificate chain"
+    bad = Check(what, False, f"a file given beside the evidence cannot be read: {error.message}")
+    return tuple(replace(one, checks=_with(one.checks, bad)) for one in found)
+
+
+def _with(checks: tuple[Check, ...], bad: Check) -> tuple[Check, ...]:
+    """Return the checks with this one in the place of that of its name, or at the end."""
+    names = [check.name for check in checks]
+    if bad.name not in names:
+        return (*checks, bad)
+    place = names.index(bad.name)
+    return (*checks[:place], bad, *checks[place + 1 :])
 
 
 def _form(kind: str) -> _Form:

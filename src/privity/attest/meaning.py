@@ -57,12 +57,16 @@ _MEANINGS = {
     "attributes": Meaning("nothing is switched on in it that would let the host in"),
     "quoting enclave": Meaning("Intel's own quoting enclave signed, in a version it approves"),
     "architecture": Meaning("the device is of a kind known here"),
-    "firmware identity": Meaning("the firmware that signed is the one the certificate is for"),
+    "firmware id": Meaning("the firmware that signed is the one the certificate is for"),
+    "stated nonce": Meaning("the file agrees with itself", "that it is fresh"),
+    "log format": Meaning("the log's proof can be read"),
+    "reference format": Meaning("the approval can be read"),
+    "reference programs": Meaning("the program it runs is among those of the approval"),
     "debug": Meaning("nobody can look into it by a debugger"),
     "migration": Meaning("no agent can move it to another machine"),
     "vmpl": Meaning("the report was asked for at a privilege level your policy accepts"),
     "policy": Meaning("the guest was started under rules that keep the host out"),
-    "chip": Meaning("the report is of the chip that the certificate is for"),
+    "chip": Meaning("the report is of what the certificate is for"),
     "measurement": Meaning("the firmware is what its maker published"),
     "event log": Meaning("what was started is what the hardware recorded, step by step"),
     "compose hash": Meaning("the containers it runs are those of the given compose file"),
@@ -88,6 +92,23 @@ _MEANINGS = {
 }
 
 
-def meaning_of(check: str) -> Meaning | None:
-    """Return what a check is worth; None for one that has no more to say than its detail."""
-    return _MEANINGS.get(check)
+_OF_KIND = {
+    ("snp", "tcb status"): Meaning(
+        "the firmware that the key is for is the one that was committed, and started the guest",
+        "that it has no known fault: AMD publishes no grades, so a floor in your policy is yours",
+    ),
+    ("snp", "chip"): Meaning(
+        "the report is of the chip (VCEK), or of a machine of the cloud (VLEK), that was certified"
+    ),
+    ("nvidia", "chip"): Meaning("report and certificate are of one make, and it is known here"),
+    ("nvidia", "collateral"): Meaning("the maker signed the reference manifests given"),
+    ("dev", "quote signature"): Meaning("the quote was not altered", "anything about hardware"),
+}
+
+
+def meaning_of(check: str, kind: str = "") -> Meaning | None:
+    """Return what a check of a kind of evidence is worth.
+
+    None for one that has no more to say than its detail.
+    """
+    return _OF_KIND.get((kind, check)) or _MEANINGS.get(check)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import textwrap
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,15 +11,17 @@ import typer
 from privity.cli import output
 
 if TYPE_CHECKING:
-    from privity.attest.evidence import Companions, Findings
+    from collections.abc import Sequence
+
+    from privity.attest.evidence import Companions
     from privity.attest.examine import Examined
     from privity.attest.trust import Trust
+    from privity.cli.verdict import Verdict
+    from privity.infer.config import EnclavePeer
+    from privity.policy import Policy
     from privity.statement import Check
 
 __all__ = ["verify"]
-
-_BINDING = "key binding"
-_NUMBERED = re.compile(r"measurement_\d+")  # of GPUs: dozens, most of them zero
 
 
 def verify(
@@ -90,37 +90,43 @@ def verify(
     """
     from privity.errors import InputError
 
-    trust = _trust(policy, roots, kind)
+    chosen = _policy(policy)
+    trust = _trust(chosen, roots, kind)
     bound = _hex(nonce)
     now = _time(at)
     files = _companions(collateral, certs or [], rim or [])
     path = Path(what)
     if "://" in what or not path.exists():
-        if at is not None or nonce is not None:
-            raise InputError("an enclave is asked now, for a nonce of ours")
-        verdict = _of_statement(_ask(what, trust))
+        if at is not None or nonce is not None or files != _companions(None, [], []):
+            raise InputError(
+                "an enclave is asked now, for a nonce of ours, and sends what is needed along",
+                hint="--at, --nonce, --collateral, --certs and --rim are for files",
+            )
+        verdict = _ask(what, kind, trust, chosen)
     else:
         data = _read(path, "the evidence")
-        examined = _as_statement(data, bound, trust, now) if kind is None else None
-        verdict = (
-            _of_statement(examined)
-            if examined is not None
-            else _of_file(data, kind, files, bound, trust, now)
+        verdict = _as_statement(data, kind, bound, trust, now) or _of_file(
+            data, kind, files, bound, trust, now
         )
     if as_json:
-        output.emit_json(verdict)
+        output.emit_json(verdict.to_json())
     else:
-        _show(verdict, every_register=registers)
-    if not verdict["accepted"]:
+        verdict.show(every_register=registers)
+    if not verdict.accepted:
         raise typer.Exit(1)
 
 
-def _trust(policy: str | None, roots: Path | None, kind: str | None) -> Trust:
+def _policy(name: str | None) -> Policy:
     from privity.infer.config import load_config
     from privity.policy import Policy
 
-    config = load_config()
-    trust = config.trust(Policy.load(policy or config.policy_source).evidence)
+    return Policy.load(name or load_config().policy_source)
+
+
+def _trust(policy: Policy, roots: Path | None, kind: str | None) -> Trust:
+    from privity.infer.config import load_config
+
+    trust = load_config().trust(policy.evidence)
     return trust if roots is None else _with_roots(trust, roots, kind)
 
 
@@ -161,8 +167,10 @@ def _companions(collateral: Path | None, certs: list[Path], rims: list[Path]) ->
     )
 
 
-def _as_statement(data: bytes, nonce: bytes | None, trust: Trust, now: datetime) -> Examined | None:
-    """Examine a file that is a statement; None for one that is something else."""
+def _as_statement(
+    data: bytes, kind: str | None, nonce: bytes | None, trust: Trust, now: datetime
+) -> Verdict | None:
+    """Return the verdict on a file that is a statement; None for one that is something else."""
     from privity.attest.examine import examine_statement
     from privity.errors import SealError
     from privity.statement import Nonce, Statement
@@ -171,13 +179,13 @@ def _as_statement(data: bytes, nonce: bytes | None, trust: Trust, now: datetime)
         statement = Statement.parse(data)
     except SealError:
         return None
-    if nonce is None and isinstance(statement.freshness, Nonce):
-        output.note("made for a challenge: give it with --nonce to see whether it was yours")
-        nonce = statement.freshness.value
-    return examine_statement(data, nonce=nonce, trust=trust, now=now)
+    unasked = nonce is None and isinstance(statement.freshness, Nonce)
+    challenge = statement.freshness.bound if unasked else nonce
+    examined = examine_statement(data, nonce=challenge, trust=trust, now=now)
+    return _of_statement(examined, kind, now, unasked=unasked)
 
 
-def _ask(what: str, trust: Trust) -> Examined:
+def _ask(what: str, kind: str | None, trust: Trust, policy: Policy) -> Verdict:
     import anyio
 
     from privity.errors import InputError
@@ -186,29 +194,66 @@ def _ask(what: str, trust: Trust) -> Examined:
     from privity.seal.transport import default_pool
 
     config = load_config()
-    peer = config.peer(what)
+    peer = config.peer(what) if "://" in what or config.enclaves or config.devnet else None
     if peer is None:
-        raise InputError(f"there is no file and no enclave called {what!r}")
+        raise InputError(
+            f"there is no file called {what!r}, and no enclave",
+            hint="give the path of a file, or the URL of an enclave",
+        )
 
-    async def ask() -> Examined:
+    async def ask() -> tuple[Examined, datetime]:
         async with default_pool() as http:
-            examined, _ = await examine_peer(peer, trust, http, logs=config.logs)
-            return examined
+            return await examine_peer(peer, trust, http, logs=config.logs)
 
     with output.progress("asking the enclave for its statement"):
-        return anyio.run(ask)
+        examined, now = anyio.run(ask)
+    verdict = _of_statement(examined, kind, now)
+    return verdict.judged_by(policy, *_refusals(examined, now, peer, policy))
 
 
-def _of_statement(examined: Examined) -> dict[str, Any]:
+def _refusals(
+    examined: Examined, now: datetime, peer: EnclavePeer, policy: Policy
+) -> tuple[str, ...]:
+    """Return why the policy would refuse a route to this enclave; nothing where it would not."""
+    from privity.attest.verify import accept
+    from privity.errors import PolicyRefusal
+    from privity.infer.routes.confidential import ConfidentialRoute, confidential_disclosure
+    from privity.seal.transport import Shape
+
+    if examined.failed is not None or not examined.findings:
+        return ()
+    enclave = accept(examined, now)
+    disclosure = confidential_disclosure(enclave, peer)
+    try:
+        policy.admit(ConfidentialRoute(enclave, peer, disclosure, Shape()))
+    except PolicyRefusal as error:
+        return (error.message,)
+    return ()
+
+
+def _of_statement(
+    examined: Examined, kind: str | None, now: datetime, *, unasked: bool = False
+) -> Verdict:
+    """Return the verdict on a statement; ``unasked`` where nobody says what it was made for."""
+    from privity.cli.verdict import Verdict
+    from privity.statement import Check
+
+    checks = [one for one in examined.checks if not (unasked and one.name == "nonce")]
     kinds = [one.kind for one in examined.findings]
-    return _verdict(kinds, examined.checks, examined.findings) | {
-        "keyset": examined.statement.keyset.digest if examined.statement else None,
-        "not_checked": [
-            name
-            for name, seen in (("reference value", "reference"), ("log inclusion", "log"))
-            if not any(check.name.startswith(seen) for check in examined.checks)
-        ],
+    if kind is not None and kind not in kinds:
+        told = f"asked for {kind}, and this is {' + '.join(kinds) or 'nothing that could be read'}"
+        checks.append(Check("evidence kind", False, told))
+    missing = {
+        "freshness": "made for a challenge; --nonce says whether it was yours" if unasked else "",
+        "reference value": _missing(checks, "reference", "nobody you trust approved this code"),
+        "log inclusion": _missing(checks, "log", "whether everyone is shown the same keys is open"),
     }
+    keyset = examined.statement.keyset.digest if examined.statement else None
+    return Verdict(tuple(checks), examined.findings, now, missing, keyset=keyset)
+
+
+def _missing(checks: Sequence[Check], begins: str, why: str) -> str:
+    return "" if any(check.name.startswith(begins) for check in checks) else why
 
 
 def _of_file(
@@ -218,94 +263,17 @@ def _of_file(
     bound: bytes | None,
     trust: Trust,
     now: datetime,
-) -> dict[str, Any]:
+) -> Verdict:
     from privity.attest.files import examine_file
+    from privity.cli.verdict import Verdict
 
     findings = examine_file(data, kind=kind, companions=files, bound=bound, trust=trust, now=now)
     checks = tuple(check for one in findings for check in one.checks)
-    missing = [] if bound is not None else [_BINDING]
-    kinds = [one.kind for one in findings if one.kind]
-    return _verdict(kinds, checks, findings) | {"not_checked": [*missing, "reference value"]}
-
-
-def _verdict(
-    kinds: list[str], checks: tuple[Check, ...], findings: tuple[Findings, ...]
-) -> dict[str, Any]:
-    return {
-        "accepted": bool(checks) and bool(findings) and all(check.ok for check in checks),
-        "kind": " + ".join(dict.fromkeys(kinds)) or None,
-        "kinds": [one.kind for one in findings],
-        "dev": any(one.dev for one in findings),
-        "checks": [
-            {"name": check.name, "ok": check.ok, "detail": check.detail} for check in checks
-        ],
-        "measured": [dict(one.registers) for one in findings],
+    missing = {
+        "key binding": "" if bound else "without --nonce, whose keys it vouches for is open",
+        "reference value": "evidence alone does not say who approved what was measured",
     }
-
-
-def _show(verdict: dict[str, Any], *, every_register: bool) -> None:
-    for check in verdict["checks"]:
-        _show_check(check)
-    for registers in verdict["measured"]:
-        output.out()
-        _show_registers(registers, every_register)
-    output.out()
-    _show_limits(verdict)
-    failed = [check["name"] for check in verdict["checks"] if not check["ok"]]
-    if verdict["accepted"]:
-        output.out(output.style("accepted", "green", "bold") + _dev(verdict))
-    else:
-        why = ", ".join(dict.fromkeys(failed)) or "nothing to check"
-        output.out(f"{output.style('not accepted', 'red', 'bold')}: {why}")
-
-
-def _show_check(check: dict[str, Any]) -> None:
-    from privity.attest.meaning import meaning_of
-
-    mark = output.check_mark(check["ok"])
-    output.out(f"{mark} {check['name']}: {output.harmless(check['detail'])}")
-    meaning = meaning_of(check["name"])
-    if meaning is not None:
-        told = f"{'proves' if check['ok'] else 'would prove'} that {meaning.proves}"
-        told += f"; not {meaning.leaves}" if meaning.leaves else ""
-        output.out(output.style(textwrap.indent(_wrap(told), "    "), "dim"))
-
-
-def _show_registers(registers: dict[str, str], every: bool) -> None:
-    shown = {
-        name: output.harmless(value)
-        for name, value in registers.items()
-        if every or not _NUMBERED.fullmatch(name)
-    }
-    output.out(output.label_rows(shown))
-    if len(shown) < len(registers):
-        output.out(output.style(f"and {len(registers) - len(shown)} more: --registers", "dim"))
-
-
-def _show_limits(verdict: dict[str, Any]) -> None:
-    from privity.attest.meaning import NOT_BOUND
-
-    for kind in (verdict["kind"] or "").split(" + "):
-        if kind in NOT_BOUND:
-            output.out(_wrap(f"{kind}: {NOT_BOUND[kind]}"))
-    for name in verdict["not_checked"]:
-        output.out(f"not checked: {name}{_why(name)}")
-
-
-def _dev(verdict: dict[str, Any]) -> str:
-    return ", as dev evidence: plain software, not hardware" if verdict["dev"] else ""
-
-
-def _why(name: str) -> str:
-    if name == _BINDING:
-        return ": no --nonce, so whose keys it vouches for is open"
-    if name == "reference value":
-        return ": whether someone you trust approved what was measured"
-    return ": whether everyone is shown the same keys"
-
-
-def _wrap(text: str) -> str:
-    return textwrap.fill(text, max(output.width() - 6, 40), break_on_hyphens=False)
+    return Verdict(checks, findings, now, missing)
 
 
 def _read(path: Path, what: str) -> bytes:
