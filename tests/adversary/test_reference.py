@@ -269,11 +269,6 @@ def test_a_revoked_manifest_is_refused_though_another_signed_it_too() -> None:
     _refused("reference revoked", both, signers=(SIGNER.did, OTHER.did), revocations=(revoked,))
 
 
-def test_nobody_but_its_signer_can_revoke_a_manifest() -> None:
-    revocation = Revocation(GOOD.manifest.digest, "spite", NOW)
-    _approve(GOOD, revocations=(SignedRevocation.sign(revocation, OTHER),))
-
-
 def test_an_altered_revocation_does_not_fall_away_in_silence() -> None:
     revocation = Revocation(GOOD.manifest.digest, "bug", NOW)
     signed = SignedRevocation.sign(revocation, SIGNER)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 from privity.attest.manifest import Manifest, shows
-from privity.attest.signed_manifest import SignedManifest, SignedRevocation
+from privity.attest.signed_manifest import Revocation, SignedManifest, SignedRevocation
 from privity.errors import EvidenceError, OpenError
 from privity.identity.timestamps import CLOCK_SKEW, format_time
 from privity.statement import Check, Keyset, VerifiedEvidence
@@ -15,12 +16,13 @@ from privity.statement import Check, Keyset, VerifiedEvidence
 __all__ = ["Approval", "approve", "verify_manifest"]
 
 # How far a manifest came before it failed; of several, the one that came furthest is reported.
+# A revocation comes before all: nothing that is carried beside it may hide it.
 _ORDER = (
     "reference signature",
     "reference value",
-    "reference revoked",
     "reference period",
     "reference models",
+    "reference revoked",
 )
 
 
@@ -73,18 +75,19 @@ def approve(
     Raises:
         EvidenceError: ``.check`` is ``reference signature`` (nobody trusted signed it, or a
             signature is false), ``reference value`` (not listed), ``reference revoked``,
-            ``reference period`` or ``reference models``.
+            ``reference period``, ``reference models`` or ``reference programs``.
 
     Guarantees:
         Each attack of spec/reference.md ends in its own check
         (tests/adversary/test_reference.py). Total over what `SignedManifest.parse` returns
         (tests/property/test_reference.py).
     """
-    withdrawn = _withdrawn(revocations, now)
+    trusted = frozenset(signers)
+    withdrawn = _withdrawn(revocations, manifests, trusted, now)
     failures: list[EvidenceError] = []
     for signed in manifests:
         try:
-            return _judge(signed, evidence, keyset, frozenset(signers), withdrawn, now)
+            return _judge(signed, evidence, keyset, trusted, withdrawn, now)
         except EvidenceError as error:
             failures.append(error)
     if not failures:
@@ -107,10 +110,12 @@ def verify_manifest(
     Raises:
         EvidenceError: as `approve` does, but for ``reference value`` and ``reference models``.
     """
-    by = _trusted_signers(signed, frozenset(signers))
+    trusted = frozenset(signers)
+    by = _trusted_signers(signed, trusted)
+    withdrawn = _withdrawn(revocations, [signed], trusted, now)
     checks = (
         Check("reference signature", True, by[0]),
-        *_check_validity(signed.manifest, by, _withdrawn(revocations, now), now),
+        *_check_validity(signed.manifest, withdrawn, now),
     )
     return Approval(signed.manifest, by[0], checks)
 
@@ -120,7 +125,7 @@ def _judge(
     evidence: Sequence[VerifiedEvidence],
     keyset: Keyset,
     trusted: frozenset[str],
-    withdrawn: dict[tuple[str, str], SignedRevocation],
+    withdrawn: dict[str, Revocation],
     now: datetime,
 ) -> Approval:
     manifest = signed.manifest
@@ -128,7 +133,7 @@ def _judge(
     checks = (
         Check("reference signature", True, by[0]),
         _check_values(manifest, evidence),
-        *_check_validity(manifest, by, withdrawn, now),
+        *_check_validity(manifest, withdrawn, now),
         _check_models(manifest, keyset),
     )
     return Approval(manifest, by[0], checks)
@@ -149,18 +154,13 @@ def _check_values(manifest: Manifest, evidence: Sequence[VerifiedEvidence]) -> C
 
 
 def _check_validity(
-    manifest: Manifest,
-    by: tuple[str, ...],
-    withdrawn: dict[tuple[str, str], SignedRevocation],
-    now: datetime,
+    manifest: Manifest, withdrawn: dict[str, Revocation], now: datetime
 ) -> tuple[Check, Check]:
-    for key in by:
-        revoked = withdrawn.get((manifest.digest, key))
-        if revoked is not None:
-            raise EvidenceError(
-                f"its signer took the approval back: {revoked.revocation.reason}",
-                check="reference revoked",
-            )
+    revoked = withdrawn.get(manifest.digest)
+    if revoked is not None:
+        raise EvidenceError(
+            f"a signer took the approval back: {revoked.reason}", check="reference revoked"
+        )
     if manifest.issued - now > CLOCK_SKEW or now >= manifest.expires:
         raise EvidenceError(
             f"the approval holds from {format_time(manifest.issued)} "
@@ -202,13 +202,22 @@ def _check_models(manifest: Manifest, keyset: Keyset) -> Check:
 
 
 def _withdrawn(
-    revocations: Sequence[SignedRevocation], now: datetime
-) -> dict[tuple[str, str], SignedRevocation]:
-    """Return the revocations in force, by manifest and signer.
+    revocations: Sequence[SignedRevocation],
+    manifests: Sequence[SignedManifest],
+    trusted: frozenset[str],
+    now: datetime,
+) -> dict[str, Revocation]:
+    """Return the revocations in force, by manifest.
 
-    Anyone may sign a revocation; it counts only for manifests that the same key signed.
+    One counts if a signer the person trusts made it, of this manifest or not, or one who signed any
+    copy known here. It does not have to be the copy that is judged: signatures are outside of the
+    digest, and whoever hands a copy out can cut the revoker's off.
     """
-    found: dict[tuple[str, str], SignedRevocation] = {}
+    signed_by: dict[str, set[str]] = {}
+    for copy in manifests if revocations else ():
+        with suppress(OpenError):  # a copy with a false signature shows nothing
+            signed_by.setdefault(copy.manifest.digest, set()).update(copy.signers())
+    found: dict[str, Revocation] = {}
     for signed in revocations:
         try:
             signers = signed.signers()
@@ -217,6 +226,8 @@ def _withdrawn(
                 "a revocation among those you keep does not verify; somebody altered it",
                 check="reference revoked",
             ) from None
-        if signed.revocation.time - now <= CLOCK_SKEW:
-            found.update({(signed.revocation.manifest, key): signed for key in signers})
+        revocation = signed.revocation
+        may = trusted | signed_by.get(revocation.manifest, set())
+        if revocation.time - now <= CLOCK_SKEW and not may.isdisjoint(signers):
+            found[revocation.manifest] = revocation
     return found
