@@ -7,11 +7,14 @@ import os
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from privity.attest.manifest import Manifest, ReferenceValue, Source
+from privity.attest.signed_manifest import Revocation, SignedManifest, SignedRevocation
 from privity.cli import app, output
 from privity.errors import (
     InputError,
@@ -20,7 +23,9 @@ from privity.errors import (
     PrivityError,
     ReceiptError,
 )
+from privity.identity.jcs import canonical
 from privity.identity.keystore import device_key
+from privity.identity.timestamps import utc_now
 
 Capture = pytest.CaptureFixture[str]
 
@@ -315,3 +320,26 @@ def test_the_doctor_finds_a_device_key_that_others_can_read(
     (privity_home / "device.key").chmod(0o644)
     assert app.run(["doctor", "--only", "keyring"]) == 1
     assert "can be read by others" in capsys.readouterr().out
+
+
+def test_the_doctor_reads_the_manifests_that_the_settings_name(
+    capsys: Capture, privity_home: Path
+) -> None:
+    signer, config = device_key(), privity_home / "config.toml"
+    config.write_text(f'[trust]\nsigners = ["{signer.did}"]\nmanifests = ["m.json", "r.json"]\n')
+    assert app.run(["doctor", "--only", "settings"]) == 1
+    assert "m.json" in capsys.readouterr().out
+    now = utc_now()
+    value = ReferenceValue("dev", {"measurement": "sha256:00"})
+    manifest = Manifest("n", "b", Source("r", "c"), (value,), now, now + timedelta(days=1))
+    signed = SignedManifest.sign(manifest, signer)
+    (privity_home / "m.json").write_bytes(canonical(signed.to_json()))
+    (privity_home / "r.json").write_bytes(b"{}")
+    assert app.run(["doctor", "--only", "settings"]) == 1
+    assert "r.json: " in capsys.readouterr().out
+    revoked = SignedRevocation.sign(Revocation(manifest.digest, "a leak", now), signer)
+    (privity_home / "r.json").write_bytes(canonical(revoked.to_json()))
+    assert app.run(["doctor", "--only", "settings"]) == 0
+    said = capsys.readouterr().out
+    for count in ("1 signer", "1 manifest", "1 revocation", "no logs", "no witnesses"):
+        assert f"{count}," in said

@@ -120,15 +120,39 @@ def _home() -> Iterator[Finding]:
 
 
 def _settings() -> Iterator[Finding]:
+    """Read all that the configuration names, the manifests among it."""
+    from privity.attest.signed_manifest import parse_documents
+    from privity.errors import MalformedError, OversizeError
     from privity.infer.config import load_config
     from privity.policy import Policy
 
     config = load_config()
     policy = Policy.load(config.policy_source)
-    count = len(config.enclaves)
-    enclaves = "no enclave" if not count else f"{count} enclave{'s' * (count > 1)}"
-    detail = f"policy {policy.name}, {enclaves}, {len(config.dev_roots)} development roots"
-    yield Finding("settings", State.GOOD, detail)
+    trust = config.trust(policy.evidence)
+    for name, data in zip(config.manifests, trust.manifests, strict=True):
+        try:
+            parse_documents([data])
+        except (MalformedError, OversizeError) as error:
+            hint = "privity reference show says what a manifest approves"
+            yield Finding("settings", State.BAD, f"{name}: {error.message}", hint)
+            return
+    manifests, revocations = parse_documents(trust.manifests)
+    counts = {
+        "enclave": config.enclaves,
+        "signer": trust.signers,
+        "manifest": manifests,
+        "revocation": revocations,
+        "log": trust.logs,
+        "witness": trust.witnesses,
+        "development root": config.dev_roots,
+    }
+    said = ", ".join(_count(name, len(items)) for name, items in counts.items())
+    yield Finding("settings", State.GOOD, f"policy {policy.name}, {said}")
+
+
+def _count(name: str, count: int) -> str:
+    plural = name + ("es" if name.endswith("s") else "s")
+    return f"{count or 'no'} {name if count == 1 else plural}"
 
 
 def _keyring() -> Iterator[Finding]:
