@@ -329,3 +329,8 @@ def test_a_web_server_that_answers_anything_gets_no_further(
     with pytest.raises(PrivityError) as caught:
         read_through(liar)
     assert "hello" not in caught.value.message
+
+
+def test_a_path_where_nothing_is_is_said_to_be_so(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no file or folder"):
+        open_store_reader(str(tmp_path / "absent.sealed"))

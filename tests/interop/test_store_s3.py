@@ -113,6 +113,12 @@ def test_what_is_not_there_is_said_so(tmp_path: Path) -> None:
         pull("s3://bucket/none", tmp_path / "back")
 
 
+@pytest.mark.usefixtures("environ")
+def test_a_push_to_a_bucket_that_is_not_there_says_so(sealed: Path) -> None:
+    with pytest.raises(PeerError, match="s3://nobucket/x: there is no such bucket"):
+        push(sealed, "s3://nobucket/x")
+
+
 def test_a_server_that_is_gone_is_an_error_about_it(
     sealed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

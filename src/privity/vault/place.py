@@ -108,17 +108,21 @@ def open_place(
 
 
 @contextlib.contextmanager
-def translated(name: str) -> Iterator[None]:
+def translated(name: str, *, writing: bool = False) -> Iterator[None]:
     """Turn what `obstore` raises in the block into a `PeerError` about the place ``name``.
 
     Its messages are left out: they can quote a signed URL.
+
+    Args:
+        name: the place, as people write it.
+        writing: whether the block writes there: what is not there then is the place itself.
     """
     from obstore.exceptions import BaseError
 
     try:
         yield
     except (BaseError, OSError, ValueError) as error:
-        message, hint = _reason(error)
+        message, hint = _reason(error, writing=writing)
         raise PeerError(f"{name}: {message}", hint=hint) from None
 
 
@@ -129,7 +133,7 @@ def _folder(path: Path, *, create: bool) -> Place:
         if create:
             path.mkdir(parents=True, exist_ok=True)
         if not path.is_dir():
-            raise InputError(f"there is no folder {path}")
+            raise InputError(f"there is no file or folder {path}")
         return Place(LocalStore(path.resolve()), "", str(path))
     except OSError as error:
         raise InputError(f"{path} cannot be a store: {error.strerror}") from error
@@ -180,11 +184,13 @@ def _has_credentials(scheme: str, environ: Mapping[str, str]) -> bool:
     return any(value and name.startswith(wanted) for name, value in environ.items() if wanted)
 
 
-def _reason(error: Exception) -> tuple[str, str]:
+def _reason(error: Exception, *, writing: bool) -> tuple[str, str]:
     """Return what a store's error means and what helps."""
     from obstore import exceptions
 
     if isinstance(error, exceptions.NotFoundError | FileNotFoundError):
+        if writing:
+            return "there is no such bucket or place", "make it first, or correct its name"
         return "it is not there any more", "it may have been replaced; try again"
     if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
         return "the store refused", "check the credentials in the environment"

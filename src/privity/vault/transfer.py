@@ -231,7 +231,7 @@ def _size_there(place: Place, name: str) -> int | None:
 def _put(place: Place, name: str, data: bytes | memoryview) -> None:
     import obstore
 
-    with translated(place.name):
+    with translated(place.name, writing=True):
         # One request for each part: an interrupted upload leaves no half of one to be billed.
         obstore.put(place.store, place.path(name), bytes(data), use_multipart=False)
 
