@@ -20,8 +20,8 @@ from privity.identity.jcs import canonical
 from privity.identity.keys import SigningKey
 from privity.identity.multibase import decode_base64url, encode_base64url
 from privity.node.broker import Broker
-from privity.node.broker_app import Deposit
 from privity.node.broker_log import read_log
+from privity.node.deposit import Deposit
 from privity.node.key_client import RELEASE_PROBLEM
 from privity.statement import PATH, Software
 from releases import (

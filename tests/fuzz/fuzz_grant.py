@@ -18,8 +18,8 @@ from privity.errors import EvidenceError
 from privity.identity.jcs import canonical
 from privity.identity.keys import SigningKey
 from privity.identity.timestamps import format_time
-from privity.node.broker_app import Deposit
 from privity.node.broker_log import EVENTS, Line
+from privity.node.deposit import Deposit
 from privity.node.key_client import RELEASE_PROBLEM, refusal_of
 
 _KEY = SigningKey(b"\6" * 32)

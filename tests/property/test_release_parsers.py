@@ -14,8 +14,8 @@ from privity.attest.grant_revocation import SignedGrantRevocation
 from privity.attest.manifest import ReferenceValue
 from privity.errors import EvidenceError, PeerError, PrivityError
 from privity.identity.jcs import canonical
-from privity.node.broker_app import Deposit
 from privity.node.broker_log import Line
+from privity.node.deposit import Deposit
 from privity.node.key_client import RELEASE_PROBLEM, refusal_of
 from releases import Owner
 

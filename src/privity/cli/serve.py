@@ -189,7 +189,7 @@ def broker(
     from privity.home import home
     from privity.identity.keystore import device_key
     from privity.infer.config import load_config
-    from privity.node.broker_app import BrokerSettings, serve_broker
+    from privity.node.broker_role import BrokerSettings, serve_broker
     from privity.policy.evidence import EvidencePolicy
 
     how = attesting.attestation(dev_root, attester, collateral=collateral, pccs=pccs, certs=certs)

@@ -18,8 +18,6 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -27,11 +25,10 @@ import anyio
 from anyio import to_thread
 
 from privity.attest.evidence import Quoter
-from privity.attest.grant import Purpose, SignedGrant
+from privity.attest.grant import Purpose
 from privity.attest.grant_revocation import SignedGrantRevocation
 from privity.attest.publish import build_statement
-from privity.attest.release import CHALLENGE_S, BootKeys, Role, open_deposit
-from privity.attest.trust import Trust
+from privity.attest.release import BootKeys, Role, open_deposit
 from privity.errors import (
     EvidenceError,
     InputError,
@@ -43,13 +40,13 @@ from privity.errors import (
 )
 from privity.identity.fields import Fields
 from privity.identity.jcs import canonical, loads_strict
-from privity.identity.keys import SigningKey, VerifyKey
+from privity.identity.keys import SigningKey
 from privity.identity.multibase import decode_base64url, encode_base64url
 from privity.identity.timestamps import Clock, utc_now
-from privity.infer.engines.hardening import harden
-from privity.node.attestation import AttestationSettings
-from privity.node.broker import Asked, Broker
+from privity.node.broker import Broker
 from privity.node.broker_log import Line
+from privity.node.challenges import Challenges
+from privity.node.deposit import Deposit
 from privity.node.key_client import (
     CHALLENGE_PATH,
     GRANT_PATH,
@@ -57,113 +54,26 @@ from privity.node.key_client import (
     RELEASE_PROBLEM,
     REVOKE_PATH,
 )
-from privity.node.listen import bind, end_with_stdin, serve_app
-from privity.seal.asgi import Receive, Scope, Send, answer, answer_problem
+from privity.seal.asgi import (
+    Receive,
+    Scope,
+    Send,
+    answer,
+    answer_problem,
+    read_body,
+    refuse_websocket,
+)
 from privity.seal.problem import BUSY, NO_METHOD, NOT_FOUND
 from privity.seal.problem import MEDIA_TYPE as PROBLEM_TYPE
 from privity.statement import MAX_BYTES, MEDIA_TYPE, NONCE_BYTES, PATH
 
-__all__ = ["BrokerApp", "BrokerSettings", "Deposit", "serve_broker"]
+__all__ = ["BrokerApp"]
 
 logger = logging.getLogger("privity.broker")
 
 _MAX_BODY = MAX_BYTES + 16_384
-_MAX_CHALLENGES = 1024
-_MAX_SEALED = 4096
 _BODY_S = 30.0
 _SWEEP_S = 30.0
-_DEPOSIT_LABEL = b"privity/grant-deposit/v1\0"
-
-
-@dataclass(frozen=True)
-class Deposit:
-    """A grant with its artefact's key sealed to a broker, signed by the owner as one.
-
-    The signature keeps whoever carries it from putting another key beside the grant.
-    """
-
-    signed: SignedGrant
-    sealed: bytes
-    signature: bytes
-
-    @classmethod
-    def make(cls, signed: SignedGrant, sealed: bytes, key: SigningKey) -> Deposit:
-        """Return the deposit signed. Run by the owner."""
-        return cls(signed, sealed, key.sign(_deposited(signed, sealed)))
-
-    def check(self) -> None:
-        """Raise `EvidenceError`, check ``deposit signature``, unless the owner signed it."""
-        try:
-            message = _deposited(self.signed, self.sealed)
-            VerifyKey(self.signed.grant.owner).verify(self.signature, message)
-        except OpenError:
-            raise EvidenceError(
-                "grant and key were not put together by the owner", check="deposit signature"
-            ) from None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the deposit as JSON-ready data."""
-        return {
-            "grant": self.signed.to_json(),
-            "sealed": encode_base64url(self.sealed),
-            "signature": encode_base64url(self.signature),
-        }
-
-    @classmethod
-    def from_json(cls, value: Any) -> Deposit:
-        """Read what `to_json` writes; raises `MalformedError` and `EvidenceError`."""
-        fields = Fields(value, "deposit")
-        deposit = cls(
-            SignedGrant.from_json(fields.object("grant")),
-            fields.blob("sealed", most=_MAX_SEALED),
-            fields.blob("signature", least=64, most=64),
-        )
-        fields.done()
-        return deposit
-
-
-def _deposited(signed: SignedGrant, sealed: bytes) -> bytes:
-    return _DEPOSIT_LABEL + canonical({"grant": signed.digest, "sealed": encode_base64url(sealed)})
-
-
-class _Challenges:
-    """The challenges that wait for an answer, and those that had one: none is good twice."""
-
-    def __init__(self, clock_s: Callable[[], float], randomness: Callable[[int], bytes]) -> None:
-        self._clock_s, self._randomness = clock_s, randomness
-        self._drawn: dict[bytes, tuple[Asked, float]] = {}
-        self._spent: dict[bytes, tuple[Asked, float]] = {}
-
-    def draw(self, artefact: str, purpose: Purpose) -> Asked | None:
-        """Return a fresh challenge, or None where too many wait already."""
-        self._forget()
-        if len(self._drawn) + len(self._spent) >= _MAX_CHALLENGES:
-            return None
-        asked = Asked(artefact, purpose, self._randomness(NONCE_BYTES))
-        self._drawn[asked.nonce] = asked, self._clock_s() + CHALLENGE_S
-        return asked
-
-    def spend(self, nonce: bytes) -> Asked | None:
-        """Return what a challenge was drawn for, once."""
-        # A look-up by hash. Its time tells nothing of use: a part of 32 random bytes, guessed
-        # right, is no challenge, and one that was drawn is known to whoever drew it.
-        self._forget()
-        entry = self._drawn.pop(nonce, None)
-        if entry is None:
-            return None
-        self._spent[nonce] = entry
-        return entry[0]
-
-    def replayed(self, nonce: bytes) -> Asked | None:
-        """Return what an answered challenge was drawn for, the first time it comes again."""
-        entry = self._spent.pop(nonce, None)
-        return None if entry is None else entry[0]
-
-    def _forget(self) -> None:
-        now = self._clock_s()
-        for kept in (self._drawn, self._spent):
-            for nonce in [nonce for nonce, (_, until) in kept.items() if until <= now]:
-                del kept[nonce]
 
 
 class BrokerApp:
@@ -192,7 +102,7 @@ class BrokerApp:
         if not quoters:
             raise InputError("a broker without evidence is none")
         self._broker, self._quoters, self._clock = broker, tuple(quoters), clock
-        self._challenges = _Challenges(clock_s, randomness)
+        self._challenges = Challenges(clock_s, randomness)
         self._keys = BootKeys(SigningKey.generate().did, role=Role.BROKER)
         self._deciding = anyio.CapacityLimiter(1)  # the log has one writer at a time anyway
         self._posts: dict[str, Callable[[Any], Awaitable[dict[str, Any]]]] = {
@@ -207,7 +117,7 @@ class BrokerApp:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
+            await refuse_websocket(send)
         else:
             await self._serve(scope, receive, send)
 
@@ -242,8 +152,7 @@ class BrokerApp:
 
     async def _post(self, path: str, receive: Receive, send: Send) -> None:
         try:
-            with anyio.fail_after(_BODY_S):
-                body = await _read(receive)
+            body = await read_body(receive, _MAX_BODY, _BODY_S)
             reply = await self._posts[path](loads_strict(body, max_bytes=_MAX_BODY))
         except _Full:
             await answer_problem(send, BUSY)
@@ -251,7 +160,7 @@ class BrokerApp:
             await _refuse(send, 403, error.check, error.message)
         except OversizeError:
             await _refuse(send, 413, "size", "the request is larger than any that is taken")
-        except (SealError, TimeoutError):
+        except SealError:
             await _refuse(send, 400, "format", "the request is not of its form")
         except PrivityError as error:
             logger.error("%s", error.message)
@@ -340,19 +249,6 @@ class _Full(Exception):
     """Too many challenges wait for an answer."""
 
 
-async def _read(receive: Receive) -> bytes:
-    body, more = bytearray(), True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise MalformedError("the request broke off")
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-        if len(body) > _MAX_BODY:
-            raise OversizeError("the request is too large")
-    return bytes(body)
-
-
 async def _refuse(send: Send, status: int, check: str, detail: str) -> None:
     problem = {
         "check": check,
@@ -377,57 +273,3 @@ def _purpose(fields: Fields) -> Purpose:
 
 def _line(line: Line | None) -> dict[str, Any] | None:
     return None if line is None else {"digest": line.digest, "number": line.number}
-
-
-@dataclass(frozen=True)
-class BrokerSettings:
-    """How to run a broker.
-
-    Attributes:
-        folder: its grants, keys and log.
-        attestation: how it proves what it runs.
-        owners: did:keys whose grants are taken.
-        trust: the owners' roots.
-        host: address to listen on.
-        port: TCP port; 0 takes a free one.
-        lifeline: end when standard input ends.
-    """
-
-    folder: Path
-    attestation: AttestationSettings
-    owners: tuple[str, ...]
-    trust: Trust
-    host: str = "127.0.0.1"
-    port: int = 0
-    lifeline: bool = False
-
-
-def serve_broker(settings: BrokerSettings, *, on_ready: Callable[[dict[str, Any]], None]) -> None:
-    """Run a broker in this process until it is told to end. Blocks.
-
-    Args:
-        settings: how to run it.
-        on_ready: told ``{"ready", "url", "pid", "root", "evidence"}`` once it serves.
-
-    Raises:
-        InputError: a setting cannot be had.
-        EvidenceError: the log in its folder is not what it was.
-    """
-    gaps = harden().gaps()
-    broker = Broker(settings.folder, owners=settings.owners, trust=settings.trust)
-    quoters = settings.attestation.quoters()
-    kinds = [quoter.kind for quoter in quoters]
-    app = BrokerApp(broker, quoters)
-    sock = bind(settings.host, settings.port)
-    if settings.lifeline:
-        end_with_stdin()
-
-    def ready(url: str) -> None:
-        if "dev" in kinds:
-            logger.warning("evidence of kind dev: plain software, which does not stop its host")
-        for gap in gaps:
-            logger.warning("%s", gap)
-        who = {"root": settings.attestation.root, "evidence": kinds}
-        on_ready({"ready": True, "url": url, "pid": os.getpid(), **who})
-
-    serve_app(app, sock, on_ready=ready)

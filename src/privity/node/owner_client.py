@@ -29,7 +29,7 @@ from privity.identity.keys import SigningKey
 from privity.identity.multibase import encode_base64url
 from privity.identity.timestamps import Clock, utc_now
 from privity.node.broker import Broker
-from privity.node.broker_app import Deposit
+from privity.node.deposit import Deposit
 from privity.node.key_client import GRANT_PATH, REVOKE_PATH, refusal_of
 from privity.statement import MAX_BYTES, NONCE_BYTES, PATH, AttestedEnclave
 
