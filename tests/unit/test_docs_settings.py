@@ -1,0 +1,103 @@
+"""Every TOML block and every setting that a page writes is one that its reader takes."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from privity.attest.log.note import Algorithm, NoteKey
+from privity.errors import InputError
+from privity.identity.keys import SigningKey
+from privity.infer.config import load_config
+from privity.policy import Policy
+from privity.policy.evidence import EvidencePolicy
+
+TREE = Path(__file__).parents[2]
+PAGES = sorted((TREE / "README.md", *TREE.glob("docs/**/*.md"), *TREE.glob("spec/*.md")))
+
+BLOCK = re.compile(r"^```toml\n(.*?)^```", re.DOTALL | re.MULTILINE)
+SPAN = re.compile(r"`(\w+ = [^`\n]+)`")
+KEY = re.compile(r'"([\w./-]+)\+…(?:\+…)?"')  # a verifier key, cut short
+TABLES = {
+    "trust": {"signers", "manifests", "witnesses", "dev_roots", "max_age"},
+    "seal": {"records", "cadence_ms"},
+    "device": {"port", "allowed_origins", "engine"},
+}
+
+
+def blocks(text: str) -> Iterator[str]:
+    """Yield the TOML blocks of a page, verifier keys that it cuts short made whole."""
+    for block in BLOCK.findall(text):
+        yield KEY.sub(_whole_key, block)
+
+
+def _whole_key(cut: re.Match[str]) -> str:
+    algorithm = Algorithm.ED25519 if cut[1].startswith("log") else Algorithm.COSIGNATURE
+    return f'"{NoteKey.of(cut[1], algorithm, SigningKey(bytes(32))).vkey}"'
+
+
+def as_document(line: str) -> str:
+    """Return a setting that a sentence names as a document of the table it belongs to."""
+    key = line.partition(" ")[0]
+    tables = {"evidence": EvidencePolicy().to_table().keys(), **TABLES}
+    table = next((table for table, keys in tables.items() if key in keys), None)
+    return line if table is None else f"[{table}]\n{line}"
+
+
+def read(block: str, home: Path) -> None:
+    """Read a block as what it is: the configuration, or else a policy."""
+    table = tomllib.loads(block)
+    if table.keys() & {"policy", *TABLES}:
+        (home / "config.toml").write_text(block)
+        load_config(home)
+    else:
+        Policy.parse(block)
+
+
+def faults(text: str, home: Path) -> Iterator[str]:
+    """Yield what the readers say against a page."""
+    lines = SPAN.findall(BLOCK.sub("", text))
+    for document in (*blocks(text), *map(as_document, lines)):
+        try:
+            read(document, home)
+        except (InputError, tomllib.TOMLDecodeError) as error:
+            yield str(error)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TREE)))
+def test_what_a_page_writes_can_be_read(page: Path, tmp_path: Path) -> None:
+    assert list(faults(page.read_text(), tmp_path)) == []
+
+
+def test_blocks_and_settings_are_found_on_the_pages() -> None:
+    text = "".join(page.read_text() for page in PAGES)
+    assert len(list(blocks(text))) >= text.count("```toml") >= 7
+    assert SPAN.search(text)
+
+
+BLOCKED = "```toml\n{}\n```\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ('with `reference = "required"`', ""),
+        ("with `reference = true`", "evidence.reference"),
+        ("with `refrence = true`", "refrence"),
+        ("with `cadence_ms = -1`", "cadence_ms"),
+        ('with `policy = "…"`', ""),
+        (BLOCKED.format("[evidence]\nlog = false"), "evidence.log"),
+        (BLOCKED.format('[trust]\nsigner = ["did:key:z6Mk…"]'), "signer"),
+        (BLOCKED.format('[trust]\n[[log]]\nkey = "log.example/2026+…+…"'), ""),
+        (BLOCKED.format('[trust]\n[[log]]\nkey = "log.example/2026"'), "verifier key"),
+        (BLOCKED.format("[trust"), "line 1"),
+    ],
+)
+def test_a_wrong_setting_is_found(text: str, wrong: str, tmp_path: Path) -> None:
+    found = list(faults(text, tmp_path))
+    assert len(found) == bool(wrong), found
+    assert wrong in "".join(found)
