@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -126,3 +127,35 @@ def test_an_enclave_that_cannot_start_gives_its_reason_once() -> None:
     *_, error, hint = done.stderr.splitlines()
     assert (error.partition(":")[0], hint.partition(":")[0]) == ("error", "hint")
     assert "Application" not in done.stderr
+
+
+HASTY = """
+import privity.node.listen as listen
+from privity.node.relay import relay_app
+listen._HEAD_S = 0.3
+sock = listen.bind("127.0.0.1", 0)
+listen.end_with_stdin()
+app = relay_app({"a": "http://127.0.0.1:1"})
+listen.serve_app(app, sock, on_ready=lambda url: print(url, flush=True))
+"""
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /nobody HTTP/1.1\r\nHost: a\r\nX-Slow: "])
+def test_a_head_that_does_not_come_is_not_waited_for(begun: bytes) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HASTY], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    try:
+        url = httpx.URL(process.stdout.readline().decode().strip())
+        with socket.create_connection((url.host, url.port or 0), timeout=10) as connection:
+            # A request that is whole is answered, and the next on its connection is not.
+            connection.sendall(b"GET /nobody HTTP/1.1\r\nHost: a\r\n\r\n" if begun else b"")
+            connection.sendall(begun)
+            got = b""
+            while piece := connection.recv(4096):
+                got += piece
+        assert got.startswith(b"HTTP/1.1 404") is bool(begun)
+    finally:
+        process.kill()
+        process.communicate()

@@ -6,6 +6,7 @@ before the server starts, so that a role on port 0 can say where it is.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -16,12 +17,14 @@ from collections.abc import Callable
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from privity.errors import InputError
 
 __all__ = ["bind", "end_with_stdin", "serve_app"]
 
 _GRACE_S = 3
+_HEAD_S = 20.0
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -70,6 +73,10 @@ def serve_app(
 
     Raises:
         InputError: the app refused to start; its reason is in the message, and nowhere else.
+
+    Guarantees:
+        Whoever does not finish the head of a request loses the connection
+        (tests/unit/test_listen.py::test_a_head_that_does_not_come_is_not_waited_for).
     """
     config = uvicorn.Config(
         app,
@@ -81,6 +88,7 @@ def serve_app(
         backlog=backlog,
         lifespan="on",
         timeout_graceful_shutdown=_GRACE_S,
+        http=_Protocol,
     )
     server = _Server(config, lambda: on_ready(url_of(sock)))
     refusal = _Refusal(server)
@@ -98,6 +106,44 @@ def serve_app(
     finally:
         log.removeFilter(refusal)
         sock.close()
+
+
+class _Protocol(HttpToolsProtocol):
+    """HTTP/1.1 with an end to waiting: uvicorn has none for a head that does not come.
+
+    A connection is closed when the head of its next request is not whole in `_HEAD_S`.
+    """
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._wait()
+
+    def on_headers_complete(self) -> None:
+        self._stop()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        self._stop()
+        self._timer = self.loop.call_later(_HEAD_S, self._give_up)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _give_up(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.close()
 
 
 class _Server(uvicorn.Server):
