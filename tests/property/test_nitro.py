@@ -65,13 +65,25 @@ def test_maps_of_indefinite_length_are_read_where_allowed(data: bytes) -> None:
 
 
 @given(st.one_of(st.integers(1, 8), st.integers(1, 200_000)))
-def test_depth_and_size_are_limited(depth: int) -> None:
-    for head in (b"\x81", b"\xa1\x00", b"\xbf\x00"):
+def test_depth_is_limited(depth: int) -> None:
+    for head, tail in ((b"\x81", b""), (b"\xa1\x00", b""), (b"\xbf\x00", b"\xff")):
         try:
-            read_cbor(head * depth + b"\x00", most=1 << 20, open_maps=True)
+            value = read_cbor(head * depth + b"\x00" + tail * depth, most=1 << 20, open_maps=True)
         except MalformedError:
-            continue
-        assert (depth <= 4 and head == b"\x81") or depth <= 4
+            assert depth > 4
+        else:
+            assert depth_of(value) == depth <= 4
+
+
+@given(st.integers(1, 32), st.integers(0, 32))
+def test_size_is_limited(size: int, most: int) -> None:
+    data = cbor2.dumps(bytes(size))
+    try:
+        assert read_cbor(data, most=most) == bytes(size)
+    except MalformedError:
+        assert len(data) > most
+    else:
+        assert len(data) <= most
 
 
 @st.composite

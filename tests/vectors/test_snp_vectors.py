@@ -17,7 +17,7 @@ from privity.attest.anchor import Anchor
 from privity.attest.chain import load_certificates, verify_chain
 from privity.attest.evidence import Companions, Findings
 from privity.attest.evidence_snp import SnpVerifier, from_file, recognises
-from privity.errors import MalformedError
+from privity.errors import EvidenceError, MalformedError
 from privity.policy.evidence import EvidencePolicy, TcbStatus
 
 IN_2025 = datetime(2025, 6, 1, tzinfo=UTC)
@@ -157,8 +157,7 @@ def test_a_flipped_bit_in_any_byte_of_a_real_certificate_is_refused(
         try:
             found: list[x509.Certificate] = load_certificates(data)
             verify_chain([*beside, *found] if authority else found, AMD, IN_2026)
-        except Exception as error:
-            assert type(error).__name__ in ("MalformedError", "EvidenceError")
+        except (MalformedError, EvidenceError):
             continue
         accepted.append(at)
     assert accepted == []
