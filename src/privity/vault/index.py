@@ -65,10 +65,6 @@ class Index:
     part_bytes: int
     parts: tuple[str, ...]
 
-    def part_size(self, number: int) -> int:
-        """Return the bytes of a part."""
-        return min(self.part_bytes, self.size - number * self.part_bytes)
-
     def to_bytes(self) -> bytes:
         """Return the index as it lies in a store."""
         return canonical(

@@ -140,7 +140,7 @@ class SnpPolicy:
 
 @dataclass(frozen=True)
 class SnpReport:
-    """One report, unverified. Byte strings are as they stand in it.
+    """What is read of one report, unverified. Byte strings are as they stand in it.
 
     Attributes:
         signed: what the signature is over.
@@ -154,7 +154,6 @@ class SnpReport:
         vmpl: the privilege level in the guest that asked: 0 is the highest.
         tcb_bytes: current, reported, committed and launch TCB; their layout is the product's.
         platform: names of the platform's properties that are on.
-        author_key: whether the ID key was signed by an author key.
         key_masked: whether the chip's key was not to be used, so that nothing is signed.
         signer: 0 for the chip's key (VCEK), 1 for a provider's (VLEK), 7 for none.
         report_data: the 64 bytes the guest gave.
@@ -162,12 +161,8 @@ class SnpReport:
         host_data: 32 bytes the host gave at launch.
         id_key_digest: of the key that signed the ID block; zero without one.
         author_key_digest: of the key that signed that key; zero without one.
-        report_id: of this guest; new at each launch.
-        report_id_ma: of its migration agent; all ones without one.
         cpuid: family, model and stepping; None before version 3.
         chip_id: of the chip; zero where the host hides it.
-        firmware: current and committed firmware, each as ``major.minor.build``.
-        mitigations: launch and current mitigation vectors; zero before version 5.
     """
 
     signed: bytes
@@ -181,7 +176,6 @@ class SnpReport:
     vmpl: int
     tcb_bytes: dict[str, bytes]
     platform: tuple[str, ...]
-    author_key: bool
     key_masked: bool
     signer: int
     report_data: bytes
@@ -189,12 +183,8 @@ class SnpReport:
     host_data: bytes
     id_key_digest: bytes
     author_key_digest: bytes
-    report_id: bytes
-    report_id_ma: bytes
     cpuid: tuple[int, int, int] | None
     chip_id: bytes
-    firmware: tuple[str, str]
-    mitigations: tuple[int, int]
 
     @classmethod
     def parse(cls, data: bytes) -> SnpReport:
@@ -231,7 +221,6 @@ class SnpReport:
                 "launch": data[0x1F0:0x1F8],
             },
             platform=_platform(_uint(data, 0x40, 8)),
-            author_key=bool(key & 1),
             key_masked=bool(key >> 1 & 1),
             signer=_signer(key),
             report_data=data[0x50:0x90],
@@ -239,12 +228,8 @@ class SnpReport:
             host_data=data[0xC0:0xE0],
             id_key_digest=data[0xE0:0x110],
             author_key_digest=data[0x110:0x140],
-            report_id=data[0x140:0x160],
-            report_id_ma=data[0x160:0x180],
             cpuid=(data[0x188], data[0x189], data[0x18A]) if version >= 3 else None,
             chip_id=data[0x1A0:0x1E0],
-            firmware=(_firmware(data, 0x1E8), _firmware(data, 0x1EC)),
-            mitigations=(_uint(data, 0x1F8, 8), _uint(data, 0x200, 8)),
         )
 
     def tcb(self, which: str, product: Product) -> SnpTcb:
@@ -305,11 +290,6 @@ def _signer(key: int) -> int:
     if key >> 5 or signer not in (0, 1, 7):
         raise MalformedError("SNP report: the signer's description has reserved bits")
     return signer
-
-
-def _firmware(data: bytes, at: int) -> str:
-    build, minor, major = data[at : at + 3]
-    return f"{major}.{minor}.{build}"
 
 
 def _signature(data: bytes) -> bytes:

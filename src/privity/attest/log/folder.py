@@ -124,10 +124,6 @@ class LogFolder:
         """Return the proof that the tree of ``old`` entries begins that of ``size``."""
         return self._tree.consistency(old, size)
 
-    def root_at(self, size: int) -> bytes:
-        """Return the root over the first ``size`` entries."""
-        return self._tree.root(size)
-
     def add_signatures(self, size: int, signatures: Sequence[Signature]) -> None:
         """Put witnesses' lines below the checkpoint, in place of older ones of the same keys.
 
