@@ -5,19 +5,16 @@ The commands are registered in `cli/app.py`, beside those of `cli/model.py`.
 
 from __future__ import annotations
 
-import re
 from contextlib import closing
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from privity.cli import output
+from privity.cli import grant_options, output
 
 if TYPE_CHECKING:
-    from privity.attest.grant import Grant, Price, SignedGrant
-    from privity.attest.manifest import ReferenceValue
+    from privity.attest.grant import Grant, SignedGrant
     from privity.node.broker import GrantState
     from privity.node.owner_client import Given
 
@@ -32,8 +29,6 @@ BrokerAt = Annotated[
         metavar="URL|FOLDER",
     ),
 ]
-_SPAN = re.compile(r"([1-9][0-9]{0,5})([smhd])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def grant(
@@ -121,15 +116,17 @@ def grant(
             name=name or facts["name"],
             purpose=Purpose(purpose),
             issued=now,
-            expires=_moment(expires, now),
-            measurements=_measurements(measurement or [], signer or [], unsafe_dev=unsafe_dev),
+            expires=grant_options.moment(expires, now),
+            measurements=grant_options.measurements(
+                measurement or [], signer or [], unsafe_dev=unsafe_dev
+            ),
             signers=tuple(signer or ()),
-            policy=_policy(policy),
+            policy=grant_options.floor(policy),
             unsafe_dev=unsafe_dev,
             programs=tuple(program or ()),
             recipient=recipient,
             uses=uses,
-            price=_price(price),
+            price=grant_options.price(price),
             lease_s=lease,
         )
         signed = wanted.sign(signer_key)
@@ -304,81 +301,6 @@ def _tell(facts: dict[str, Any], text: str, *, as_json: bool) -> None:
         output.emit_json(facts)
     else:
         output.out(output.harmless(text))
-
-
-def _measurements(
-    given: list[str], signers: list[str], *, unsafe_dev: bool
-) -> tuple[ReferenceValue, ...]:
-    from privity.attest.manifest import ReferenceValue
-    from privity.attest.measurement import measure_package
-    from privity.errors import InputError
-
-    if not given and unsafe_dev and not signers:
-        return (ReferenceValue("dev", {"measurement": measure_package()}),)
-    if not given and not signers:
-        raise InputError(
-            "the grant does not say which code may have the key",
-            hint="--measurement or --signer; --unsafe-dev to try it out with the code here",
-        )
-    return tuple(_measured(text) for text in given)
-
-
-def _measured(text: str) -> ReferenceValue:
-    from privity.attest.manifest import ReferenceValue
-    from privity.errors import InputError, MalformedError
-
-    kind, _, rest = text.partition(":")
-    pairs = [part.partition("=") for part in rest.split(",")]
-    registers = {register: value for register, equals, value in pairs if equals}
-    try:
-        if len(registers) != len(pairs):
-            raise MalformedError("a register without its value, or one twice")
-        return ReferenceValue(kind, registers)
-    except MalformedError as error:
-        raise InputError(
-            f"{text!r} is not a measurement: {error.message}",
-            hint="KIND:REGISTER=VALUE,… as `privity verify --json` shows them",
-        ) from None
-
-
-def _policy(path: Path | None) -> Any:
-    from privity.errors import InputError
-    from privity.policy import Policy
-    from privity.policy.evidence import EvidencePolicy
-
-    if path is None:
-        return EvidencePolicy()
-    if not path.is_file():
-        raise InputError(f"there is no policy file {path}")
-    return Policy.load(path).evidence
-
-
-def _price(text: str | None) -> Price | None:
-    from privity.attest.grant import Price
-    from privity.errors import InputError, MalformedError
-
-    if text is None:
-        return None
-    amount, _, unit = text.partition(" ")
-    try:
-        return Price(int(amount), unit.strip())
-    except (ValueError, MalformedError):
-        raise InputError(f"{text!r} is not a price", hint="such as '250 EUR-cent'") from None
-
-
-def _moment(text: str, now: datetime) -> datetime:
-    from privity.errors import InputError, MalformedError
-    from privity.identity.timestamps import parse_time
-
-    span = _SPAN.fullmatch(text)
-    try:
-        if span is not None:
-            return now + timedelta(**{_UNITS[span[2]]: int(span[1])})
-        return parse_time(text)
-    except (MalformedError, OverflowError):
-        raise InputError(
-            f"{text!r} is not when a grant can end", hint="30d, 12h, or 2027-01-31T00:00:00Z"
-        ) from None
 
 
 def _given() -> list[Given]:
