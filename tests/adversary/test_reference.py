@@ -24,7 +24,7 @@ from privity.errors import EvidenceError, InputError, MalformedError, OversizeEr
 from privity.identity.jcs import canonical
 from privity.identity.keys import SigningKey
 from privity.node.publication import approval_in
-from privity.statement import Keyset, Model, VerifiedEvidence
+from privity.statement import Keyset, Model, Software, VerifiedEvidence
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 SIGNER, OTHER = SigningKey(b"\1" * 32), SigningKey(b"\2" * 32)
@@ -86,6 +86,7 @@ def test_an_approved_measurement_is_accepted_and_every_check_is_listed() -> None
         "reference revoked",
         "reference period",
         "reference models",
+        "reference programs",
     ]
 
 
@@ -288,6 +289,21 @@ def test_models_and_weights_outside_the_list_are_refused() -> None:
         keyset = replace(KEYSET, models=(*KEYSET.models, model))
         _refused("reference models", signed, keyset=keyset)
     _refused("reference models", SignedManifest.sign(_manifest(models=()), SIGNER))
+
+
+def test_training_programs_outside_the_list_are_refused() -> None:
+    here, other = "sha256:" + "12" * 32, "sha256:" + "34" * 32
+    one = replace(KEYSET, software=(Software("privity", "1"), Software("program", here)))
+    two = replace(KEYSET, software=(*one.software, Software("program", other)))
+    listed = SignedManifest.sign(_manifest(programs=(here,)), SIGNER)
+    _approve(listed, keyset=one)
+    _approve(listed)  # an enclave that trains nothing needs none of them
+    for signed, keyset in (
+        (listed, two),
+        (SignedManifest.sign(_manifest(programs=(other,)), SIGNER), one),
+        (GOOD, one),  # an approval that lists none is none to train
+    ):
+        _refused("reference programs", signed, keyset=keyset)
 
 
 def test_of_several_manifests_one_that_holds_is_enough_and_the_nearest_miss_is_told() -> None:

@@ -31,7 +31,13 @@ REFERENCE, LOG = "reference", "log"
 """Kinds of endorsements that are of no kind of evidence: approvals, and the log's proof."""
 
 _BESIDE = (REFERENCE, LOG)
-_UNKNOWN = ("reference value", "reference signature", "reference period", "reference models")
+_UNKNOWN = (
+    "reference value",
+    "reference signature",
+    "reference period",
+    "reference models",
+    "reference programs",
+)
 _DEVICES = frozenset({"nvidia"})  # they work for a processor, which is what holds the keys
 _EVER = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 

@@ -22,6 +22,7 @@ _ORDER = (
     "reference value",
     "reference period",
     "reference models",
+    "reference programs",
     "reference revoked",
 )
 
@@ -108,7 +109,8 @@ def verify_manifest(
     """Return what a manifest says if it is good now, whatever an enclave measures.
 
     Raises:
-        EvidenceError: as `approve` does, but for ``reference value`` and ``reference models``.
+        EvidenceError: as `approve` does, but for what is about an enclave: ``reference value``,
+            ``reference models`` and ``reference programs``.
     """
     trusted = frozenset(signers)
     by = _trusted_signers(signed, trusted)
@@ -135,6 +137,7 @@ def _judge(
         _check_values(manifest, evidence),
         *_check_validity(manifest, withdrawn, now),
         _check_models(manifest, keyset),
+        _check_programs(manifest, keyset),
     )
     return Approval(manifest, by[0], checks)
 
@@ -199,6 +202,17 @@ def _check_models(manifest: Manifest, keyset: Keyset) -> Check:
                 check="reference models",
             )
     return Check("reference models", True, f"all {len(keyset.models)} are listed")
+
+
+def _check_programs(manifest: Manifest, keyset: Keyset) -> Check:
+    named = [one.version for one in keyset.software if one.name == "program"]
+    if not set(named) <= set(manifest.programs):
+        raise EvidenceError(
+            "the enclave runs a training program that the manifest does not list",
+            check="reference programs",
+            hint=f"it runs {', '.join(named):.200}",
+        )
+    return Check("reference programs", True, named[0] if named else "it names none")
 
 
 def _withdrawn(
