@@ -18,6 +18,8 @@ import pytest
 
 from privity.errors import EngineError, EvidenceError, PrivityError
 from privity.infer.engines import embedded
+from privity.infer.engines.embedded import EmbeddedEngine
+from privity.infer.engines.weights import Weights
 from privity.node.key_client import Released
 from privity.node.memory_file import MemoryFile
 from privity.node.sealed_model import SealedModel
@@ -125,6 +127,23 @@ def program(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Childre
                 pipe.close()
 
 
+def holders() -> list[str]:
+    """Return who has a memory file open: this process and its children."""
+    me = os.getpid()
+    children = Path(f"/proc/self/task/{me}/children").read_text().split()
+    held = []
+    for pid in (str(me), *children):
+        folder = f"/proc/{pid}/fd"
+        for fd in os.listdir(folder):
+            try:
+                name = os.readlink(f"{folder}/{fd}")
+            except OSError:
+                continue  # the listing's own
+            if name.startswith("/memfd:privity"):
+                held.append(f"{pid}:{fd}")
+    return held
+
+
 async def test_no_plaintext_goes_into_another_file_when_revoked_while_opened(
     tmp_path: Path, program: Callable[[str], Children]
 ) -> None:
@@ -167,3 +186,107 @@ def test_memory_let_go_takes_nothing_and_says_so(act: str, tmp_path: Path) -> No
         acts[act]()
     os.close(other)
     assert (tmp_path / "other").read_bytes() == b""
+
+
+# Loading: told what to load, and a while until it listens, deaf to its lifeline meanwhile.
+LOADS = """
+import json, sys, time
+sys.stdin.readline()
+open({told!r}, "a").write("told ")
+time.sleep({seconds})
+print(json.dumps({{"url": "http://127.0.0.1:9"}}), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("how", ["revoked", "closed"])
+async def test_no_engine_outlives_its_key_taken_back_while_it_loads(
+    how: str, tmp_path: Path, program: Callable[[str], Children]
+) -> None:
+    told = tmp_path / "told"
+    children = program(LOADS.format(told=str(told), seconds=60))
+    model, broker, _ = served()
+    async with starting(model):
+        await until(told.exists)
+        assert len(holders()) == 2  # this process, and the engine's
+        if how == "revoked":
+            broker.refuse.set()
+        else:
+            await model.aclose()
+            assert children[0].poll() is not None and holders() == []
+    await model.aclose()
+    assert children[0].poll() is not None, "the engine lives on"
+    assert holders() == []
+
+
+async def test_no_engine_outlives_its_key_taken_back_while_it_is_opened(
+    program: Callable[[str], Children],
+) -> None:
+    children = program("import sys; sys.stdin.read()")
+    model, broker, source = served(at=4 << 20)
+    async with starting(model):
+        await until(source.reached.is_set)
+        broker.refuse.set()
+        await until(lambda: not holders())
+        assert children[0].poll() is not None
+        source.go_on.set()
+    await model.aclose()
+    assert len(children) == 1
+
+
+async def test_no_engine_outlives_its_key_taken_back_while_it_restarts(
+    tmp_path: Path, program: Callable[[str], Children]
+) -> None:
+    told = tmp_path / "told"
+    children = program(LOADS.format(told=str(told), seconds=0))
+    model, broker, _ = served()
+    await model.start()
+    children[0].kill()
+    children[0].wait()
+    program(LOADS.format(told=str(told), seconds=60))
+
+    async def ask() -> None:
+        with pytest.raises(EngineError):
+            async with model.turn():
+                pytest.fail("a turn of a model that was withdrawn")
+
+    with anyio.fail_after(15):
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask)
+            await until(lambda: told.read_text() == "told told ")
+            broker.refuse.set()
+    await model.aclose()
+    assert len(children) == 2 and children[1].poll() is not None
+    assert holders() == []
+
+
+async def test_a_closed_engine_starts_nothing_in_the_place_of_one_that_ended(
+    tmp_path: Path, program: Callable[[str], Children], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closed between the end of one child and the start of the next."""
+    children = program(LOADS.format(told=str(tmp_path / "told"), seconds=0))
+    engine = EmbeddedEngine(Weights(Path("x.gguf"), "x", root="tree-sha256:" + "0" * 64))
+    await engine.start()
+    children[0].kill()
+    children[0].wait()
+    ending, go_on, real = threading.Event(), threading.Event(), embedded._Child.stop
+
+    def slow(child: Any) -> None:
+        ending.set()
+        go_on.wait(10)
+        real(child)
+
+    monkeypatch.setattr(embedded._Child, "stop", slow)
+
+    async def start() -> None:
+        with pytest.raises(EngineError, match="closed"):
+            await engine.start()
+
+    with anyio.fail_after(15):
+        async with anyio.create_task_group() as group:
+            group.start_soon(start)
+            await until(ending.is_set)
+            group.start_soon(engine.aclose)
+            await until(lambda: engine._closed)
+            go_on.set()
+    assert len(children) == 1

@@ -6,6 +6,7 @@ API key that only this process knows.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import logging
@@ -60,7 +61,8 @@ class EmbeddedEngine(Engine):
     Guarantees:
         No computed prefix of one request serves another, and what a request left in the engine is
         discarded when it ends (tests/e2e/test_embedded_engine.py). The memory it was in is freed,
-        not overwritten.
+        not overwritten. Once `aclose` has returned it has no process, and gets none, whatever was
+        in progress (tests/adversary/test_sealed_model.py).
     """
 
     kind = "embedded"
@@ -93,7 +95,7 @@ class EmbeddedEngine(Engine):
     @property
     def base_url(self) -> str:
         """Where it listens; raises `EngineError` before `start`."""
-        if self._process is None:
+        if self._process is None or not self._process.url:
             raise EngineError("the embedded engine is not running")
         return self._process.url
 
@@ -117,8 +119,7 @@ class EmbeddedEngine(Engine):
     async def start(self) -> None:
         """Load the weights in a child process, or in a new one if the last has ended."""
         async with self._starting:
-            if self._closed:
-                raise EngineError("the embedded engine was closed")
+            self._refuse_closed()
             if self._process is not None and self._process.alive:
                 return
             if self._process is not None:
@@ -128,14 +129,15 @@ class EmbeddedEngine(Engine):
             await self._launch()
 
     async def aclose(self) -> None:
-        """End the process, and with it whatever it is answering."""
+        """End the process, and with it whatever it is loading or answering."""
         self._closed = True
         process, self._process = self._process, None
         client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
-        if process is not None:
-            await to_thread.run_sync(process.stop)
+        with anyio.CancelScope(shield=True):
+            if process is not None:
+                await to_thread.run_sync(process.stop)
+            if client is not None:
+                await client.aclose()
 
     @asynccontextmanager
     async def turn(self, *, wide: bool = False) -> AsyncIterator[Mapping[str, object]]:
@@ -167,28 +169,43 @@ class EmbeddedEngine(Engine):
             template=weights.template,
             unsafe_inspectable=self._inspectable,
         )
-        process = _Child(() if weights.fd is None else (weights.fd,))
+        self._refuse_closed()
+        # Known from its first moment, so that `aclose` ends it also while it starts.
+        process = self._process = _Child(() if weights.fd is None else (weights.fd,))
         try:
-            if weights.fill is not None:
-                await to_thread.run_sync(weights.fill)
-            process.tell(settings)
-            if not self._models:
-                digest = await to_thread.run_sync(weights.digest)
-                name = f"xllamacpp {version('xllamacpp')}"
-                self._models = (Model(weights.model, digest, name),)
-            await to_thread.run_sync(process.await_ready, _START_LIMIT_S, abandon_on_cancel=True)
-        except BaseException:
-            process.stop()
+            await self._load(process, weights, settings)
+        except BaseException as error:
+            if self._process is process:
+                self._process = None
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(process.stop)
+            if isinstance(error, EngineError):
+                self._refuse_closed()  # which is why, if it was
             raise
-        self._process = process
+
+    async def _load(self, process: _Child, weights: Weights, settings: LlamaSettings) -> None:
+        if weights.fill is not None:
+            await to_thread.run_sync(weights.fill)
+        self._refuse_closed()
+        process.tell(settings)
+        if not self._models:
+            digest = await to_thread.run_sync(weights.digest)
+            name = f"xllamacpp {version('xllamacpp')}"
+            self._models = (Model(weights.model, digest, name),)
+        await to_thread.run_sync(process.await_ready, _START_LIMIT_S, abandon_on_cancel=True)
+        self._refuse_closed()
         if self._client is None:
             self._client = httpx.AsyncClient(timeout=_ERASE_LIMIT_S, trust_env=False)
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise EngineError("the embedded engine was closed")
 
     async def _erase(self, slots: list[int]) -> None:
         """Clear the slots, or end the process, so that what they held is gone in either case."""
         process, client = self._process, self._client
-        if process is None or client is None:
-            return
+        if process is None or client is None or not process.url:
+            return  # one that loads was started since: it holds nothing
         try:
             for slot in slots:
                 url = f"{process.url}/slots/{slot}?action=erase"
@@ -227,15 +244,16 @@ class _Child:
         timer = threading.Timer(limit_s, self._process.kill)
         timer.daemon = True
         timer.start()
-        line = self._process.stdout.readline() if self._process.stdout else b""
-        timer.cancel()
         try:
+            line = self._process.stdout.readline() if self._process.stdout else b""
             reply = json.loads(line)
-        except ValueError:
+        except ValueError:  # also where `stop` closed it
             raise EngineError(
                 "the embedded engine ended while it loaded the weights",
                 hint="is there enough memory for them?",
             ) from None
+        finally:
+            timer.cancel()
         if "url" not in reply:
             raise EngineError(
                 f"the embedded engine could not load the weights: {reply.get('error', '')}",
@@ -246,8 +264,11 @@ class _Child:
     def stop(self) -> None:
         """End it; does nothing to one that has ended."""
         with self._stopping:
+            if not self.url:
+                self._process.kill()  # while it starts or loads it does not look at its lifeline
             if self._process.stdin and not self._process.stdin.closed:
-                self._process.stdin.close()  # the lifeline
+                with contextlib.suppress(OSError):  # what it was being told
+                    self._process.stdin.close()  # the lifeline
             try:
                 self._process.wait(_STOP_LIMIT_S)
             except subprocess.TimeoutExpired:
@@ -262,5 +283,5 @@ class _Child:
             if self._process.stdin:
                 self._process.stdin.write(settings.to_line())
                 self._process.stdin.flush()
-        except OSError:
+        except (OSError, ValueError):  # the latter where `stop` closed it
             raise EngineError("the embedded engine ended while it started") from None
