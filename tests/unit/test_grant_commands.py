@@ -15,6 +15,7 @@ from privity.identity.keystore import device_key
 from privity.identity.timestamps import utc_now
 from privity.node.broker import Broker
 from privity.node.broker_app import BrokerApp
+from privity.train.program import measure_program
 
 Invoke = Callable[..., Any]
 
@@ -93,6 +94,21 @@ def test_the_code_here_is_what_dev_grants_name(
     assert entry == {"kind": "dev", "registers": {"measurement": measure_package()}}
 
 
+def test_a_grant_to_train_is_for_the_program_here_unless_another_is_named(
+    invoke: Invoke, sealed: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    terms = ("model", "grant", sealed["file"], "--unsafe-dev", "--purpose", "train")
+    assert invoke(*terms)["programs"] == [measure_program()]
+    assert invoke(*terms, "--program", (other := "sha256:" + "7" * 64))["programs"] == [other]
+    assert invoke(*terms[:-2])["programs"] == []
+    assert run(list(terms)) == 0
+    told = capsys.readouterr().out
+    assert f"{measure_program()}, the one installed here" in told
+    assert run([*terms, "--program", other]) == 0
+    told = capsys.readouterr().out
+    assert other in told and "installed here" not in told
+
+
 @pytest.mark.parametrize(
     "terms",
     [
@@ -103,7 +119,7 @@ def test_the_code_here_is_what_dev_grants_name(
         ("--uses", "0"),
         ("--measurement", "snp"),
         ("--policy", "nowhere.toml"),
-        ("--purpose", "train"),
+        ("--purpose", "train", "--program", "sha256:short"),
         ("--signer", "did:web:example.com"),
     ],
     ids=lambda terms: " ".join(terms),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from privity.attest.manifest import ReferenceValue
     from privity.policy.evidence import EvidencePolicy
 
-__all__ = ["floor", "measurements", "moment", "price"]
+__all__ = ["floor", "measurements", "moment", "price", "program_text", "programs"]
 
 _SPAN = re.compile(r"([1-9][0-9]{0,5})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -56,6 +56,26 @@ def _measured(text: str) -> ReferenceValue:
             f"{text!r} is not a measurement: {error.message}",
             hint="KIND:REGISTER=VALUE,… as `privity verify --json` shows them",
         ) from None
+
+
+def programs(given: list[str], purpose: str) -> tuple[str, ...]:
+    """Return the training programs of a grant: what was given, or to train, the one here.
+
+    Measuring it reads its source and needs no torch: an owner's machine does without.
+    """
+    from privity.attest.grant import Purpose
+    from privity.train.program import measure_program
+
+    if not given and purpose == Purpose.TRAIN:
+        return (measure_program(),)
+    return tuple(given)
+
+
+def program_text(program: str) -> str:
+    """Return a program's digest, and whether it is the one installed here."""
+    from privity.train.program import measure_program
+
+    return f"{program}, the one installed here" if program == measure_program() else program
 
 
 def floor(path: Path | None) -> EvidencePolicy:

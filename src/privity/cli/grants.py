@@ -70,7 +70,11 @@ def grant(
     ] = None,
     program: Annotated[
         list[str] | None,
-        typer.Option(help="Digest of a training program; may be given again.", metavar="DIGEST"),
+        typer.Option(
+            help="Digest of a training program, to train; by default of the one installed here. "
+            "May be given again.",
+            metavar="DIGEST",
+        ),
     ] = None,
     recipient: Annotated[
         str | None,
@@ -123,7 +127,7 @@ def grant(
             signers=tuple(signer or ()),
             policy=grant_options.floor(policy),
             unsafe_dev=unsafe_dev,
-            programs=tuple(program or ()),
+            programs=grant_options.programs(program or [], purpose),
             recipient=recipient,
             uses=uses,
             price=grant_options.price(price),
@@ -289,6 +293,9 @@ def _tell_granted(signed: SignedGrant, place: str, kinds: str | None, *, as_json
         name.replace("_", " "): "any" if value is None else str(value)
         for name, value in facts.items()
     }
+    facts["programs"] = list(given.programs)
+    if given.programs:
+        rows["programs"] = ", ".join(grant_options.program_text(one) for one in given.programs)
     if kinds is not None:
         rows["broker's evidence"] = facts["broker_evidence"] = kinds
     _tell(facts, output.label_rows(rows), as_json=as_json)
