@@ -88,6 +88,12 @@ class GrantState:
         until = self.leases.get(receipts)
         return Standing(self.revoked, self.uses, renewing=until is not None and now < until)
 
+    def over(self, now: datetime) -> bool:
+        """Tell whether it allows no new use to anybody any more."""
+        grant = self.signed.grant
+        used_up = grant.uses is not None and self.uses >= grant.uses
+        return self.revoked is not None or now >= grant.expires or used_up
+
 
 class Broker:
     """The grants and keys in one folder, and every decision about them.
@@ -187,7 +193,8 @@ class Broker:
         The statement is verified before anything of a grant is compared, so that whoever cannot
         attest learns nothing of grants; that costs the broker work, which single use of a bounded
         number of challenges holds in bounds. Several grants may be for one artefact: the newest
-        that allows the release is used, and a refusal names the newest's reason.
+        that allows the release is used, and a refusal gives the reason of the newest that is not
+        over, or of the newest.
 
         Args:
             asked: what the challenge was drawn for; spent, whatever comes of it.
@@ -201,11 +208,14 @@ class Broker:
         with self._log.writing():
             now = self._clock()
             self._note_expired(now)
+            state = None
             try:
-                release = self._decide(asked, statement, now)
+                state, release = self._decide(asked, statement, now)
+                if isinstance(release, EvidenceError):
+                    raise release
                 sealed = seal_key(release, self._unwrap(release.signed.grant))
             except PrivityError as error:
-                self._log.append("refused", now, _refusal(asked, statement, error))
+                self._log.append("refused", now, _refusal(asked, statement, error, state))
                 raise
             grant = release.signed.grant
             # Times in the log are whole seconds: rounded up, so that no renewal that is in time for
@@ -232,19 +242,23 @@ class Broker:
         with self._log.writing():
             self._note_expired(self._clock())
 
-    def _decide(self, asked: Asked, statement: bytes, now: datetime) -> AuthorizedRelease:
-        of_artefact = [
-            one for one in self._grants.values() if one.signed.grant.artefact == asked.artefact
-        ]
+    def _decide(
+        self, asked: Asked, statement: bytes, now: datetime
+    ) -> tuple[GrantState, AuthorizedRelease | EvidenceError]:
+        """Return the grant that counts, and what it allows or why it does not."""
+        newest = sorted(self._grants.values(), key=lambda one: _age(one.signed), reverse=True)
+        found = [one for one in newest if one.signed.grant.artefact == asked.artefact]
         # Those for another purpose too, where there are no others: then that is the reason.
-        fitting = [one for one in of_artefact if one.signed.grant.purpose is asked.purpose]
-        refusal: EvidenceError | None = None
-        for state in sorted(fitting or of_artefact, key=lambda one: _age(one.signed), reverse=True):
+        fitting = [one for one in found if one.signed.grant.purpose is asked.purpose]
+        refusals: list[tuple[GrantState, EvidenceError]] = []
+        for state in fitting or found:
             try:
-                return self._judge(state, asked, statement, now)
+                return state, self._judge(state, asked, statement, now)
             except EvidenceError as error:
-                refusal = refusal or error
-        raise refusal or EvidenceError("there is no grant for this artefact", check="grant")
+                refusals.append((state, error))
+        if not refusals:
+            raise EvidenceError("there is no grant for this artefact", check="grant")
+        return min(refusals, key=lambda one: one[0].over(now))
 
     def _judge(
         self, state: GrantState, asked: Asked, statement: bytes, now: datetime
@@ -381,8 +395,11 @@ def _enclave(enclave: AttestedEnclave) -> dict[str, Any]:
     }
 
 
-def _refusal(asked: Asked, statement: bytes, error: PrivityError) -> dict[str, Any]:
-    return {
+def _refusal(
+    asked: Asked, statement: bytes, error: PrivityError, state: GrantState | None = None
+) -> dict[str, Any]:
+    named = {} if state is None else {"grant": state.signed.digest}
+    return named | {
         "artefact": asked.artefact,
         "check": error.check if isinstance(error, EvidenceError) else type(error).__name__,
         "detail": error.message[:500],
