@@ -15,6 +15,7 @@ from privity.node.deploy import (
     DeployRequest,
     ImageRef,
     PlatformValues,
+    Publishing,
     SealedModel,
     render,
     write,
@@ -95,6 +96,39 @@ def test_url_that_a_compose_file_would_read_otherwise_is_refused(url: str) -> No
         SealedModel(url, "https://broker.example")
     with pytest.raises(InputError):
         SealedModel("https://store.example/m", url)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pccs": "http://pccs.example"},
+        {"pccs": "https://pccs.example/${X}"},
+        {"log": "s3://log.example", "log_name": "a.example"},
+        {"log": "https://log.example/a b", "log_name": "a.example"},
+        {"log": "https://log.example"},
+        {"log_name": "a.example"},
+        {"log": "https://log.example", "log_name": "https://a.example"},
+        {"log": "https://log.example", "log_name": "a.example --attester dev"},
+        {"log": "https://log.example", "log_name": "A.example"},
+        {"manifest": Path("a,file=/etc/shadow")},
+        {"manifest": Path("a b")},
+        {"manifest": Path("a\nb")},
+    ],
+)
+def test_what_is_published_stays_one_word_of_the_command(changes: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        Publishing(**changes)
+
+
+@pytest.mark.parametrize("target", [target for target in TARGETS if target != "host"])
+def test_manifest_is_refused_where_it_would_have_to_approve_itself(target: str) -> None:
+    with pytest.raises(InputError, match="cannot hand the enclave a manifest"):
+        render(target, request(publishing=Publishing(manifest=Path("approved.json"))))
+
+
+def test_collateral_of_intel_is_refused_for_a_guest_of_amd() -> None:
+    with pytest.raises(InputError, match="for TDX"):
+        render("host", request(publishing=Publishing(pccs="https://pccs.example")))
 
 
 @pytest.mark.parametrize("append", ["a'b", "a\nb", "a\0b"])

@@ -25,6 +25,7 @@ from privity.node.deploy import (
     DeployRequest,
     ImageRef,
     PlatformValues,
+    Publishing,
     Rendered,
     SealedModel,
     render,
@@ -71,10 +72,16 @@ CHOICES: list[dict[str, Any]] = [
     {},
     {"gpu": True, "cpus": 16, "memory_mb": 65_536},
     {"model": SealedModel("https://store.example/m", "https://broker.example", "m", DIGEST)},
+    {
+        "publishing": Publishing(log="https://log.example", log_name="enclave.example:8443"),
+        "boot": Boot(tee="tdx"),
+    },
 ]
+NAMES = ["plain", "gpu", "model", "log"]
+PUBLISHED_BESIDE = Publishing("https://pccs.example", "https://log.example", "enclave.example")
 
 
-@pytest.mark.parametrize("changes", CHOICES, ids=["plain", "gpu", "model"])
+@pytest.mark.parametrize("changes", CHOICES, ids=NAMES)
 @pytest.mark.parametrize(
     ("target", "schema", "name"),
     [(target, schema, name) for target, pairs in WRITTEN.items() for schema, name in pairs],
@@ -88,7 +95,7 @@ def test_each_file_holds_to_the_schema_written_from_its_platform(
     jsonschema.Draft202012Validator(form).validate(document)
 
 
-@pytest.mark.parametrize("changes", CHOICES, ids=["plain", "gpu", "model"])
+@pytest.mark.parametrize("changes", CHOICES, ids=NAMES)
 @pytest.mark.parametrize(("schema", "target", "name"), PUBLISHED)
 def test_each_file_holds_to_the_schema_its_platform_publishes(
     schema: str, target: str, name: str, changes: dict[str, Any]
@@ -222,7 +229,7 @@ def test_quadlet_is_a_unit_systemd_can_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("changes", CHOICES, ids=["plain", "gpu", "model"])
+@pytest.mark.parametrize("changes", CHOICES, ids=NAMES)
 def test_every_rendered_option_is_one_the_enclave_takes(
     target: str, changes: dict[str, Any]
 ) -> None:
@@ -234,3 +241,52 @@ def test_every_rendered_option_is_one_the_enclave_takes(
     asked = set(re.findall(r"(?<=[\s\"'])--[a-z-]+", text))
     assert asked
     assert asked <= known
+
+
+def enclave_words(target: str, **changes: Any) -> list[str]:
+    """Return the arguments that the enclave starts with, out of the file that says so."""
+    files = rendered(target, **changes).files
+    if target == "host":
+        (line,) = re.findall("^Exec=(.*)$", files["privity-enclave.container"], re.MULTILINE)
+        return shlex.split(line)
+    name = {"phala": "docker-compose.yml", "akash": "deploy.yaml", "rofl": "compose.yaml"}
+    document = yaml.safe_load(files[name.get(target, "docker-compose.yaml")])
+    (service,) = document["services"].values()
+    return list(service["args"] if target == "akash" else service["command"])
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_collateral_and_log_of_the_enclave_are_on_its_command_line(target: str) -> None:
+    changes = {"publishing": PUBLISHED_BESIDE, "boot": Boot(tee="tdx")}
+    words = enclave_words(target, **changes)
+    for option, value in (
+        ("--pccs", "https://pccs.example"),
+        ("--log", "https://log.example"),
+        ("--name", "enclave.example"),
+    ):
+        assert words[words.index(option) + 1] == value
+    assert rendered(target, **changes).lacks == ()
+    assert not {"--pccs", "--log", "--name", "--manifest"} & set(enclave_words(target))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_a_strict_device_will_miss_is_said(target: str) -> None:
+    result = rendered(target, boot=Boot(tee="tdx"))
+    assert any("--log" in line for line in result.lacks)
+    assert any("--pccs" in line for line in result.lacks) == (result.expect.kind == "tdx")
+    assert result.to_json()["lacks"] == list(result.lacks)
+
+
+def test_manifest_reaches_the_enclave_on_a_host_of_ones_own() -> None:
+    changes = {"publishing": Publishing(manifest=Path("approved.json"))}
+    words = enclave_words("host", **changes)
+    files = rendered("host", **changes).files
+    inside = words[words.index("--manifest") + 1]
+    name = "opt/privity/manifest"
+    assert (
+        f"Volume=/sys/firmware/qemu_fw_cfg/by_name/{name}/raw:{inside}:ro\n"
+        in (files["privity-enclave.container"])
+    )
+    launch = shlex.split(files["launch-guest.sh"].partition("exec ")[2].replace("\\\n", " "))
+    assert launch[launch.index("-fw_cfg") + 1] == f"name={name},file=approved.json"
+    assert "fw_cfg" not in "".join(rendered("host").files.values())

@@ -94,6 +94,8 @@ def test_files_are_shown_where_no_folder_is_given(capsys: Capture) -> None:
         ["--image", IMAGE, "--broker", "https://broker.example"],
         ["--image", IMAGE, "--model-id", "m"],
         ["--image", IMAGE, "--tee", "sgx"],
+        ["--image", IMAGE, "--log", "https://log.example"],
+        ["--image", IMAGE, "--manifest", "approved.json"],
         ["--image", IMAGE, "--name", "No Name"],
         ["--image", IMAGE, "--target", "elsewhere"],
     ],
@@ -101,3 +103,16 @@ def test_files_are_shown_where_no_folder_is_given(capsys: Capture) -> None:
 def test_wrong_options_are_wrong_input(words: list[str], capsys: Capture) -> None:
     assert run(deploy.app, "render", "--target", "phala", *words) == output.USAGE
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_options_of_publishing_reach_the_files(capsys: Capture) -> None:
+    words = ["render", "--target", "phala", "--image", IMAGE, "--json"]
+    assert run(deploy.app, *words) == 0
+    assert len(json.loads(capsys.readouterr().out)["lacks"]) == 2
+    words += ["--pccs", "https://pccs.example"]
+    words += ["--log", "https://log.example", "--log-name", "enclave.example"]
+    assert run(deploy.app, *words) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["lacks"] == []
+    for word in ("https://pccs.example", "https://log.example", "enclave.example"):
+        assert word in said["files"]["docker-compose.yml"]

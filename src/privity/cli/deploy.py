@@ -88,6 +88,31 @@ def render(
     cpu_model: Annotated[
         str, typer.Option(help="Of a plain SNP host: the guest's CPU model.", metavar="MODEL")
     ] = "EPYC-v4",
+    pccs: Annotated[
+        str | None,
+        typer.Option(
+            help="For TDX: where the enclave fetches Intel's collateral, at each start.",
+            metavar="URL",
+        ),
+    ] = None,
+    log: Annotated[
+        str | None, typer.Option(help="The log that its keys go into.", metavar="URL")
+    ] = None,
+    log_name: Annotated[
+        str | None,
+        typer.Option(
+            help="Its name in the log: host and port of the URL devices reach it by.",
+            metavar="HOST[:PORT]",
+        ),
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of a plain host: file with the signed manifest the enclave publishes; it may be "
+            "signed later.",
+            metavar="FILE",
+        ),
+    ] = None,
     builder: Annotated[
         str | None, typer.Option(help="Who built the image.", metavar="NAME")
     ] = None,
@@ -132,6 +157,7 @@ def render(
         else deploy.PlatformValues.load(platform),
         boot=Boot(tee, firmware, kernel, initrd, append, cpu_model),
         provenance=Provenance(builder, repository, commit, timedelta(days=days)),
+        publishing=deploy.Publishing(pccs, log, log_name, manifest),
     )
     rendered = deploy.render(target, request)
     written = [] if output_folder is None else deploy.write(rendered, output_folder)
@@ -156,6 +182,8 @@ def _show(rendered: Rendered, written: list[Path]) -> None:
         rows[names] = f"not known here: {where}"
     output.out(output.label_rows(rows))
     for line in expect.unmeasured:
+        output.note(f"mind: {line}")
+    for line in rendered.lacks:
         output.note(f"mind: {line}")
     if rendered.missing:
         output.note(

@@ -4,12 +4,18 @@ Promise: what is rendered names the image by digest, asks for hardware evidence 
 the enclave never falls back to ``dev``), and comes with the measurement to expect as far as it can
 be computed here, offline; the rest is listed with where its value comes from. Nothing is fetched.
 
-Public names: `TARGETS`, `DeployRequest`, `ImageRef`, `PlatformValues`, `Rendered`, `render`,
-`write`.
+Public names: `TARGETS`, `DeployRequest`, `ImageRef`, `PlatformValues`, `Publishing`, `Rendered`,
+`SealedModel`, `render`, `write`.
 """
 
 from privity.node.deploy.render import TARGETS, render, write
-from privity.node.deploy.request import DeployRequest, ImageRef, PlatformValues, SealedModel
+from privity.node.deploy.request import (
+    DeployRequest,
+    ImageRef,
+    PlatformValues,
+    Publishing,
+    SealedModel,
+)
 from privity.node.deploy.result import Rendered
 
 __all__ = [
@@ -17,6 +23,7 @@ __all__ = [
     "DeployRequest",
     "ImageRef",
     "PlatformValues",
+    "Publishing",
     "Rendered",
     "SealedModel",
     "render",

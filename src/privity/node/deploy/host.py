@@ -13,7 +13,7 @@ from privity.errors import MissingDependency
 from privity.node.deploy.launch_digest import Measure, snp_launch_digest
 from privity.node.deploy.request import DeployRequest
 from privity.node.deploy.result import Expectation
-from privity.node.deploy.service import PORT, enclave_command
+from privity.node.deploy.service import MANIFEST, PORT, enclave_command
 
 __all__ = ["expect", "files"]
 
@@ -22,6 +22,11 @@ _TDX = (
     "virtee/tdx-measure does (Apache-2.0), or read it in a quote of a guest you booted yourself"
 )
 _SNP = "sev-snp-measure, from the firmware, kernel and initrd: give all three"
+# Handed to the guest by its firmware's configuration, which is not measured: a manifest that said
+# otherwise than its signatures would be refused by devices. Linux, Documentation/ABI/testing/
+# sysfs-firmware-qemu_fw_cfg.
+_ITEM = "opt/privity/manifest"
+_ITEM_FILE = f"/sys/firmware/qemu_fw_cfg/by_name/{_ITEM}/raw"
 _QUOTE_SERVICE = '{"type":"vsock","cid":"2","port":"4050"}'
 
 
@@ -89,6 +94,8 @@ def _launch(request: DeployRequest) -> str:
         ["-device", "virtio-net-pci,netdev=net,disable-legacy=on,iommu_platform=on,romfile="],
         ["-display", "none", "-serial", "stdio"],
     ]
+    if request.publishing.manifest is not None:
+        words.append(["-fw_cfg", f"name={_ITEM},file={request.publishing.manifest}"])
     lines = " \\\n  ".join(shlex.join(group) for group in words)
     return (
         "#!/bin/sh\n# Boots the guest that runs the enclave. Everything it boots is measured.\n"
@@ -98,6 +105,9 @@ def _launch(request: DeployRequest) -> str:
 
 def _quadlet(request: DeployRequest) -> str:
     command = shlex.join(enclave_command(request, "tsm"))
+    manifest = ""
+    if request.publishing.manifest is not None:
+        manifest = f"Volume={_ITEM_FILE}:{MANIFEST}:ro\n"
     return f"""# The enclave as a unit of podman: in the guest, below /etc/containers/systemd.
 [Unit]
 Description=privity enclave
@@ -114,7 +124,7 @@ Tmpfs=/run/privity:mode=0700
 Tmpfs=/tmp
 Environment=PRIVITY_HOME=/run/privity
 Volume=/sys/kernel/config:/sys/kernel/config
-PublishPort={PORT}:{PORT}
+{manifest}PublishPort={PORT}:{PORT}
 Ulimit=core=0
 Ulimit=memlock=-1
 

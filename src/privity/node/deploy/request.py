@@ -13,7 +13,15 @@ from privity.errors import InputError, MalformedError, OversizeError
 from privity.identity.digests import check_content
 from privity.identity.jcs import loads_strict
 
-__all__ = ["Boot", "DeployRequest", "ImageRef", "PlatformValues", "Provenance", "SealedModel"]
+__all__ = [
+    "Boot",
+    "DeployRequest",
+    "ImageRef",
+    "PlatformValues",
+    "Provenance",
+    "Publishing",
+    "SealedModel",
+]
 
 _HOST = r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?"
 _PATH = r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*"
@@ -21,6 +29,7 @@ _IMAGE = re.compile(rf"({_HOST}(?:/{_PATH})+)(?::[\w][\w.-]{{0,127}})?@(sha256:[
 _NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,30}[a-z0-9])?")
 # No white space, quotes, or $, which compose files would replace.
 _URL = re.compile(r"(?:https|s3|gs|az)://[A-Za-z0-9._~:/?#@!&()*+,;=%-]{1,400}")
+_REACHED = re.compile(_HOST)
 _PLAIN = re.compile(r"[A-Za-z0-9._/:@+-]{1,200}")
 _HEX48 = re.compile(r"[0-9a-f]{96}")
 _HEX32 = re.compile(r"[0-9a-f]{64}")
@@ -184,6 +193,37 @@ class Provenance:
 
 
 @dataclass(frozen=True)
+class Publishing:
+    """What the enclave publishes beside its evidence, so that devices ask nobody else.
+
+    Attributes:
+        pccs: where it fetches Intel's collateral from, at each start.
+        log: URL of the log that its keyset goes into.
+        log_name: its name there: host and port of the URL by which devices reach it.
+        manifest: the file with the signed manifest; it need not be there yet.
+    """
+
+    pccs: str | None = None
+    log: str | None = None
+    log_name: str | None = None
+    manifest: Path | None = None
+
+    def __post_init__(self) -> None:
+        for url in (self.pccs, self.log):
+            if url is not None and not (_URL.fullmatch(url) and url.startswith("https://")):
+                raise InputError(f"{url!r} is not an https URL that can stand in a manifest")
+        if (self.log is None) != (self.log_name is None):
+            raise InputError(
+                "a log needs the name that devices look for in it, and the name a log",
+                hint="--log URL --log-name HOST[:PORT], as in the URL by which devices reach it",
+            )
+        if self.log_name is not None and not _REACHED.fullmatch(self.log_name):
+            raise InputError(f"{self.log_name!r} is not a host, or host and port, in lower case")
+        if self.manifest is not None and not _PLAIN.fullmatch(str(self.manifest)):
+            raise InputError("the path of the manifest has letters, digits and ._/:@+-")
+
+
+@dataclass(frozen=True)
 class DeployRequest:
     """One enclave to deploy.
 
@@ -198,6 +238,7 @@ class DeployRequest:
         platform: what the platform publishes.
         boot: what a plain host boots.
         provenance: who built it.
+        publishing: what it publishes beside its evidence.
     """
 
     image: ImageRef
@@ -210,6 +251,7 @@ class DeployRequest:
     platform: PlatformValues = field(default_factory=PlatformValues)
     boot: Boot = field(default_factory=Boot)
     provenance: Provenance = field(default_factory=Provenance)
+    publishing: Publishing = field(default_factory=Publishing)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

@@ -51,6 +51,7 @@ class Rendered:
         expect: the measurement to expect.
         reference: the body of a reference manifest over it, with what is known.
         missing: what the body still misses before anyone can sign it; empty: ready to sign.
+        lacks: what the enclave will not publish, and what devices refuse for it.
     """
 
     target: str
@@ -58,6 +59,7 @@ class Rendered:
     expect: Expectation
     reference: Mapping[str, Any]
     missing: tuple[str, ...]
+    lacks: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON-ready data."""
@@ -67,6 +69,7 @@ class Rendered:
             "measurement": self.expect.to_json(),
             "reference": dict(self.reference),
             "missing": list(self.missing),
+            "lacks": list(self.lacks),
         }
 
 

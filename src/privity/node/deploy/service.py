@@ -7,12 +7,22 @@ from typing import Any
 from privity.node.deploy.request import DeployRequest
 from privity.node.deploy.yaml_text import yaml_text
 
-__all__ = ["CONTAINER_USER", "PORT", "ROOT", "compose_text", "enclave_command", "enclave_service"]
+__all__ = [
+    "CONTAINER_USER",
+    "MANIFEST",
+    "PORT",
+    "ROOT",
+    "compose_text",
+    "enclave_command",
+    "enclave_service",
+]
 
 PORT = 8080
 CONTAINER_USER = "10001:10001"
 ROOT = "0:0"
 _HOME = "/run/privity"
+MANIFEST = "/etc/privity/manifest.json"
+"""Where the container finds the signed manifest, on platforms that can hand it one."""
 
 
 def enclave_command(request: DeployRequest, attester: str) -> list[str]:
@@ -27,6 +37,13 @@ def enclave_command(request: DeployRequest, attester: str) -> list[str]:
         command += ["--attester", "nvidia"]
     if request.model is not None:
         command += ["--artefact", request.model.url, "--broker", request.model.broker]
+    publishing = request.publishing
+    if publishing.pccs is not None:
+        command += ["--pccs", publishing.pccs]
+    if publishing.log is not None and publishing.log_name is not None:
+        command += ["--log", publishing.log, "--name", publishing.log_name]
+    if publishing.manifest is not None:
+        command += ["--manifest", MANIFEST]
     return command
 
 
