@@ -15,12 +15,12 @@ from typing import Any
 from privity.attest.cache import Memory
 from privity.attest.evidence import Findings
 from privity.attest.log.memory import Remembered
-from privity.attest.log.proof import LoggedKeyset, check_logged
+from privity.attest.log.proof import LogEndorsement, LoggedKeyset, check_logged
 from privity.attest.reference import Approval, approve
 from privity.attest.signed_manifest import SignedManifest, SignedRevocation, parse_documents
 from privity.attest.trust import Trust
 from privity.attest.verifiers import KINDS, verifier_for
-from privity.errors import EvidenceError, InputError, MalformedError, OversizeError
+from privity.errors import EvidenceError, InputError, MalformedError, OpenError, OversizeError
 from privity.identity.fields import Fields
 from privity.identity.timestamps import CLOCK_SKEW
 from privity.statement import Approved, Beacon, Check, Logged, Nonce, Statement, report_data
@@ -69,6 +69,9 @@ class Examined:
         logged: the log that has the keyset, if any.
         period: ``from`` and ``until`` (half-open) of the times at which the result is the same;
             None where that is not known.
+        unapproved: why no approval known here fits, where the policy does not ask for one; empty
+            where none was looked for, or one fits.
+        remembered: the tree of the log that was compared with, if any.
     """
 
     statement: Statement | None
@@ -77,6 +80,8 @@ class Examined:
     approved: Approved | None = None
     logged: Logged | None = None
     period: tuple[datetime, datetime] | None = None
+    unapproved: str = ""
+    remembered: Remembered | None = None
 
     @property
     def failed(self) -> Check | None:
@@ -141,6 +146,7 @@ class _Examination:
         self._view = view
         self._checks = [Check("format", True, "canonical JSON, version 1")]
         self._period: tuple[datetime, datetime] | None = _EVER
+        self._unapproved = ""
 
     def run(self) -> Examined:
         self._check_freshness()
@@ -151,7 +157,16 @@ class _Examination:
         logged = self._look_up(needed)
         failed = any(not check.ok for check in self._checks)
         period = None if failed else self._period
-        return Examined(self._statement, tuple(self._checks), findings, approved, logged, period)
+        return Examined(
+            self._statement,
+            tuple(self._checks),
+            findings,
+            approved,
+            logged,
+            period,
+            self._unapproved,
+            self._view.remembered,
+        )
 
     def _fail(self, name: str, detail: str, hint: str = "") -> None:
         self._checks.append(Check(name, False, detail, hint))
@@ -224,11 +239,11 @@ class _Examination:
     def _approve(self, findings: tuple[Findings, ...], needed: bool) -> Approved | None:
         """Look for an approval of what was measured, and add what was found to the checks."""
         kept, revocations = _documents(self._trust.manifests)
-        manifests = list(kept)
         try:
-            manifests += (_carried(o) for o in self._statement.endorsements if _is(o, REFERENCE))
-        except MalformedError as error:
-            self._fail("reference format", error.message)
+            offered = (one for one in self._statement.endorsements if _is(one, REFERENCE))
+            manifests = [*kept, *map(_carried, offered)]
+        except EvidenceError as error:
+            self._fail(error.check, error.message)
             return None
         needed = needed and self._trust.policy.reference
         if not needed and not (manifests and self._trust.signers):
@@ -242,6 +257,8 @@ class _Examination:
             # table. One that was taken back is refused whatever the policy says.
             if needed or error.check not in _UNKNOWN:
                 self._fail(error.check, error.message, error.hint)
+            else:
+                self._unapproved = error.message
             self._period = None
             return None
         self._checks.extend(found.checks)
@@ -259,6 +276,11 @@ class _Examination:
     def _look_up(self, needed: bool) -> Logged | None:
         """Look the keyset up in the log's own proof, and add what was found to the checks."""
         offered = [one for one in self._statement.endorsements if _is(one, LOG)]
+        try:
+            _check_offered(offered)
+        except EvidenceError as error:
+            self._fail(error.check, error.message)
+            return None
         if not offered or not self._trust.logs:
             if needed and self._trust.policy.log:
                 told = "the keys are in no log" if not offered else "you trust no log"
@@ -278,8 +300,6 @@ class _Examination:
         return Logged(found.origin, found.size, found.root, len(found.cosigned))
 
     def _check_logged(self, offered: list[dict[str, Any]]) -> LoggedKeyset:
-        if len(offered) > 1:
-            raise EvidenceError("more than one log is named", check="log entry")
         trust, view = self._trust, self._view
         found = check_logged(
             offered[0],
@@ -314,11 +334,31 @@ def _later(time: datetime, span: timedelta) -> datetime:
 
 
 def _carried(endorsement: dict[str, Any]) -> SignedManifest:
+    """Return a manifest the statement carries: whoever signed it, all its signatures are true."""
     fields = Fields(endorsement, "reference endorsement")
-    fields.constant("kind", REFERENCE)
-    signed = SignedManifest.from_json(fields.object("manifest"))
-    fields.done()
+    try:
+        fields.constant("kind", REFERENCE)
+        signed = SignedManifest.from_json(fields.object("manifest"))
+        fields.done()
+        signed.signers()
+    except MalformedError as error:
+        raise EvidenceError(error.message, check="reference format") from None
+    except OpenError:
+        raise EvidenceError(
+            "the statement carries a manifest with a false signature", check="reference signature"
+        ) from None
     return signed
+
+
+def _check_offered(offered: list[dict[str, Any]]) -> None:
+    """Read the log's proof, also where no log is trusted to judge it by."""
+    if len(offered) > 1:
+        raise EvidenceError("more than one log is named", check="log entry")
+    for one in offered:
+        try:
+            LogEndorsement.from_json(one)
+        except MalformedError as error:
+            raise EvidenceError(error.message, check="log format") from None
 
 
 @lru_cache(maxsize=16)
