@@ -15,6 +15,7 @@ from typing import Any
 
 import anyio
 import pytest
+from anyio import to_thread
 
 from privity.errors import EngineError, EvidenceError, PrivityError
 from privity.infer.engines import embedded
@@ -23,6 +24,7 @@ from privity.infer.engines.weights import Weights
 from privity.node.key_client import Released
 from privity.node.memory_file import MemoryFile
 from privity.node.sealed_model import SealedModel
+from privity.statement import Model
 from privity.vault import ArtefactKey, BytesSource, Meta, seal_stream
 from releases import KEY, Owner
 
@@ -290,3 +292,95 @@ async def test_a_closed_engine_starts_nothing_in_the_place_of_one_that_ended(
             await until(lambda: engine._closed)
             go_on.set()
     assert len(children) == 1
+
+
+class Opens(EmbeddedEngine):
+    """Has its weights opened, and runs nothing."""
+
+    opened = 0
+
+    def __init__(self, weights: Weights) -> None:
+        self.weights = weights
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        return ()
+
+    async def start(self) -> None:
+        assert self.weights.fill is not None
+        await to_thread.run_sync(self.weights.fill)
+        Opens.opened += 1
+
+    async def aclose(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("how", ["revoked", "closed"])
+async def test_nothing_is_opened_once_the_key_was_taken_back(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused while the artefact's head is read: the lease runs from before that."""
+    monkeypatch.setattr(Opens, "opened", 0)
+    model, broker, source = served(make_engine=Opens)
+    given = broker.obtain
+
+    async def obtain(*arguments: Any) -> Released:
+        source.at = 0  # from now on it stands still
+        return await given(*arguments)
+
+    broker.obtain = obtain  # type: ignore[method-assign]
+    async with starting(model):
+        await until(source.reached.is_set)
+        assert model._open is None and model._keeper is not None
+        if how == "revoked":
+            broker.refuse.set()
+            await until(lambda: not model.serving)
+        else:
+            await model.aclose()
+        source.go_on.set()
+    await model.aclose()
+    assert Opens.opened == 0
+    assert holders() == []
+
+
+async def test_weights_are_not_opened_for_an_engine_that_starts_after_the_refusal() -> None:
+    """Refused when the artefact's head was read, before its first chunk is."""
+    fills: list[Callable[[], None]] = []
+
+    class Late(Opens):
+        async def start(self) -> None:
+            assert self.weights.fill is not None
+            broker.refuse.set()
+            await until(lambda: not model.serving)
+            fills.append(self.weights.fill)
+            source.at = 0
+            source.go_on.set()
+            await to_thread.run_sync(self.weights.fill)
+
+        async def aclose(self) -> None:
+            await anyio.sleep(0.2)  # the memory is not let go yet when it is asked for
+
+    model, broker, source = served(make_engine=Late)
+    async with starting(model):
+        pass
+    assert not source.reached.is_set(), "the store was asked for chunks"
+    with pytest.raises(EngineError, match=r"withdrawn.*revoked"):
+        fills[0]()
+    await model.aclose()
+    assert holders() == []
+
+
+async def test_a_model_closed_while_it_asks_for_its_key_keeps_no_lease() -> None:
+    model, broker, _ = served(make_engine=Opens)
+    given, asked = broker.obtain, anyio.Event()
+
+    async def slow(*arguments: Any) -> Released:
+        asked.set()
+        await anyio.sleep(0.1)
+        return await given(*arguments)
+
+    broker.obtain = slow  # type: ignore[method-assign]
+    async with starting(model):
+        await asked.wait()
+        await model.aclose()
+    assert model._keeper is None and model._open is None

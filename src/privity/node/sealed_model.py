@@ -113,7 +113,8 @@ class SealedModel(Engine):
     Guarantees:
         No plaintext of the weights is on any disk (tests/e2e/test_sealed_model.py). A lease that
         is not renewed ends the engine and frees the memory at once, and no request reaches the
-        model afterwards (tests/unit/test_sealed_model.py).
+        model afterwards (tests/unit/test_sealed_model.py), also where it is refused while the
+        weights are opened or loaded (tests/adversary/test_sealed_model.py).
     """
 
     kind = "embedded"
@@ -178,6 +179,7 @@ class SealedModel(Engine):
             if self._artefact not in (None, found):
                 raise EvidenceError("another artefact is kept there", check="artefact")
             released = await self._client.obtain(found, Purpose.SERVE)
+            self._refuse_ended()
             # From here on the lease runs, and renewing it must not wait for a large download.
             self._keeper = asyncio.create_task(self._keep(released))
             opening = await to_thread.run_sync(Opening, source, released)
@@ -208,16 +210,27 @@ class SealedModel(Engine):
     async def _load(self, opening: Opening, released: Released) -> None:
         """Start the engine's process, open the artefact meanwhile, and have it loaded."""
         grant, memory = released.signed.grant, opening.memory
-        path, fd = memory.path, memory.fd
-        weights = Weights(path, grant.name, root=grant.root, fd=fd, fill=opening.fill)
-        engine = self._make_engine(weights)
+
+        def fill() -> None:  # in a thread, and again with each new process
+            self._refuse_ended()
+            opening.fill()
+
+        try:
+            self._refuse_ended()
+            weights = Weights(memory.path, grant.name, root=grant.root, fd=memory.fd, fill=fill)
+            engine = self._make_engine(weights)
+        except BaseException:
+            memory.close()
+            raise
         self._open = _Open(memory, engine)
         try:
             await engine.start()
             self._models = engine.models
             self._engine()
-        except BaseException:
+        except BaseException as error:
             await self._drop()
+            if isinstance(error, EngineError):
+                self._refuse_ended()  # which is why, if it has
             raise
 
     async def _keep(self, released: Released) -> None:
@@ -244,11 +257,16 @@ class SealedModel(Engine):
                 await to_thread.run_sync(opened.memory.close)
 
     def _engine(self) -> EmbeddedEngine:
+        self._refuse_ended()
+        if self._open is None:
+            raise EngineError("the sealed model is not loaded")
+        return self._open.engine
+
+    def _refuse_ended(self) -> None:
         if self._lost is not None:
             raise EngineError(
                 f"this model was withdrawn from the enclave: {self._lost.message}",
                 hint="its owner can grant it again; the enclave then has to be started anew",
             )
-        if self._open is None:
-            raise EngineError("the sealed model is not loaded")
-        return self._open.engine
+        if self._closed:
+            raise EngineError("the sealed model was closed")
