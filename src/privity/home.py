@@ -6,6 +6,7 @@ written whole or not at all. What a person names is read whole or not at all, to
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -14,7 +15,7 @@ import platformdirs
 
 from privity.errors import InputError
 
-__all__ = ["home", "read_file", "read_private", "write_private"]
+__all__ = ["create_private_once", "home", "read_file", "read_private", "write_private"]
 
 
 def home() -> Path:
@@ -40,17 +41,53 @@ def write_private(path: Path, data: bytes) -> None:
 
     A reader sees the old file or the new one, never a part; a crash loses at most the new one.
     """
+    temporary = _write_beside(path, data)
+    try:
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def create_private_once(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` as `write_private` does, unless something is there already.
+
+    Raises:
+        InputError: it cannot be written.
+
+    Guarantees:
+        Of several who call it at once, one writes and the others find what it wrote
+        (tests/unit/test_home.py::test_of_several_who_make_a_file_at_once_the_first_wins).
+    """
+    try:
+        temporary = _write_beside(path, data)
+        try:
+            # A link, not a rename: whoever comes second keeps what the first one wrote.
+            with contextlib.suppress(FileExistsError):
+                os.link(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot write {path}: {error.strerror}",
+            hint=f"{path.parent} has to be a folder that you can write to",
+        ) from error
+
+
+def _write_beside(path: Path, data: bytes) -> Path:
+    """Write a file, 0600, to be moved to ``path``, and return where it is."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fd, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600 by mkstemp
+    fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600 by mkstemp
+    temporary = Path(name)
     try:
         with os.fdopen(fd, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+    return temporary
 
 
 def read_file(path: Path, *, most: int, what: str, absent: bytes | None = None) -> bytes:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from privity.errors import InputError
-from privity.home import home, read_file, read_private, write_private
+from privity.home import create_private_once, home, read_file, read_private, write_private
 
 
 @pytest.mark.parametrize("below", ["", "more"])
@@ -30,6 +32,33 @@ def test_files_are_private_and_replaced_whole(privity_home: Path) -> None:
     assert read_private(path) == b"two"
     assert path.stat().st_mode & 0o777 == 0o600
     assert os.listdir(privity_home) == ["secret"]  # nothing half-written beside it
+
+
+def test_of_several_who_make_a_file_at_once_the_first_wins(privity_home: Path) -> None:
+    path, start = home() / "below" / "secret", threading.Barrier(8)
+
+    def make(number: int) -> bytes:
+        start.wait()
+        create_private_once(path, bytes([number]) * 1000)
+        return read_private(path)
+
+    with ThreadPoolExecutor(8) as pool:
+        seen = set(pool.map(make, range(8)))
+    create_private_once(path, b"later")
+    assert seen == {read_private(path)}
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert os.listdir(path.parent) == ["secret"]  # nothing of the others is left
+
+
+def test_a_file_that_cannot_be_made_is_an_input_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write") as refused:
+        create_private_once(tmp_path / "file" / "secret", b"one")
+    assert str(tmp_path / "file") in refused.value.hint
+    taken = tmp_path / "link"
+    taken.symlink_to(tmp_path / "elsewhere")
+    create_private_once(taken, b"one")
+    assert not (tmp_path / "elsewhere").exists()  # a link that lies there is not written through
 
 
 def test_a_secret_that_others_can_read_is_refused(privity_home: Path) -> None:

@@ -7,13 +7,11 @@ person asked to be kept in the keyring must not turn up in a file.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
 from pathlib import Path
 
 from privity.errors import InputError, MalformedError
-from privity.home import home, read_private, write_private
+from privity.home import create_private_once, home, read_private
 from privity.identity.did_key import encode_secret, parse_secret
 from privity.identity.keys import SigningKey
 
@@ -49,7 +47,8 @@ def load_or_create_key(path: Path) -> SigningKey:
         Processes that call it at once get the same key (tests/unit/test_keystore.py).
     """
     if not path.exists():
-        _create(path)
+        secret = encode_secret(SigningKey.generate().unsafe_seed())
+        create_private_once(path, secret.encode("ascii") + b"\n")
     return load_key(path)
 
 
@@ -60,21 +59,6 @@ def load_key(path: Path) -> SigningKey:
         InputError: there is none, it is damaged, or others on this machine can read it.
     """
     return _parse(read_private(path).decode("ascii", errors="replace"), str(path))
-
-
-def _create(path: Path) -> None:
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    secret = encode_secret(SigningKey.generate().unsafe_seed())
-    try:
-        write_private(fresh, secret.encode("ascii") + b"\n")
-        try:
-            # A link, not a rename: whoever comes second keeps the first one's key.
-            with contextlib.suppress(FileExistsError):
-                os.link(fresh, path)
-        finally:
-            fresh.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _parse(text: str, place: str) -> SigningKey:

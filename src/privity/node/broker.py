@@ -10,8 +10,6 @@ agree. Nothing is released, and no grant is over, before its line is on disk.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import secrets
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -35,7 +33,7 @@ from privity.attest.release import (
 )
 from privity.attest.trust import Trust
 from privity.errors import EvidenceError, InputError, MalformedError, OpenError, PrivityError
-from privity.home import read_private, write_private
+from privity.home import create_private_once, read_private, write_private
 from privity.identity.digests import digest
 from privity.identity.jcs import canonical
 from privity.identity.multibase import encode_base64url
@@ -337,20 +335,13 @@ class Broker:
 def _own_key(path: Path) -> bytes:
     """Return the key that artefact keys are wrapped under, made on first use."""
     if not path.exists():
-        fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        try:
-            write_private(fresh, secrets.token_bytes(KEY_BYTES))
-            try:
-                # A link, not a rename: whoever comes second keeps the first one's key.
-                with contextlib.suppress(FileExistsError):
-                    os.link(fresh, path)
-            finally:
-                fresh.unlink(missing_ok=True)
-        except OSError as error:
-            raise InputError(f"cannot write {path}: {error.strerror}") from error
+        create_private_once(path, secrets.token_bytes(KEY_BYTES))
     key = read_private(path)
     if len(key) != KEY_BYTES:
-        raise InputError(f"{path} is not a broker's key")
+        raise InputError(
+            f"{path} is not a broker's key",
+            hint="restore it from a copy: the keys in this folder open with it alone",
+        )
     return key
 
 

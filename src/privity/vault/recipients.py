@@ -8,9 +8,7 @@ alone) is understood and refused unless asked for. Secrets are ``AGE-SECRET-KEY-
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
 from dataclasses import dataclass, field
 
 from privity.errors import InputError, MalformedError
@@ -18,7 +16,7 @@ from privity.hazmat.hpke import KEMS
 from privity.hazmat.kem import Entropy, KemPrivateKey
 from privity.hazmat.kem_x25519 import DhkemX25519
 from privity.hazmat.kem_xwing import XWing
-from privity.home import home, read_private, write_private
+from privity.home import create_private_once, home, read_private
 from privity.vault import bech32
 
 __all__ = ["Identity", "Recipient", "new_identity", "owner_identity", "parse_identity_file"]
@@ -123,17 +121,8 @@ def owner_identity() -> Identity:
     path = home() / "vault" / "owner.key"
     if not path.exists():
         identity, secret = new_identity()
-        fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        try:
-            write_private(fresh, f"# public key: {identity.recipient}\n{secret}\n".encode("ascii"))
-            try:
-                # A link, not a rename: whoever comes second keeps the first one's key.
-                with contextlib.suppress(FileExistsError):
-                    os.link(fresh, path)
-            finally:
-                fresh.unlink(missing_ok=True)
-        except OSError as error:
-            raise InputError(f"cannot write {path}: {error.strerror}") from error
+        content = f"# public key: {identity.recipient}\n{secret}\n"
+        create_private_once(path, content.encode("ascii"))
     return parse_identity_file(read_private(path), str(path))
 
 
