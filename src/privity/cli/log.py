@@ -1,4 +1,4 @@
-"""`privity log`: run, read and check a transparency log of keysets and approvals."""
+"""`privity log`: make, read and check a transparency log of keysets and approvals."""
 
 from __future__ import annotations
 
@@ -21,8 +21,15 @@ __all__ = ["app", "log_key"]
 
 T = TypeVar("T")
 
+_UNTRUSTED = (
+    "give the verifier key its operator tells you (`privity log init` prints it) with "
+    "--log VKEY, or list it under [[log]] in config.toml"
+)
+_ONE_ENTRY = "give --keyset with --enclave, or --manifest, or --revocation"
+
 app = typer.Typer(
-    help="Run, read and check a log of keysets and of approved measurements.",
+    help="Make, read and check a log of keysets and of approved measurements. Running one is "
+    "`privity serve log`, and a witness of others' `privity serve witness`.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -255,7 +262,11 @@ def _follow(
         from privity.attest.log.source import prove_consistency
         from privity.errors import EvidenceError
 
-        contents = await read_log(source, keys)
+        try:
+            contents = await read_log(source, keys)
+        except EvidenceError as error:
+            hint = _UNTRUSTED if error.check == "log signature" else error.hint
+            raise EvidenceError(error.message, check=error.check, hint=hint) from None
         checkpoint, memory = contents.checkpoint, LogMemory()
         seen = memory.get(checkpoint.origin)
         size = checkpoint.size
@@ -316,22 +327,23 @@ def _entry(
     from privity.cli.reference import read_manifest, read_revocation, signers_of
     from privity.errors import InputError, MalformedError
 
-    given = [one for one in (keyset, manifest, revocation) if one is not None]
-    if len(given) != 1 or (keyset is None) != (enclave is None):
-        raise InputError("give --keyset with --enclave, or --manifest, or --revocation")
     now = datetime.now(UTC)
     try:
-        if keyset is not None and enclave is not None:
-            return KeysetEntry(enclave, keyset, now, now + timedelta(days=days))
-        if manifest is not None:
-            signed = read_manifest(manifest)
-            one = signed.manifest
-            return ManifestEntry(one.name[:255], one.digest, signers_of(signed)[0])
-        if revocation is None:
-            raise InputError("nothing to add")
-        taken = read_revocation(revocation)
-        signer = signers_of(taken)[0]
-        return RevocationEntry(taken.revocation.manifest, taken.revocation.digest, signer)
+        match keyset, enclave, manifest, revocation:
+            case str(), str(), None, None:
+                return KeysetEntry(enclave, keyset, now, now + timedelta(days=days))
+            case None, None, Path(), None:
+                signed = read_manifest(manifest)
+                one = signed.manifest
+                return ManifestEntry(one.name[:255], one.digest, signers_of(signed)[0])
+            case None, None, None, Path():
+                taken = read_revocation(revocation)
+                signer = signers_of(taken)[0]
+                return RevocationEntry(taken.revocation.manifest, taken.revocation.digest, signer)
+            case None, None, None, None:
+                raise InputError("nothing to add", hint=_ONE_ENTRY)
+            case _:
+                raise InputError("one entry is added at a time, whole", hint=_ONE_ENTRY)
     except MalformedError as error:
         raise InputError(error.message) from None
 

@@ -266,7 +266,10 @@ def _measured(path: Path) -> list[dict[str, Any]]:
 
     verdict = _read_table(path)
     if verdict.get("accepted") is not True:
-        raise InputError(f"{path}: that evidence was not accepted; nothing of it is approved")
+        raise InputError(
+            f"{path}: that evidence was not accepted; nothing of it is approved",
+            hint="its `checks` say why; sign only what verifies",
+        )
     kinds, measured = verdict.get("kinds"), verdict.get("measured")
     if kinds is None and isinstance(verdict.get("kind"), str):
         kinds = verdict["kind"].split(" + ")
@@ -276,7 +279,10 @@ def _measured(path: Path) -> list[dict[str, Any]]:
         or len(kinds) != len(measured)
         or not all(isinstance(one, dict) for one in measured)
     ):
-        raise InputError(f"{path} is not what `privity verify --json` writes")
+        raise InputError(
+            f"{path} is not what `privity verify --json` writes",
+            hint="privity verify URL --json > verdict.json",
+        )
     try:
         found = [
             ReferenceValue.of(str(kind), registers)
@@ -292,7 +298,10 @@ def _model(text: str) -> dict[str, Any]:
 
     name, equals, digest = text.rpartition("=")
     if not equals or not name:
-        raise InputError(f"{text!r} is not ID=DIGEST")
+        raise InputError(
+            f"{text!r} is not ID=DIGEST",
+            hint="such as small=tree-sha256:…; `privity model show` prints it as the root",
+        )
     return {"id": name, "weights": digest}
 
 

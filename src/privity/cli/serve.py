@@ -16,7 +16,8 @@ from privity.cli import attesting, output
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Run an enclave, a relay or a broker, in the foreground.",
+    help="Run an enclave, relay, broker, trainer, log or witness. Each is one process, in the "
+    "foreground, for operators.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

@@ -176,7 +176,9 @@ def _seconds(key: str, value: object) -> timedelta:
 
 def _required(key: str, value: object) -> bool:
     if value not in ("required", "optional"):
-        raise InputError(f'evidence.{key} must be "required" or "optional"')
+        hint = f'write {key} = "{"required" if value else "optional"}"'
+        told = f'evidence.{key} must be "required" or "optional"'
+        raise InputError(told, hint=hint if isinstance(value, bool) else "")
     return value == "required"
 
 

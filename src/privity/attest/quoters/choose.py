@@ -145,9 +145,15 @@ def _named(
         raise InputError("an attester is named twice")
     if _DEV in names:
         if len(names) > 1:
-            raise InputError("dev evidence beside hardware would make the whole dev")
+            raise InputError(
+                "dev evidence beside hardware would make the whole dev",
+                hint="name dev alone, or leave it out",
+            )
         if dev is None:
-            raise InputError("dev evidence was not allowed here")
+            raise InputError(
+                "dev evidence was not allowed here",
+                hint=f"name one of {', '.join(name for name in ATTESTERS if name != _DEV)}",
+            )
         logger.warning("evidence of kind dev was asked for: it proves nothing about hardware")
         return (dev(),)
     return tuple(quoter for name in names for quoter in _make(settings, name))
