@@ -1,8 +1,8 @@
 """A LoRA adapter as GGUF, so that llama.cpp applies it: metadata, names, and raw numbers.
 
 Source: the GGUF specification, version 3 (ggml/docs/gguf.md), and what llama.cpp's loader of
-adapters asks for. Read back with the `gguf` package and loaded into llama.cpp by
-tests/interop/test_lora_gguf.py.
+adapters asks for. Loaded into llama.cpp and seen to change what it says by
+tests/e2e/test_private_training.py::test_llama_cpp_says_so_too.
 """
 
 from __future__ import annotations
