@@ -6,7 +6,13 @@ keeps nothing; the enclave answers no prompt unsealed, and its keys end with it.
 started by another ends with it. What each promises in full: spec/device.md, spec/sealed-path.md,
 spec/enclave.md.
 
-Public names: `device.DeviceApp`, `enclave.EnclaveApp`, `relay.Relay`, the roles as ASGI apps;
-`devnet.run_devnet`, enclave and relay as child processes; `listen.serve_app`, which runs one. They
-are imported from their modules, so that a role loads no other.
+Public names, each imported from its module, so that a role loads no other. The roles:
+`device.DeviceApp`, `enclave.EnclaveApp`, `enclave_role.serve`, `relay.relay_app`,
+`broker_role.serve_broker`, `trainer.run_trainer`, `log.log_app`, `witness.witness_app`. How one is
+run: `listen.bind`, `listen.serve_app`, `access.AccessControl`, `live.live_state`,
+`attestation.AttestationSettings`, `publication.LogSubmission`. Several at once:
+`devnet.run_devnet`, enclave and relay as child processes; `train_here.train_here`, a private run on
+one machine. For an owner of grants: `owner_client.local_broker`, `owner_client.send`,
+`broker.GrantState`, `broker_log.read_log`. For who deploys: `deploy.TARGETS`, `deploy.Rendered`,
+`deploy.request.Boot`.
 """

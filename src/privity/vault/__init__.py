@@ -6,10 +6,12 @@ key can open, in which no byte can be altered, moved, cut off or exchanged unnot
 root, one digest, names the contents. The key is sealed to people's own keys in age's spelling; to
 enclaves it is released. Stores (`privity.vault.store`) only ever see sealed bytes.
 
-Public: `seal_stream`, `Reader`, `Meta`, `Sealed`, `ArtefactKey`, `read_header`, `unwrap`,
-`Recipient`, `Identity`, `owner_identity`, `root_of_file`, the sources `FileSource` and
-`BytesSource`, and from `privity.vault.store` `open_store_reader`, from `privity.vault.transfer`
-`push` and `pull`, which need `obstore` and are therefore not imported here.
+Public names: `seal_stream`, `Reader`, `Meta`, `Sealed`, `ArtefactKey`, `Header`, `read_header`,
+`unwrap`, `Recipient`, `Identity`, `owner_identity`, `root_of`, `root_of_file`, `Source`,
+`FileSource`, `BytesSource`.
+
+From their modules: `files.new_file`, `recipients.parse_identity_file`; and what loads the library
+of object stores, `store.open_store_reader`, `transfer.push`, `transfer.pull`.
 """
 
 from __future__ import annotations

@@ -10,6 +10,12 @@ Public names. On the device: `check_logged`, `LoggedKeyset`, `LogEndorsement`, `
 `Remembered`, `fetch_consistency`. In the enclave: `submit`, `KeysetEntry`. For whoever runs or
 watches a log: `LogFolder`, `ManifestEntry`, `RevocationEntry`, `Entry`, `read_log`, `LogContents`,
 `FolderSource`, `UrlSource`, `Checkpoint`, `Note`, `NoteKey`, `Algorithm`.
+
+From their modules, for the roles that run a log or witness one: `checkpoint.cosign`,
+`checkpoint.cosignatures`, `checkpoint.open_checkpoint`, `entry.entry_bytes`, `folder.locked`,
+`folder.write_durably`, `note.Signature`, `note.parse_keys`, `note.parse_signatures`,
+`proof.check_view`, `source.LogSource`, `source.prove_consistency`, `submit.Submission`,
+`tiles.Tile`.
 """
 
 from privity.attest.log.checkpoint import Checkpoint
