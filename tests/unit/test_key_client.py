@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import json
 import time
 from pathlib import Path
+from typing import Any
 
 import anyio
 import httpx
@@ -11,10 +14,13 @@ import pytest
 
 from privity.attest.grant import Purpose, SignedGrant
 from privity.attest.grant_revocation import GrantRevocation
+from privity.attest.release import BootKeys
 from privity.errors import EvidenceError, InputError, PeerError
+from privity.identity.jcs import canonical
 from privity.identity.timestamps import utc_now
 from privity.node.broker import Broker
-from privity.node.key_client import KeyClient, Released, elapsed
+from privity.node.key_client import RELEASE_PATH, KeyClient, Released, elapsed
+from privity.statement import Statement
 from releases import ARTEFACT, KEY, Clock, Owner, app_of, client_of, events
 
 pytestmark = pytest.mark.anyio
@@ -46,11 +52,16 @@ class Line:
     def __init__(self, app: object) -> None:
         self.inner = httpx.ASGITransport(app)  # type: ignore[arg-type]
         self.cut = False
+        self.requests: list[httpx.Request] = []
 
     async def answer(self, request: httpx.Request) -> httpx.Response:
         if self.cut:
             raise httpx.ConnectError("cut")
+        self.requests.append(request)
         return await self.inner.handle_async_request(request)
+
+    def sent(self, path: str) -> list[Any]:
+        return [json.loads(one.content) for one in self.requests if one.url.path == path]
 
 
 @pytest.fixture
@@ -158,6 +169,26 @@ async def test_a_silent_broker_is_not_waited_for_without_end(
 def test_what_is_no_brokers_url_is_refused(url: str) -> None:
     with pytest.raises(InputError):
         KeyClient(url, [], receipts=Owner().key.did)
+
+
+async def test_each_exchange_has_keys_of_its_own_that_end_with_it(
+    owner: Owner, broker: Broker, client: KeyClient, line: Line
+) -> None:
+    before = _boot_keys()
+    broker.add(owner.signed(), KEY)
+    first, second = [await client.obtain(ARTEFACT, Purpose.SERVE) for _ in range(2)]
+    keysets = [
+        Statement.parse(canonical(one["statement"])).keyset for one in line.sent(RELEASE_PATH)
+    ]
+    assert first.key == second.key == KEY
+    assert len({one.ohttp for one in keysets}) == len(keysets) == 2
+    assert len({one.receipts for one in keysets}) == 1  # the process stays the same to the broker
+    left = [one for one in _boot_keys() if not any(one is kept for kept in before)]
+    assert left == []  # nothing in the process refers to the keys of either
+
+
+def _boot_keys() -> list[BootKeys]:
+    return [one for one in gc.get_objects() if isinstance(one, BootKeys)]
 
 
 async def test_a_released_key_is_not_shown(owner: Owner, broker: Broker, client: KeyClient) -> None:

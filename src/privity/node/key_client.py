@@ -101,9 +101,11 @@ class KeyClient:
         clock_s: seconds that only grow, by which leases are kept.
 
     Guarantees:
-        Keys are made anew for each exchange and are gone after it
-        (tests/adversary/test_release.py). A refused renewal ends `keep` at once, an unreachable
-        broker when the lease ends, and never later (tests/unit/test_key_client.py).
+        Keys are made anew for each exchange, and nothing refers to them after it
+        (tests/unit/test_key_client.py::test_each_exchange_has_keys_of_its_own_that_end_with_it). A
+        refused renewal ends `keep` at once, an unreachable broker when the lease ends, and never
+        later (tests/unit/test_key_client.py::test_a_refused_renewal_ends_it_at_once,
+        tests/unit/test_key_client.py::test_a_broker_out_of_reach_ends_it_with_the_lease_and_not_before).
     """
 
     def __init__(
