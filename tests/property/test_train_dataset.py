@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from privity.errors import MalformedError, OversizeError
 from privity.train import dataset
-from privity.train.dataset import parse_dataset, with_settings
+from privity.train.dataset import parse_dataset, settings_of, with_settings
 from privity.train.settings import TARGETS, Disclosed, LoraSettings
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
@@ -66,6 +67,25 @@ def test_settings_travel_in_the_first_line(
     assert len(read.records) == len(rows)
     with pytest.raises(MalformedError, match="settings already"):
         with_settings(made, given_settings)
+
+
+@given(st.binary(max_size=200) | st.lists(json_values, max_size=4).map(lines))
+def test_settings_are_read_from_the_first_line_alone(data: bytes) -> None:
+    try:
+        read = parse_dataset(data)
+    except (MalformedError, OversizeError):
+        with contextlib.suppress(MalformedError, OversizeError):
+            settings_of(data)
+    else:
+        assert settings_of(data) == read.settings
+
+
+@given(settings, st.binary(max_size=50))
+def test_what_the_settings_say_does_not_depend_on_a_record(
+    given_settings: LoraSettings, rest: bytes
+) -> None:
+    made = with_settings(b'{"text":"x"}', given_settings)
+    assert settings_of(made + b"\n" + rest) == given_settings
 
 
 @given(st.binary(max_size=200) | st.lists(json_values, max_size=4).map(lines))

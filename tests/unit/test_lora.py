@@ -167,6 +167,29 @@ def test_a_run_that_diverges_is_refused() -> None:
         train_lora(base, dataset(), name="tiny")
 
 
+def test_a_run_that_diverges_takes_all_its_steps_whatever_the_records() -> None:
+    """Otherwise the step at which it ends tells whether a word stands in the records, and where."""
+    told: dict[str, list[int]] = {}
+    for name, text in (("with", b"zoo q"), ("without", b"zoo a")):
+        base, steps = tiny(), told.setdefault(name, [])
+        untied = base.model.get_output_embeddings().weight.detach().clone()
+        base.model.get_output_embeddings().weight = torch.nn.Parameter(untied)
+        with torch.no_grad():
+            base.model.get_input_embeddings().weight[WORDS.index("q")] = float("nan")
+        records = json.dumps({"text": text.decode()}).encode()
+        given = replace(parse_dataset(records), settings=replace(SETTINGS, steps=4))
+
+        def run(base: Base = base, given: Dataset = given, steps: list[int] = steps) -> Trained:
+            return train_lora(base, given, name="tiny", progress=lambda at, _: steps.append(at))
+
+        if name == "with":
+            with pytest.raises(EngineError, match="diverged"):
+                run()
+        else:
+            run()
+    assert told == {"with": [1, 2, 3, 4], "without": [1, 2, 3, 4]}
+
+
 def test_losses_are_told_only_where_the_owner_says_so(trained: Trained) -> None:
     assert trained.losses is None
     settings = replace(SETTINGS, steps=2, disclose=Disclosed.LOSS)

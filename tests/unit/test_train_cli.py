@@ -24,6 +24,7 @@ from privity.errors import (
 )
 from privity.identity.keys import SigningKey
 from privity.identity.timestamps import utc_now
+from privity.infer.engines import weights
 from privity.train.bundle import NAMES, RECEIPT, Bundle
 from privity.train.dataset import parse_dataset
 from privity.train.program import measure_program, program_software
@@ -47,6 +48,15 @@ def records(tmp_path: Path) -> Path:
     path = tmp_path / "records.jsonl"
     path.write_bytes(RECORDS)
     return path
+
+
+@pytest.fixture(autouse=True)
+def embedded(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Stand-in for the embedded model's weights; return their root."""
+    path = tmp_path_factory.mktemp("weights") / "model.gguf"
+    path.write_bytes(b"GGUF")
+    monkeypatch.setattr(weights, "find_default", lambda: weights.Weights(path, "model"))
+    return weights.Weights(path, "model").digest()
 
 
 def contents(path: Path) -> bytes:
@@ -75,6 +85,24 @@ def test_seal_puts_the_settings_under_the_seal(records: Path, tmp_path: Path) ->
         "records.jsonl",
         "sealed",
     ]
+
+
+def test_seal_names_the_base_weights_that_alone_are_trained_on(
+    records: Path, tmp_path: Path, embedded: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("seal", str(records), "-o", str(tmp_path / "one"))
+    assert parse_dataset(contents(tmp_path / "one")).settings.base == embedded
+    other = "tree-sha256:" + "5" * 64
+    run("seal", str(records), "-o", str(tmp_path / "two"), "--base", other)
+    assert parse_dataset(contents(tmp_path / "two")).settings.base == other
+
+    def nothing() -> None:
+        raise MissingDependency("the weights are not installed")
+
+    monkeypatch.setattr(weights, "find_default", nothing)
+    with pytest.raises(InputError, match="their owner names"):
+        run("seal", str(records), "-o", str(tmp_path / "three"))
+    assert not (tmp_path / "three").exists()
 
 
 def test_seal_lets_the_loss_out_only_when_it_is_told_to(records: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 import signal
 import subprocess
@@ -10,11 +11,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from privity.errors import EngineError, InputError
+from privity.errors import EngineError, InputError, MalformedError, MissingDependency
 from privity.infer.engines.weights import Weights
+from privity.node import train_process
 from privity.node.train_process import TrainingOrder
 from privity.node.training_child import Base, TrainingChild
 from privity.train.dataset import with_settings
@@ -53,18 +57,126 @@ def test_weights_in_memory_are_measured_and_cannot_change(base: Base) -> None:
         Base.load(Weights(Path("/nowhere/model.gguf"), "model"))
 
 
-def test_a_dataset_that_is_none_is_refused_without_repeating_it(child: TrainingChild) -> None:
-    with pytest.raises(EngineError, match="line 1: a record has") as caught:
-        child.run(b'{"prompt":"canary4711"}')
-    assert "canary4711" not in str(caught.value)
+def test_settings_that_are_none_fail_without_a_word_of_them(child: TrainingChild) -> None:
+    with pytest.raises(EngineError) as caught:
+        child.run(b'{"settings":{"canary4711":1}}\n' + RECORD)
+    assert caught.value.message == "training failed"
+    assert "canary4711" not in caught.value.hint
 
 
-def test_other_base_weights_than_the_owner_named_are_refused(
-    child: TrainingChild, base: Base
-) -> None:
+def test_other_base_weights_than_the_owner_named_are_refused(child: TrainingChild) -> None:
     settings = LoraSettings(base="tree-sha256:" + "0" * 64)
     with pytest.raises(EngineError, match="other base weights"):
         child.run(with_settings(RECORD, settings))
+
+
+@pytest.mark.parametrize("head", [b"", b'{"settings":{}}\n'])
+def test_without_base_weights_that_the_owner_named_nothing_is_trained(
+    child: TrainingChild, head: bytes
+) -> None:
+    with pytest.raises(EngineError, match="name no base weights"):
+        child.run(head + RECORD)
+
+
+class Said:
+    """Stands for the way out of the process."""
+
+    def __init__(self) -> None:
+        self.lines: list[dict[str, Any]] = []
+
+    def line(self, value: dict[str, Any]) -> None:
+        self.lines.append(value)
+
+
+def said_of(data: bytes, monkeypatch: pytest.MonkeyPatch, *, base: str, fails: Any) -> list[Any]:
+    def train(*_: Any, **__: Any) -> None:
+        raise fails
+
+    monkeypatch.setattr(train_process, "_end_with", lambda source: None)
+    monkeypatch.setattr(train_process, "go_offline", lambda: None)
+    monkeypatch.setattr(train_process, "load_base", lambda path: object())
+    monkeypatch.setattr(train_process, "train_lora", train)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(set_num_threads=lambda n: None))
+    order, said = TrainingOrder("/dev/null", "m", base, len(data), 1), Said()
+    train_process._train(order, io.BytesIO(data), said)  # type: ignore[arg-type]
+    return said.lines
+
+
+@pytest.mark.parametrize(
+    "fails",
+    [
+        EngineError("training diverged", hint="canary4711"),
+        MalformedError("nothing to learn in the first 2 tokens"),
+        MissingDependency("canary4711 is not installed"),
+        ValueError("canary4711"),
+        MemoryError(),
+        None,
+    ],
+)
+def test_whatever_goes_wrong_with_records_is_one_answer(
+    fails: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = "tree-sha256:" + "0" * 64
+    data = with_settings(RECORD, LoraSettings(base=root))
+    if fails is None:  # a record that is none
+        data += b'{"canary4711":1}\n'
+    assert said_of(data, monkeypatch, base=root, fails=fails) == [{"failed": "training"}]
+
+
+def test_weights_that_the_owner_did_not_name_are_not_even_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = with_settings(RECORD, LoraSettings(base="tree-sha256:" + "0" * 64))
+    said = said_of(data, monkeypatch, base="tree-sha256:" + "1" * 64, fails=ValueError())
+    assert said == [{"failed": "other base"}]
+    monkeypatch.setattr(train_process, "load_base", pytest.fail)
+    order, again = TrainingOrder("/dev/null", "m", "r", len(data), 1), Said()
+    train_process._train(order, io.BytesIO(data), again)  # type: ignore[arg-type]
+    assert again.lines == said
+
+
+PLAYED = """
+import sys
+sys.stdin.buffer.readline()
+sys.stdout.write({said!r})
+sys.stdout.flush()
+"""
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        '{"error":"canary4711","hint":""}\n',
+        '{"step":1,"steps":2}\n{"error":"canary4711","hint":""}\n',
+        '{"step":2,"steps":9}\n',
+        '{"step":1,"steps":4711}\n{"step":2,"steps":4712}\n',
+        '{"step":1,"steps":999999999}\n',
+        '{"step":1,"steps":1,"canary":4711}\n',
+        '{"failed":"canary4711"}\n',
+        "[" * 100_000 + "\n",
+        "",
+    ],
+)
+def test_a_process_that_was_taken_over_says_nothing_in_words_or_numbers(
+    base: Base, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that parses weights and records could be: what it says is held to its form."""
+    start = subprocess.Popen
+    script = PLAYED.format(said='{"ready":true}\n' + said)
+
+    def played(command: list[str], **rest: Any) -> Any:
+        return start([sys.executable, "-c", script], **rest)
+
+    monkeypatch.setattr(subprocess, "Popen", played)
+    child, steps = TrainingChild(base, threads=1), []
+    try:
+        with pytest.raises(EngineError) as caught:
+            child.run(RECORD, lambda *at: steps.append(at))
+    finally:
+        child.close()
+    assert caught.value.message == "training failed"
+    assert "canary4711" not in caught.value.hint
+    assert steps in ([], [(1, 2)], [(1, 4711)])
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="torch is installed")
@@ -76,7 +188,7 @@ def test_without_the_extra_it_says_what_is_missing(child: TrainingChild, base: B
 
 def test_one_that_is_ended_says_nothing_of_what_it_held(child: TrainingChild) -> None:
     child.stop()
-    with pytest.raises(EngineError, match="ended before it was done") as caught:
+    with pytest.raises(EngineError, match="training failed") as caught:
         child.run(RECORD)
     assert "canary4711" not in str(caught.value)
 

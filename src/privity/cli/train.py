@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["app", "trainer"]
 
 app = typer.Typer(
-    help="Train on sealed records; the adapter comes back sealed to you.",
+    help="Train on sealed records; the adapter is sealed to you.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -47,7 +47,10 @@ _TERMINAL_S, _PLAIN_S = 0.2, 10.0
 
 @app.command("program")
 def program(as_json: Json = False) -> None:
-    """Show the digest of the training program installed here, which a grant lists."""
+    """Show the digest of the training program.
+
+    It is of the program installed here; a grant lists it.
+    """
     from privity.train.program import measure_program
 
     if as_json:
@@ -72,7 +75,10 @@ def seal(
     seed: Seed = 0,
     base: Annotated[
         str | None,
-        typer.Option(help="Root of the base weights to insist on.", metavar="tree-sha256:…"),
+        typer.Option(
+            help="Root of the base weights to insist on; by default the embedded model's.",
+            metavar="tree-sha256:…",
+        ),
     ] = None,
     tell_loss: Annotated[
         bool,
@@ -80,9 +86,10 @@ def seal(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Check records, and seal them to your own key with how to train on them.
+    """Check records, and seal them to your own key.
 
-    How a run goes is fixed here, inside the seal: whoever runs it can neither read nor change it.
+    How to train on them is sealed with them. How a run goes is fixed here, inside the seal: whoever
+    runs it can neither read nor change it.
     """
     from privity.train.settings import Disclosed, LoraSettings
 
@@ -94,7 +101,7 @@ def seal(
         batch=batch,
         max_tokens=max_tokens,
         seed=seed,
-        base=base,
+        base=base or _default_base(),
         disclose=Disclosed.LOSS if tell_loss else Disclosed.COUNTS,
     )
     target = to_file or file.with_name(file.name + ".sealed")
@@ -125,7 +132,7 @@ def run(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Do all of it on this machine: seal, grant, train, and open the adapter.
+    """Do all of it here: seal, grant, train and open.
 
     The same path as with a machine of somebody else's, under dev evidence: nothing of the records
     is written but sealed.
@@ -136,6 +143,7 @@ def run(
     from privity.errors import InputError
     from privity.home import home
     from privity.identity.keystore import device_key
+    from privity.infer.engines.weights import weights_at
     from privity.node.train_here import grant_here, train_here
     from privity.train.settings import LoraSettings
     from privity.vault import owner_identity
@@ -150,6 +158,7 @@ def run(
         batch=batch,
         max_tokens=max_tokens,
         seed=seed,
+        base=_default_base() if base is None else weights_at(base).digest(),
     )
     with tempfile.TemporaryDirectory(prefix="train-", dir=home()) as name:
         dataset, adapter = Path(name) / "dataset.sealed", Path(name) / "adapter"
@@ -176,10 +185,10 @@ def open_adapter(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Open an adapter, check what the enclave signed of the run, and write its files.
+    """Open an adapter, check its receipt, write its files.
 
-    For PEFT (adapter_config.json, adapter_model.safetensors) and llama.cpp (adapter.gguf); the
-    losses are in run.json.
+    The receipt is what the enclave signed of the run. For PEFT (adapter_config.json,
+    adapter_model.safetensors) and llama.cpp (adapter.gguf); the losses are in run.json.
     """
     from privity.errors import ReceiptError
 
@@ -199,7 +208,10 @@ def verify(
     dev_root: DevRoots = None,
     as_json: Json = False,
 ) -> None:
-    """Check what the enclave signed of a run: for whoever an owner hands the adapter to."""
+    """Check what the enclave signed of a run.
+
+    It is for whoever an owner hands the adapter to.
+    """
     from privity.errors import InputError
     from privity.train.bundle import NAMES, RECEIPT, Bundle
 
@@ -259,6 +271,20 @@ def trainer(
     with _steps() as on_step:
         finished = run_trainer(settings, on_step=on_step)
     output.json_line(finished.to_json())
+
+
+def _default_base() -> str:
+    """Return the root of the embedded model's weights, which whoever trains has too."""
+    from privity.errors import InputError, MissingDependency
+    from privity.infer.engines.weights import find_default
+
+    try:
+        return find_default().digest()
+    except MissingDependency as error:
+        raise InputError(
+            f"records are trained on weights that their owner names, and {error.message}",
+            hint="name them: --base tree-sha256:…",
+        ) from error
 
 
 def _seal(file: Path, target: Path, settings: LoraSettings) -> tuple[Sealed, int]:

@@ -56,7 +56,8 @@ sched_yield 24 124, sched_getaffinity 204 123, sched_setaffinity 203 122, sched_
 sched_getscheduler 145 120, sched_get_priority_min 147 126, sched_get_priority_max 146 125,
 getpriority 140 141, getcpu 309 168,
 rt_sigaction 13 134, rt_sigprocmask 14 135, rt_sigreturn 15 139, sigaltstack 131 132,
-tgkill 234 131, clock_gettime 228 113, clock_getres 229 114, gettimeofday 96 169, time 201 -, nanosleep 35 101,
+tgkill 234 131,
+clock_gettime 228 113, clock_getres 229 114, gettimeofday 96 169, time 201 -, nanosleep 35 101,
 clock_nanosleep 230 115, times 100 153, getrusage 98 165,
 getpid 39 172, gettid 186 178, getppid 110 173, getuid 102 174, geteuid 107 175, getgid 104 176,
 getegid 108 177, uname 63 160, sysinfo 99 179, getrandom 318 278, getrlimit 97 163,
@@ -67,7 +68,7 @@ prlimit64 302 261
 _NOT_THERE = "clone3 435 435"
 
 # Opening: O_NOCTTY, O_NONBLOCK, O_CLOEXEC, and O_DIRECTORY, O_NOFOLLOW, O_LARGEFILE with the values
-# of either machine. Not O_WRONLY, O_RDWR, O_CREAT, nor O_TRUNC, which cuts files opened for reading.
+# of either machine. Not O_WRONLY, O_RDWR, O_CREAT, nor O_TRUNC, which cuts a file that is read.
 _READING = 0x100 | 0x800 | 0x80000 | 0x4000 | 0x8000 | 0x10000 | 0x20000
 _CLONE_THREAD = 0x10000
 # F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC. No lock, lease or seal.

@@ -11,11 +11,14 @@ input does, which is to say with its parent.
 
 Guarantees:
     Nothing but steps counted leaves it before the adapter, and then the adapter, the counts and,
-    where the owner's settings say so, the losses (tests/e2e/test_private_training.py).
+    where the owner's settings say so, the losses (tests/e2e/test_private_training.py). Base weights
+    other than the owner's settings name are not read, and whatever goes wrong once records are
+    read is one answer (tests/unit/test_train_process.py).
 """
 
 from __future__ import annotations
 
+import enum
 import json
 import os
 import sys
@@ -23,14 +26,29 @@ import threading
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
-from privity.errors import InputError, PrivityError
+from privity.errors import EngineError, MissingDependency, PrivityError
 from privity.infer.engines.hardening import harden
 from privity.node.confinement import confine
-from privity.train.base import go_offline, load_base
-from privity.train.dataset import parse_dataset
+from privity.train.base import Base, go_offline, load_base
+from privity.train.dataset import parse_dataset, settings_of
 from privity.train.lora import train_lora
 
-__all__ = ["TrainingOrder"]
+__all__ = ["Failure", "TrainingOrder"]
+
+
+class Failure(enum.StrEnum):
+    """Why nothing came of a run, as far as whoever runs it is told."""
+
+    NO_BASE = "no base"
+    """The owner's settings name no base weights."""
+    OTHER_BASE = "other base"
+    """They name others than these."""
+    NOT_INSTALLED = "not installed"
+    """The `train` extra is missing."""
+    BASE = "base"
+    """The base weights, which are those that the owner named, cannot be loaded."""
+    TRAINING = "training"
+    """Anything after that: it may tell of the records, so no more is said."""
 
 
 @dataclass(frozen=True)
@@ -84,25 +102,47 @@ def main() -> None:
     try:
         harden(unsafe_inspectable=order.unsafe_inspectable)
         confine()
-        _run(order, source, answers)
-    except PrivityError as error:  # these quote nothing of what was read
+    except PrivityError as error:  # no record was read yet
         answers.line({"error": error.message, "hint": error.hint})
-    except BaseException as error:  # and of others the words could
-        answers.line({"error": f"training stopped: {type(error).__name__}", "hint": ""})
+        os._exit(0)
+    answers.line({"ready": True})
+    _train(order, source, answers)
     os._exit(0)
 
 
-def _run(order: TrainingOrder, source: BinaryIO, answers: _Answers) -> None:
+class _FailedError(Exception):
+    """Carries a `Failure` to the one place that answers."""
+
+
+def _train(order: TrainingOrder, source: BinaryIO, answers: _Answers) -> None:
     data = source.read(order.dataset_bytes)
     if len(data) != order.dataset_bytes:
         os._exit(1)  # the parent is gone
     threading.Thread(target=_end_with, args=(source,), daemon=True).start()
-    dataset = parse_dataset(data)
-    del data
-    if dataset.settings.base not in (None, order.root):
-        raise InputError("the dataset is to be trained on other base weights than these")
+    try:
+        _run(data, _load(data, order), order, answers)
+    except _FailedError as failed:
+        answers.line({"failed": failed.args[0]})
+    except BaseException:
+        answers.line({"failed": Failure.TRAINING})
+
+
+def _load(data: bytes, order: TrainingOrder) -> Base:
+    """Return the base weights, if they are those that the first line of the dataset names."""
+    required = settings_of(data).base
+    if required != order.root:
+        raise _FailedError(Failure.NO_BASE if required is None else Failure.OTHER_BASE)
     go_offline()
-    base = load_base(order.base)
+    try:
+        return load_base(order.base)
+    except MissingDependency:
+        raise _FailedError(Failure.NOT_INSTALLED) from None
+    except EngineError:
+        raise _FailedError(Failure.BASE) from None
+
+
+def _run(data: bytes, base: Base, order: TrainingOrder, answers: _Answers) -> None:
+    dataset = parse_dataset(data)
     import torch
 
     torch.set_num_threads(order.threads)

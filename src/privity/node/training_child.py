@@ -15,13 +15,37 @@ from typing import Any
 
 from privity.errors import EngineError, InputError, MalformedError
 from privity.infer.engines.weights import Weights
-from privity.node.train_process import TrainingOrder
+from privity.node.train_process import Failure, TrainingOrder
 from privity.train.bundle import MAX_BYTES, Bundle
 from privity.vault.root import root_of_file
 
 __all__ = ["Base", "Outcome", "TrainingChild", "memory_file"]
 
 _MAX_LINE = 1 << 24
+_MAX_STEPS = 100_000
+# All that is said, by what went wrong; of what went wrong with the records nothing is.
+_TOLD = {
+    Failure.NO_BASE: (
+        "the owner's settings name no base weights, without which records are not trained on",
+        "seal the records again: privity train seal names them",
+    ),
+    Failure.OTHER_BASE: (
+        "the dataset is to be trained on other base weights than these",
+        "take those that the owner named",
+    ),
+    Failure.NOT_INSTALLED: (
+        "a part of the train extra is not installed",
+        "pip install 'privity[train]', or make train-setup",
+    ),
+    Failure.BASE: (
+        "the base weights cannot be read, or are of a type that adapters are not made for",
+        "it takes GGUF files of llama, mistral, qwen2 and qwen3",
+    ),
+    Failure.TRAINING: (
+        "training failed",
+        "why is not told to whoever runs it, since it could tell of the records",
+    ),
+}
 _STOP_LIMIT_S = 2.0
 
 
@@ -131,7 +155,8 @@ class TrainingChild:
             on_step: told after each step how many are done, of how many.
 
         Raises:
-            EngineError: it refused, failed, or was ended.
+            EngineError: it refused, failed, or was ended. Whatever goes wrong with the records has
+                one text, and comes after the same steps unless the process broke off.
         """
         order = TrainingOrder(
             base=f"/proc/self/fd/{self._base.fd}",
@@ -142,13 +167,29 @@ class TrainingChild:
             unsafe_inspectable=self._inspectable,
         )
         try:
-            self._tell(order.to_line(), dataset)
-            while "step" in (reply := self._hear()):
-                if on_step is not None:
-                    on_step(int(reply["step"]), int(reply["steps"]))
-            return self._outcome(reply)
-        except (OSError, KeyError, TypeError, ValueError, MalformedError):
-            raise EngineError("the training process ended before it was done") from None
+            self._tell(order.to_line())
+            if "error" in (reply := self._hear()):  # it was given no record yet
+                raise EngineError(str(reply["error"]), hint=str(reply["hint"]))
+            if reply != {"ready": True}:
+                raise ValueError("not an answer")
+            self._tell(dataset)
+            return self._await_outcome(on_step)
+        except (OSError, KeyError, TypeError, ValueError, RecursionError, MalformedError):
+            raise _failure(Failure.TRAINING) from None
+
+    def _await_outcome(self, on_step: Callable[[int, int], None] | None) -> Outcome:
+        """Hear the steps out, which are counted here too, and how it ended."""
+        done, steps = 0, None
+        while "step" in (reply := self._hear()):
+            steps = int(reply["steps"]) if steps is None else steps
+            done += 1
+            if reply != {"step": done, "steps": steps} or not done <= steps <= _MAX_STEPS:
+                raise ValueError("not a step")
+            if on_step is not None:
+                on_step(done, steps)
+        if "failed" in reply:
+            raise _failure(Failure(reply["failed"]))
+        return self._outcome(reply)
 
     def stop(self) -> None:
         """End it, and what it holds; does nothing to one that has ended."""
@@ -182,8 +223,6 @@ class TrainingChild:
         reply = json.loads(line)
         if not isinstance(reply, dict):
             raise ValueError("not an answer")
-        if "error" in reply:
-            raise EngineError(str(reply["error"]), hint=str(reply["hint"]))
         return reply
 
     def _outcome(self, reply: dict[str, Any]) -> Outcome:
@@ -197,3 +236,8 @@ class TrainingChild:
             steps=int(reply["steps"]),
             losses=None if losses is None else tuple(float(one) for one in losses),
         )
+
+
+def _failure(which: Failure) -> EngineError:
+    told, hint = _TOLD[which]
+    return EngineError(told, hint=hint)

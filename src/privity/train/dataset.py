@@ -10,6 +10,7 @@ Nothing here repeats a record: not in an error, and not in a repr.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,7 @@ __all__ = [
     "Record",
     "Turn",
     "parse_dataset",
+    "settings_of",
     "with_settings",
 ]
 
@@ -95,13 +97,7 @@ def parse_dataset(data: bytes) -> Dataset:
         raise OversizeError(f"a dataset of {len(data)} bytes; the limit is {MAX_BYTES}")
     records: list[Record] = []
     settings: LoraSettings | None = None
-    start, number = 0, 0
-    while start < len(data):
-        end = data.find(b"\n", start)
-        end = len(data) if end < 0 else end
-        line, start, number = data[start:end], end + 1, number + 1
-        if not line.strip():
-            continue
+    for number, line in _lines(data):
         value = _read_line(line, number)
         if settings is None and not records and isinstance(value, dict) and "settings" in value:
             settings = _settings(value, number)
@@ -112,6 +108,23 @@ def parse_dataset(data: bytes) -> Dataset:
     if not records:
         raise MalformedError("a dataset without records")
     return Dataset(tuple(records), settings or LoraSettings())
+
+
+def settings_of(data: bytes) -> LoraSettings:
+    """Return how a dataset is to be trained on, of which no more than the first line is read.
+
+    Raises:
+        OversizeError, MalformedError: that line is none, as with `parse_dataset`.
+
+    Guarantees:
+        What `parse_dataset` finds, and no later line changes it
+        (tests/property/test_train_dataset.py).
+    """
+    for number, line in _lines(data):
+        value = _read_line(line, number)
+        given = isinstance(value, dict) and "settings" in value
+        return _settings(value, number) if given else LoraSettings()
+    raise MalformedError("a dataset without records")
 
 
 def with_settings(data: bytes, settings: LoraSettings) -> bytes:
@@ -127,6 +140,17 @@ def with_settings(data: bytes, settings: LoraSettings) -> bytes:
     made = line.encode() + b"\n" + data
     parse_dataset(made)
     return made
+
+
+def _lines(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines that are not empty, each with its number."""
+    start, number = 0, 0
+    while start < len(data):
+        end = data.find(b"\n", start)
+        end = len(data) if end < 0 else end
+        line, start, number = data[start:end], end + 1, number + 1
+        if line.strip():
+            yield number, line
 
 
 def _read_line(line: bytes, number: int) -> Any:

@@ -147,8 +147,6 @@ def _learn(
             group["lr"] = settings.learning_rate * _schedule(step, settings.steps)
         loss = model(**batch, use_cache=False).loss
         losses.append(float(loss.detach()))
-        if not math.isfinite(losses[-1]):
-            raise EngineError("training diverged", hint="a smaller learning_rate")
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
@@ -156,6 +154,9 @@ def _learn(
         if progress is not None:
             progress(step, settings.steps)
     model.eval()
+    # Not before the last step: at which one it diverged tells what stands in which record.
+    if not all(map(math.isfinite, losses)):
+        raise EngineError("training diverged", hint="a smaller learning_rate")
     return losses
 
 

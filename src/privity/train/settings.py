@@ -44,7 +44,8 @@ class LoraSettings:
         batch: records per step.
         max_tokens: a record is cut after so many tokens.
         seed: what order and initial values are drawn from. It is no secret.
-        base: digest of the weights it must start from; None takes whichever the enclave has.
+        base: root of the weights it must start from. A private run refuses settings without one:
+            weights that whoever runs it made could tell of the records how they fail on them.
         disclose: what leaves beside the adapter.
 
     Raises:
