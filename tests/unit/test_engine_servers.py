@@ -18,6 +18,7 @@ from privity.errors import EngineError, InputError, MissingDependency
 from privity.infer.engines import weights
 from privity.infer.engines.discover import discover
 from privity.infer.engines.engine import PrefixCache
+from privity.infer.engines.llama_process import LlamaSettings
 from privity.infer.engines.openai_server import OpenAIServer
 
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -175,3 +176,9 @@ def test_weights_of_ones_own(tmp_path: Path) -> None:
         weights.weights_at(path)
     with pytest.raises(InputError, match="cannot read"):
         weights.weights_at(tmp_path / "absent.gguf")
+
+
+def test_the_embedded_engines_key_is_told_to_its_process_and_not_shown() -> None:
+    settings = LlamaSettings("weights.gguf", "small", "s3cret", slots=1, context=64, threads=1)
+    assert "s3cret" not in repr(settings) and "s3cret" not in f"{[settings]}"
+    assert json.loads(settings.to_line())["key"] == "s3cret"

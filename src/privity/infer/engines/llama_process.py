@@ -20,7 +20,7 @@ import importlib
 import json
 import os
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from privity.infer.engines.hardening import harden
@@ -45,7 +45,7 @@ class LlamaSettings:
 
     path: str
     model: str
-    key: str
+    key: str = field(repr=False)
     slots: int
     context: int
     threads: int
