@@ -18,6 +18,7 @@ import typer
 from privity.cli import (
     ask,
     chat,
+    decisions,
     deploy,
     devnet,
     doctor,
@@ -46,7 +47,7 @@ _EPILOG = (
 
 # Groups whose commands come from several files.
 _ELSEWHERE: tuple[tuple[typer.Typer, tuple[Callable[..., None], ...]], ...] = (
-    (model.app, (grants.grant, grants.revoke, grants.grants, grants.log)),
+    (model.app, (grants.grant, grants.revoke, grants.grants, decisions.log)),
     (serve.app, (serve_log.log, serve_log.witness, train.trainer)),
 )
 for _group, _commands in _ELSEWHERE:

@@ -1,6 +1,7 @@
-"""`privity model grant|revoke|grants|log`: who may use what you sealed, and what became of it.
+"""`privity model grant|revoke|grants`: who may use what you sealed.
 
-The commands are registered in `cli/app.py`, beside those of `cli/model.py`.
+The commands are registered in `cli/app.py`, beside those of `cli/model.py`; what a broker decided
+is read by `cli/decisions.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from privity.node.broker import GrantState
     from privity.node.owner_client import Given
 
-__all__ = ["grant", "grants", "log", "revoke"]
+__all__ = ["grant", "grants", "revoke"]
 
 Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 BrokerAt = Annotated[
@@ -96,10 +97,10 @@ def grant(
     broker: BrokerAt = None,
     as_json: Json = False,
 ) -> None:
-    """Let attested code use what you sealed, for a purpose, until you say otherwise.
+    """Let attested code use what you sealed.
 
-    A broker elsewhere is verified before it gets the artefact's key; one in a folder of this
-    machine is written to directly.
+    The grant is for one purpose, until you revoke it. A broker elsewhere is verified before it
+    gets the artefact's key; one in a folder of this machine is written to directly.
     """
     from privity.attest.grant import Grant, Purpose
     from privity.errors import InputError, MalformedError
@@ -179,7 +180,10 @@ def revoke(
 
 
 def grants(as_json: Json = False) -> None:
-    """List the grants you gave, and how they stand where the broker is on this machine."""
+    """List the grants you gave.
+
+    How they stand is shown too, where the broker is on this machine.
+    """
     from privity.identity.keystore import device_key
     from privity.node.owner_client import is_url, local_broker
 
@@ -201,42 +205,6 @@ def grants(as_json: Json = False) -> None:
         said = f"{row['state']}, {row['purpose']}, used {uses}, to {row['expires']}"
         line = f"{_short(row['grant'])}  {row['name']}  {said}  {row['broker']}"
         output.out(output.harmless(line))
-
-
-def log(
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Only check that no line was altered or left out.")
-    ] = False,
-    limit: Annotated[
-        int, typer.Option("--limit", "-n", help="How many, newest last; 0 is all.", min=0)
-    ] = 50,
-    broker: Annotated[
-        Path | None,
-        typer.Option(help="The broker's folder; by default your own.", metavar="FOLDER"),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Read a broker's log of decisions. Each line is checked to follow from the one before."""
-    from privity.home import home
-    from privity.node.broker_log import GENESIS, read_log
-
-    lines = read_log(broker or home() / "broker")
-    last = lines[-1].digest if lines else GENESIS
-    if verify:
-        facts = {"verified": True, "lines": len(lines), "digest": last}
-        text = f"{output.check_mark(True)} {len(lines)} lines, unbroken; the last is {last}"
-        _tell(facts, text, as_json=as_json)
-        return
-    shown = lines[-limit:] if limit else lines
-    if as_json:
-        output.emit_json([line.to_json() for line in shown])
-        return
-    for line in shown:
-        entry = line.to_json()
-        why = f"  {entry['check']}: {entry['detail']}" if "check" in entry else ""
-        name = _short(entry["grant"]) if "grant" in entry else ""
-        about = " ".join(part for part in (entry.get("purpose", ""), name) if part)
-        output.out(output.harmless(f"{entry['time']}  {line.event:<8}  {about}{why}"))
 
 
 def _open(where: str) -> tuple[dict[str, str], bytes]:
