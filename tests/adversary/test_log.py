@@ -312,16 +312,31 @@ def test_a_rollback_is_refused() -> None:
 
 def test_a_smaller_tree_does_not_make_the_device_forget_the_larger() -> None:
     memory = LogMemory()
-    memory.keep(ORIGIN, HONEST.seen(20))
-    memory.keep(ORIGIN, HONEST.seen(12))
+    memory.keep(ORIGIN, HONEST.seen(20), compared=None)
+    memory.keep(ORIGIN, HONEST.seen(12), compared=HONEST.seen(20))
     assert LogMemory().get(ORIGIN) == HONEST.seen(20)
     with pytest.raises(InputError, match="two trees"):
-        memory.keep(ORIGIN, FORKED.seen(20))
+        memory.keep(ORIGIN, FORKED.seen(20), compared=HONEST.seen(20))
+
+
+def test_two_first_sights_of_a_forked_log_are_not_both_kept() -> None:
+    """Two enclaves are asked at once, each shows another fork, and both were judged alone."""
+    one, two = LogMemory(), LogMemory()
+    assert one.get(ORIGIN) is None and two.get(ORIGIN) is None
+    one.keep(ORIGIN, HONEST.seen(18), compared=None)
+    for size in (17, 25):  # a smaller tree passes no better than a larger one
+        with pytest.raises(InputError, match="while this one was judged"):
+            two.keep(ORIGIN, FORKED.seen(size), compared=None)
+    two.keep(ORIGIN, HONEST.seen(18), compared=None)  # the same tree needs no comparison
+    one.keep(ORIGIN, HONEST.seen(20), compared=HONEST.seen(18))
+    with pytest.raises(InputError, match="while this one was judged"):
+        two.keep(ORIGIN, FORKED.seen(25), compared=HONEST.seen(18))
+    assert one.get(ORIGIN) == HONEST.seen(20)
 
 
 def test_a_damaged_memory_is_not_passed_over() -> None:
     memory = LogMemory()
-    memory.keep(ORIGIN, HONEST.seen(20))
+    memory.keep(ORIGIN, HONEST.seen(20), compared=None)
     (path,) = memory.folder.glob("*.json")
     assert path.stat().st_mode & 0o777 == 0o600
     path.write_bytes(path.read_bytes()[:-1])
@@ -329,7 +344,7 @@ def test_a_damaged_memory_is_not_passed_over() -> None:
         memory.get(ORIGIN)
     path.write_bytes(b"")
     with pytest.raises(InputError, match="damaged"):
-        memory.keep(ORIGIN, HONEST.seen(20))
+        memory.keep(ORIGIN, HONEST.seen(20), compared=None)
 
 
 def test_keys_of_the_wrong_kind_in_the_settings_are_refused() -> None:

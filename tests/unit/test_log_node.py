@@ -135,7 +135,7 @@ async def test_a_device_follows_the_log_with_proofs_it_fetches(site: Site) -> No
         if seen is not None:
             proof = await fetch_consistency("http://log", seen.size, number + 1, http=site.http)
         logged = _check(site, endorsement, number, remembered=seen, consistency=proof)
-        memory.keep(logged.origin, logged.remembered)
+        memory.keep(logged.origin, logged.remembered, compared=seen)
         sizes.append(logged.size)
     assert sizes == [1, 4, 7, 10]
     last = memory.get(ORIGIN)

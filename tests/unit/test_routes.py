@@ -6,14 +6,18 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from privity.attest.examine import Examined
+from privity.attest.log.memory import LogMemory, Remembered
 from privity.attest.trust import Trust
 from privity.disclosure import Asset, Basis, Cell, Ground, Party, View
-from privity.errors import PeerError, PolicyRefusal
+from privity.errors import InputError, PeerError, PolicyRefusal
 from privity.infer.config import EnclavePeer
 from privity.infer.routes import confidential
 from privity.infer.routes.confidential import confidential_disclosure, discover
@@ -184,3 +188,32 @@ async def test_a_statement_that_drips_is_given_up(
         await discover(peer, Trust(), Slow())
     assert time.monotonic() - started < 1
     assert caught.value.hint
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("others", [1, 9])
+async def test_a_tree_that_was_not_compared_with_the_one_remembered_is_looked_at_again(
+    others: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process of this device follows the same log, once or all the time."""
+    memory = LogMemory(tmp_path)
+    judged: list[Remembered | None] = []
+    logged = Logged("log.example", 20, b"\1" * 32, 0)
+
+    async def examine(*_: object, **__: object) -> tuple[Examined, datetime]:
+        before = memory.get("log.example")
+        judged.append(before)
+        if len(judged) <= others:
+            memory.keep("log.example", Remembered(len(judged), bytes(32)), compared=before)
+        return Examined(None, (), logged=logged, remembered=before), datetime.now(UTC)
+
+    monkeypatch.setattr(confidential, "examine_peer", examine)
+    monkeypatch.setattr(confidential, "accept", lambda *_: Attested((HARDWARE,), logged=logged))
+    if others == 1:
+        await discover(DIRECT, Trust(), httpx.AsyncHTTPTransport(), memory=memory)
+        assert judged == [None, Remembered(1, bytes(32))]
+        assert memory.get("log.example") == Remembered(20, b"\1" * 32)
+    else:
+        with pytest.raises(InputError, match="while this one was judged"):
+            await discover(DIRECT, Trust(), httpx.AsyncHTTPTransport(), memory=memory)
+        assert len(judged) == 3

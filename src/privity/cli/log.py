@@ -278,7 +278,7 @@ def _follow(
             )
         proof = [] if seen is None else await prove_consistency(source, seen.size, size)
         check = check_view(checkpoint, seen, proof)
-        memory.keep(checkpoint.origin, Remembered(size, checkpoint.root))
+        memory.keep(checkpoint.origin, Remembered(size, checkpoint.root), compared=seen)
         return contents, check.detail
 
     return follow

@@ -68,12 +68,17 @@ class LogMemory:
             ) from None
         return seen
 
-    def keep(self, origin: str, seen: Remembered) -> None:
+    def keep(self, origin: str, seen: Remembered, *, compared: Remembered | None) -> None:
         """Remember a tree that `check_logged` verified; a smaller one than before is not kept.
 
+        Args:
+            origin: the log.
+            seen: the tree it showed.
+            compared: what was remembered when this tree was judged; None at first sight.
+
         Raises:
-            InputError: the folder cannot be written, or another tree of the same size was kept in
-                the meantime.
+            InputError: the folder cannot be written, or another tree than the one compared with
+                was kept in the meantime: nothing shows that this one is of one growth with it.
         """
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -81,12 +86,18 @@ class LogMemory:
             raise InputError(f"cannot write to {self.folder}: {error.strerror}") from error
         with locked(self.folder, wait=True):
             known = self.get(origin)
-            if known is not None and known.size == seen.size and known.root != seen.root:
-                raise InputError(f"two trees of one size were shown for the log {origin!r}")
-            if known is not None and known.size >= seen.size:
+            if known == seen:
                 return
-            value = {"origin": origin, "root": encode_base64url(seen.root), "size": seen.size}
-            write_private(self._path(origin), canonical(value))
+            if known is not None and known.size == seen.size:
+                raise InputError(f"two trees of one size were shown for the log {origin!r}")
+            if known != compared:
+                raise InputError(
+                    f"another tree of the log {origin!r} was seen while this one was judged",
+                    hint="try again: this one is compared with that one then",
+                )
+            if known is None or known.size < seen.size:
+                value = {"origin": origin, "root": encode_base64url(seen.root), "size": seen.size}
+                write_private(self._path(origin), canonical(value))
 
     def _path(self, origin: str) -> Path:
         return self.folder / f"{hashlib.sha256(origin.encode()).hexdigest()[:32]}.json"

@@ -20,7 +20,7 @@ from privity.attest.log.memory import LogMemory, Remembered
 from privity.attest.trust import Trust
 from privity.attest.verify import accept
 from privity.disclosure import Asset, Basis, Cell, Disclosure, Ground, Party, View
-from privity.errors import PeerError
+from privity.errors import InputError, PeerError
 from privity.identity.multibase import encode_base64url
 from privity.identity.timestamps import Clock, utc_now
 from privity.infer.config import EnclavePeer, LogPeer
@@ -33,6 +33,7 @@ from privity.statement import PATH as STATEMENT_PATH
 
 __all__ = ["ConfidentialRoute", "confidential_disclosure", "discover", "examine_peer"]
 
+_LOOKS = 3  # at a log that another process of this device follows at the same time
 _STATEMENT_S = 30.0  # for all of a statement, however it drips
 _CONTENT = (Asset.PROMPT, Asset.ANSWER)
 _SEALED = frozenset({Basis(Ground.MATHEMATICS, "sealed")})
@@ -113,18 +114,34 @@ async def discover(
         EvidenceError: the statement does not verify; `.check` names the check.
     """
     memory = memory or LogMemory()
-    examined, now = await examine_peer(
-        peer, trust, http, logs=logs, memory=memory, clock=clock, randomness=randomness
-    )
-    enclave = accept(examined, now)
-    if enclave.logged is not None:
-        memory.keep(enclave.logged.origin, Remembered(enclave.logged.size, enclave.logged.root))
+    for left in reversed(range(_LOOKS)):
+        examined, now = await examine_peer(
+            peer, trust, http, logs=logs, memory=memory, clock=clock, randomness=randomness
+        )
+        enclave = accept(examined, now)
+        if _keep(memory, examined, last=left == 0):
+            break
     return ConfidentialRoute(
         enclave,
         peer,
         confidential_disclosure(enclave, peer),
         shape or Shape(),
     )
+
+
+def _keep(memory: LogMemory, examined: Examined, *, last: bool) -> bool:
+    """Remember the log's tree; return False where another was remembered while it was judged."""
+    logged = examined.logged
+    if logged is None:
+        return True
+    seen = Remembered(logged.size, logged.root)
+    try:
+        memory.keep(logged.origin, seen, compared=examined.remembered)
+    except InputError:
+        if last or memory.get(logged.origin) == examined.remembered:
+            raise
+        return False
+    return True
 
 
 async def examine_peer(
