@@ -28,7 +28,7 @@ _UNTRUSTED = (
 _ONE_ENTRY = "give --keyset with --enclave, or --manifest, or --revocation"
 
 app = typer.Typer(
-    help="Make, read and check a log of keysets and of approved measurements. Running one is "
+    help="Make, read and check a log of keysets and manifests. Running one is "
     "`privity serve log`, and a witness of others' `privity serve witness`.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -105,9 +105,10 @@ def add(
         ),
     ] = None,
 ) -> None:
-    """Record a keyset, a manifest or a revocation, and write the log's endorsement.
+    """Record a keyset, a manifest or a revocation.
 
-    A folder must not be served by `privity serve log` meanwhile: add through its URL then.
+    The log's endorsement of it is written out. A folder must not be served by `privity serve log`
+    meanwhile: add through its URL then.
     """
     entry = _entry(keyset, enclave, days, manifest, revocation)
     if "://" in place:
@@ -128,7 +129,10 @@ def add(
 
 @app.command("show")
 def show(place: Place, as_json: Json = False) -> None:
-    """Show a log's latest checkpoint as it says; `privity log verify` checks it."""
+    """Show a log's latest checkpoint, unchecked.
+
+    `privity log verify` checks it.
+    """
     from privity.attest.log.checkpoint import Checkpoint
     from privity.attest.log.folder import CHECKPOINT
     from privity.attest.log.note import MAX_BYTES, Note
@@ -176,9 +180,10 @@ def verify(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check a whole log: each entry, each tile, its signature, and that it only grew.
+    """Check a whole log, and that it only grew.
 
-    It is compared with the largest tree of it that was seen on this device, and remembered.
+    Each entry and each tile is read, and the signature over all of them. It is compared with the
+    largest tree of it that was seen on this device, and remembered.
     """
     contents, grew = _with_source(place, _follow(_log_keys(log)))
     cosigned = _cosigned(contents.note, witness or [])
@@ -211,10 +216,10 @@ def keysets(
     log: Vkey = None,
     as_json: Json = False,
 ) -> None:
-    """List every keyset a log has for an enclave, the whole log checked.
+    """List every keyset a log has for an enclave.
 
-    An enclave has one keyset at a time. Two that overlap may be a new start, or somebody else's
-    keys under its name: whoever runs it can say.
+    The whole log is checked. An enclave has one keyset at a time. Two that overlap may be a new
+    start, or somebody else's keys under its name: whoever runs it can say.
     """
     from privity.attest.log import KeysetEntry
 

@@ -99,11 +99,12 @@ def enclave(
         typer.Option("--unsafe-inspectable", help="Let others look into it.", hidden=True),
     ] = False,
 ) -> None:
-    """Answer sealed requests with a model, and sign a receipt of each.
+    """Answer sealed requests with a model.
 
-    Its keys are made in memory and end with it. Nothing of a prompt or an answer is logged or
-    written. Where the machine has no hardware that attests, its evidence is of type dev: plain
-    software, which does not stop its host. `privity doctor` says what the machine has.
+    It signs a receipt of each. Its keys are made in memory and end with it. Nothing of a prompt or
+    an answer is logged or written. Where the machine has no hardware that attests, its evidence is
+    of type dev: plain software, which does not stop its host. `privity doctor` says what the
+    machine has.
     """
     from privity.errors import InputError
     from privity.node.enclave_role import EnclaveSettings, serve
@@ -181,10 +182,10 @@ def broker(
     port: Port = 0,
     lifeline: Lifeline = False,
 ) -> None:
-    """Keep the keys of sealed artefacts, and release them to attested code as grants say.
+    """Release keys to attested code as grants say.
 
-    Every decision is in its log before it takes effect. It believes the roots that your
-    config.toml names, and takes no grant but its owners'.
+    It keeps the keys of sealed artefacts. Every decision is in its log before it takes effect. It
+    believes the roots that your config.toml names, and takes no grant but its owners'.
     """
     from privity.attest import DevRoot
     from privity.home import home
