@@ -343,3 +343,11 @@ def test_the_doctor_reads_the_manifests_that_the_settings_name(
     said = capsys.readouterr().out
     for count in ("1 signer", "1 manifest", "1 revocation", "no logs", "no witnesses"):
         assert f"{count}," in said
+
+
+def test_no_summary_in_a_list_of_commands_is_cut(capsys: Capture) -> None:
+    for words in ([], ["reference"], ["log"], ["model"], ["train"], ["serve"], ["deploy"]):
+        assert app.run([*words, "--help"]) == 0
+        listed = capsys.readouterr().out.partition("Commands:")[2]
+        assert listed
+        assert [line for line in listed.splitlines() if line.endswith("...")] == []

@@ -125,10 +125,11 @@ def render(
     days: Annotated[int, typer.Option(help="How long the approval holds.", min=1)] = 90,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
-    """Render one enclave for a platform, offline, and say what measurement to expect.
+    """Render one enclave for a platform, offline.
 
-    The image is pinned by digest. Beside the platform's files, reference.json holds the body of a
-    reference manifest, ready for `privity reference sign` once nothing in it is missing.
+    It says what measurement to expect. The image is pinned by digest. Beside the platform's files,
+    reference.json holds the body of a reference manifest, ready for `privity reference sign` once
+    nothing in it is missing.
     """
     from datetime import timedelta
 

@@ -51,7 +51,7 @@ def doctor(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
-    """Look at what is there, and say what to do about the rest.
+    """Look at what is there, and what to do about the rest.
 
     Subjects: versions, home, settings, keyring, engine, weights, servers, attesters, devnet,
     enclave. Nothing is sent anywhere but to loopback and to the enclaves you configured.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Seal models, datasets and adapters; push, pull and open them.",
+    help="Seal, push, pull and open models and datasets.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -69,7 +69,7 @@ def seal(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Seal a file, to your own key and whichever others you name.
+    """Seal a file to your own key, and those you name.
 
     The file itself stays where it is, unsealed.
     """
@@ -138,7 +138,10 @@ def open_sealed(
 
 @app.command("show")
 def show(sealed: Sealed, identity: IdentityFile = None, as_json: Json = False) -> None:
-    """Show what an artefact is, as far as your key opens it; the contents are not read."""
+    """Show what an artefact is; its contents are not read.
+
+    What lies under its seal is shown where your key opens that.
+    """
     from privity.errors import OpenError
     from privity.vault import read_header
     from privity.vault.store import open_store_reader
@@ -209,7 +212,10 @@ def pull(
 
 @app.command("key")
 def key(as_json: Json = False) -> None:
-    """Print your own key, age1pq1…, that others seal to; made on first use."""
+    """Print your own key, age1pq1…, that others seal to.
+
+    It is made on first use.
+    """
     from privity.vault import owner_identity
 
     recipient = str(owner_identity().recipient)

@@ -106,7 +106,7 @@ def check(
     relay: RelayOption = None,
     as_json: Json = False,
 ) -> None:
-    """Say whether a policy would admit a job now, and why not.
+    """Say whether a policy would admit a job, or why not.
 
     The enclave is verified as it would be for a job; nothing of a job is sent.
     """

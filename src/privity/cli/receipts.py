@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["app", "print_receipt"]
 
 app = typer.Typer(
-    help="List, show, verify and export the receipts of your jobs.",
+    help="List, show, verify and export receipts of your jobs.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["app", "read_manifest", "read_revocation", "signers_of"]
 
 app = typer.Typer(
-    help="Sign, show, verify and revoke manifests of approved measurements.",
+    help="Sign, show, verify and revoke manifests.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -191,7 +191,10 @@ def verify(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check that a manifest is good now: signed by someone you trust, in time, not revoked.
+    """Check that a manifest is good now.
+
+    Someone you trust must have signed it, its time must have come and not ended, and nobody must
+    have revoked it.
 
     The revocations that config.toml lists count as those given here do.
     """

@@ -43,9 +43,10 @@ def log(
     port: Port = 0,
     lifeline: Lifeline = False,
 ) -> None:
-    """Take entries into a log, have witnesses cosign it, and serve its files.
+    """Take entries into a log, and serve its files.
 
-    Without --submitter anyone who reaches it may add, so it then listens on loopback alone.
+    Witnesses cosign it. Without --submitter anyone who reaches it may add, so it then listens on
+    loopback alone.
     """
     from privity.cli.log import log_key
     from privity.errors import InputError
@@ -95,9 +96,10 @@ def witness(
     port: Port = 0,
     lifeline: Lifeline = False,
 ) -> None:
-    """Cosign checkpoints of logs that only grew, and refuse those of a forked one.
+    """Cosign checkpoints of logs that only grew.
 
-    Run it where the log's operator has no say; that is all it is for.
+    Those of a forked one are refused. Run it where the log's operator has no say; that is all it is
+    for.
     """
     from privity.cli.log import log_key
     from privity.home import home

@@ -44,7 +44,7 @@ def up(
         bool, typer.Option("--json", help="Write one JSON line when ready, then nothing.")
     ] = False,
 ) -> None:
-    """Make any app private: an OpenAI-compatible local endpoint.
+    """Make any app private: an OpenAI-compatible endpoint.
 
     An app needs nothing but this base URL, and the daemon's token as its API key. The daemon
     listens on loopback only, verifies the enclave, applies your policy, seals, streams, and keeps

@@ -83,7 +83,7 @@ def verify(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
-    """Check evidence, and say what each check proves and what it does not.
+    """Check evidence, and say what each check proves.
 
     Nothing is asked of anyone but the enclave you name: roots are built in, everything else comes
     from your files. The exit code is 0 if every check holds, 1 if one does not.
