@@ -168,6 +168,15 @@ def test_an_enclave_with_the_platforms_keys_or_never_started_is_refused(flags: i
     assert _failed(found) == ["attributes"]
 
 
+@pytest.mark.parametrize("bit", range(64))
+def test_attributes_of_an_enclave_that_are_not_understood_are_refused(bit: int) -> None:
+    quote = encode_base64url(INTEL.sgx_quote(REPORT, flags=0x05 | 1 << bit))
+    found = _examine({"kind": "sgx", "quote": quote}, SGX.endorsements)
+    # Initialised, 64 bits, control-flow enforcement, key separation, notice of exits; 1 is debug.
+    expected = [] if bit in (0, 2, 6, 7, 10) else ["debug"] if bit == 1 else ["attributes"]
+    assert _failed(found) == expected
+
+
 @pytest.mark.parametrize("forged", ["quote", "vouching", "qe report"])
 def test_a_quote_signed_by_any_other_key_is_refused(forged: str) -> None:
     found = _examine(_tdx(INTEL.tdx_quote(REPORT, forged=forged)))

@@ -28,8 +28,12 @@ _BASIS = frozenset({Basis(Ground.HARDWARE, "Intel SGX, for all but attacks on th
 _HEX = ("mrenclave", "mrsigner", "attributes", "miscselect", "configid", "cpusvn")
 _NUMBERS = ("isvprodid", "isvsvn", "configsvn")
 
-_INITIALISED, _DEBUG = 1 << 0, 1 << 1
+# Bits of ATTRIBUTES.FLAGS (Intel SDM, volume 3D, table "Layout of ATTRIBUTES Structure").
+_INITIALISED, _DEBUG, _64_BIT = 1 << 0, 1 << 1, 1 << 2
 _PROVISION_KEY, _LAUNCH_KEY = 1 << 4, 1 << 5
+_CET, _KEY_SEPARATION, _EXIT_NOTIFY = 1 << 6, 1 << 7, 1 << 10
+_REFUSED = _DEBUG | _PROVISION_KEY | _LAUNCH_KEY  # each by its own check
+_UNDERSTOOD = _INITIALISED | _64_BIT | _CET | _KEY_SEPARATION | _EXIT_NOTIFY | _REFUSED
 
 
 class SgxVerifier:
@@ -119,6 +123,8 @@ def _check_debug(quote: Quote) -> str:
 
 def _check_attributes(quote: Quote) -> str:
     found = _flags(quote)
+    if found & ~_UNDERSTOOD:
+        raise EvidenceError("the enclave has attributes unknown here", check="attributes")
     if not found & _INITIALISED:
         raise EvidenceError("an enclave that was never initialised", check="attributes")
     if found & (_PROVISION_KEY | _LAUNCH_KEY):
