@@ -103,7 +103,7 @@ def test_any_altered_message_is_judged_or_refused_by_a_privity_error(data: bytes
         found = NitroVerifier(PKI.anchors).examine(evidence, bytes(64), [], NOON)
     except MalformedError:
         return
-    assert found.accepted == (data.removeprefix(b"\xd2") == DOCUMENT)
+    assert found.accepted == (data == DOCUMENT)
 
 
 @settings(deadline=None)  # keys are made when first used

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from privity.attest.aws.cbor import read_cbor
 from privity.errors import MalformedError
 
-__all__ = ["Sign1", "looks_like_sign1"]
+__all__ = ["Sign1", "looks_like_sign1", "untagged"]
 
 _TAG = b"\xd2"
 _ES384 = b"\xa1\x01\x38\x22"  # {1: -35}: the algorithm, and nothing else
@@ -18,6 +18,14 @@ _SIGNATURE_BYTES = 96
 def looks_like_sign1(data: bytes) -> bool:
     """Return whether it begins like such a message: with or without the tag."""
     return data.removeprefix(_TAG)[:6] == b"\x84\x44" + _ES384
+
+
+def untagged(data: bytes) -> bytes:
+    """Return a message from a file in the one form that `Sign1.parse` reads: without the tag.
+
+    The tag is outside of what is signed (RFC 9052 §2): a file may have it, evidence may not.
+    """
+    return data[len(_TAG) :] if looks_like_sign1(data) and data.startswith(_TAG) else bytes(data)
 
 
 @dataclass(frozen=True)
@@ -34,16 +42,16 @@ class Sign1:
 
     @classmethod
     def parse(cls, data: bytes, *, most: int) -> Sign1:
-        """Read a message of at most ``most`` bytes, tagged or not.
+        """Read a message of at most ``most`` bytes, without the tag.
 
         Raises:
             MalformedError: anything but ES384 without an unprotected header, in the shortest form.
 
         Guarantees:
-            Total; every byte but the tag is of the payload, the signature, or fixed
+            Total; every byte is of the payload, the signature, or fixed
             (tests/property/test_nitro.py).
         """
-        value = read_cbor(data.removeprefix(_TAG), most=most)
+        value = read_cbor(data, most=most)
         if not isinstance(value, list) or len(value) != 4:
             raise MalformedError("COSE: a message has four parts")
         protected, unprotected, payload, signature = value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from privity.attest.aws.cose import Sign1, looks_like_sign1
+from privity.attest.aws.cose import Sign1, looks_like_sign1, untagged
 from privity.attest.aws.document import MAX_DOCUMENT_BYTES, NitroDocument
 from privity.attest.dstack.wrapper import NITRO, looks_like, read_dstack
 from privity.identity.multibase import decode_base64
@@ -18,16 +18,17 @@ def recognises(data: bytes) -> bool:
 
 
 def read_file(data: bytes) -> bytes:
-    """Return the signed document.
+    """Return the signed document, as evidence has it: without a tag.
 
     Raises:
         MalformedError: it is in none of the forms, or what stands around it contradicts it.
     """
     if looks_like(data, NITRO):
         file = read_dstack(data)
-        document = NitroDocument.parse(Sign1.parse(file.evidence, most=MAX_DOCUMENT_BYTES).payload)
+        message = untagged(file.evidence)
+        document = NitroDocument.parse(Sign1.parse(message, most=MAX_DOCUMENT_BYTES).payload)
         file.check_report_data(document.user_data)
-        return file.evidence
+        return message
     if data.startswith(_BASE64_HEADS):
-        return decode_base64(data.removesuffix(b"\n").decode("latin-1"))
-    return bytes(data)
+        return untagged(decode_base64(data.removesuffix(b"\n").decode("latin-1")))
+    return untagged(data)
