@@ -301,6 +301,50 @@ async def test_a_broker_that_is_gone_ends_the_run_with_the_lease(
     assert child.ended.is_set() and world.delivered == []
 
 
+class Halting(BytesSource):
+    """A store, which is the host's, that stops answering in the midst of the dataset."""
+
+    def __init__(self, data: bytes, at: int) -> None:
+        super().__init__(data)
+        self._left = at
+        self.halted, self.go_on = threading.Event(), threading.Event()
+
+    def fetch(self, offset: int, length: int) -> bytes:
+        self._left -= 1
+        if self._left == 0:
+            self.halted.set()
+            self.go_on.wait(30)
+        return super().fetch(offset, length)
+
+
+@pytest.mark.parametrize("at", [2, 3, 4])  # head, description, contents; the key is there
+async def test_a_revocation_while_the_dataset_is_read_ends_the_run(world: World, at: int) -> None:
+    grant = world.allow(lease_s=1)
+    source, child = Halting(world.sealed, at), PlayedChild(BASE)
+    runner = Trainer(world.url, (world.quoter,), BASE, start=lambda *_, **__: child)  # type: ignore[arg-type,return-value]
+    try:
+        with anyio.fail_after(8):
+            async with anyio.create_task_group() as group:
+
+                async def take_back() -> None:
+                    while not source.halted.is_set():
+                        await anyio.sleep(0.02)
+                    world.revoke(grant)
+
+                group.start_soon(take_back)
+                with pytest.raises(EvidenceError) as caught:
+                    await runner.run(source, lambda path: world.delivered.append(b""))
+            assert caught.value.check == "grant revoked"
+            # What held the key is gone; one thread waits for the store, and it has none.
+            while any(one.name.startswith("privity-lane") for one in threading.enumerate()):
+                await anyio.sleep(0.02)
+        waiting = [one for one in threading.enumerate() if one.name == "privity-fetch"]
+        assert waiting and all(one.daemon for one in waiting)
+    finally:
+        source.go_on.set()
+    assert child.given == b"" and world.delivered == []
+
+
 async def test_a_run_that_is_cancelled_ends_its_process(world: World) -> None:
     world.allow()
     child = PlayedChild(BASE, forever=True)

@@ -26,23 +26,23 @@ from anyio import to_thread
 from privity.attest import Quoter, build_statement
 from privity.attest.grant import Grant, Purpose, SignedGrant
 from privity.attest.release import BootKeys
-from privity.errors import EvidenceError, InputError, MalformedError, OversizeError, PrivityError
+from privity.errors import EvidenceError, InputError, MalformedError, PrivityError
 from privity.identity.keys import SigningKey
 from privity.identity.timestamps import Clock, utc_now
 from privity.infer.engines.hardening import harden
 from privity.infer.engines.weights import find_default, weights_at
 from privity.node.attestation import AttestationSettings
+from privity.node.dataset_reading import DatasetReading
 from privity.node.key_client import KeyClient, Released
 from privity.node.listen import end_with_stdin
 from privity.node.training_child import Base, Outcome, TrainingChild, memory_file
 from privity.statement import Statement
 from privity.train.base import check_installed
 from privity.train.bundle import MEDIA_TYPE
-from privity.train.dataset import MAX_BYTES
 from privity.train.program import measure_program, program_software
 from privity.train.receipt import TrainingReceipt, issue_receipt
-from privity.vault.artefact import Meta, Reader, seal_stream
-from privity.vault.header import ArtefactKey, read_header
+from privity.vault.artefact import Meta, seal_stream
+from privity.vault.header import read_header
 from privity.vault.recipients import Recipient
 from privity.vault.source import Source
 from privity.vault.store import open_store_reader
@@ -153,17 +153,7 @@ class Trainer:
             artefact = (await to_thread.run_sync(read_header, source)).id
             released = await self._client.obtain(artefact, Purpose.TRAIN)
             recipient = _recipient(released.signed.grant)
-            dataset = await to_thread.run_sync(_read_dataset, source, released)
-            child = self._start(
-                self._base,
-                threads=self._threads,
-                unsafe_inspectable=self._inspectable,
-            )
-            try:
-                return await self._leased(job, released, recipient, dataset, child, deliver)
-            finally:
-                with anyio.CancelScope(shield=True):
-                    await to_thread.run_sync(child.close)
+            return await self._leased(job, released, recipient, source, deliver)
         finally:
             await self._client.aclose()
 
@@ -172,11 +162,10 @@ class Trainer:
         job: _Job,
         released: Released,
         recipient: Recipient,
-        dataset: bytes,
-        child: TrainingChild,
+        source: Source,
         deliver: Callable[[Path], object],
     ) -> Finished:
-        """Work for as long as the lease is renewed; the first refusal kills the child."""
+        """Read and work for as long as the lease is renewed; the first refusal ends both."""
         refused: list[PrivityError] = []
         ended: list[Finished | PrivityError] = []
 
@@ -185,15 +174,13 @@ class Trainer:
                 await self._client.keep(released)
             except PrivityError as error:
                 refused.append(error)
-                child.stop()
                 scope.cancel()
 
         async with anyio.create_task_group() as group:
             group.start_soon(keep, group.cancel_scope)
             try:
-                outcome = await to_thread.run_sync(
-                    child.run, dataset, self._on_step, abandon_on_cancel=True
-                )
+                dataset = await _read(source, released)
+                outcome = await self._train(dataset)
                 receipt = self._sign(job, outcome, released.signed, self._clock())
                 ended.append(await _hand_over(outcome, receipt, recipient, deliver, job.began))
             except PrivityError as error:
@@ -206,6 +193,21 @@ class Trainer:
         if isinstance(result, PrivityError):
             raise result
         return result
+
+    async def _train(self, dataset: bytes) -> Outcome:
+        """Have a process of its own train; cancelled, it is killed with all it holds."""
+        child = self._start(
+            self._base,
+            threads=self._threads,
+            unsafe_inspectable=self._inspectable,
+        )
+        try:
+            return await to_thread.run_sync(
+                child.run, dataset, self._on_step, abandon_on_cancel=True
+            )
+        finally:
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(child.close)
 
     def _state(self) -> Statement:
         """Return the statement the receipt's key rests on."""
@@ -318,22 +320,13 @@ def _recipient(grant: Grant) -> Recipient:
         raise EvidenceError(f"the grant's recipient: {error.message}", check="recipient") from None
 
 
-def _read_dataset(source: Source, released: Released) -> bytes:
-    """Open the dataset into memory, its root checked while it is read."""
-    key = ArtefactKey(released.key)
+async def _read(source: Source, released: Released) -> bytes:
+    """Return the dataset; cancelled, it is dropped though the store does not answer."""
+    reading = DatasetReading(source)
     try:
-        reader = Reader(source, key)
+        return await to_thread.run_sync(reading.read, released, abandon_on_cancel=True)
     finally:
-        key.erase()
-    if reader.root != released.signed.grant.root:
-        raise EvidenceError("the dataset is another than the one granted", check="root")
-    if reader.meta.kind != "dataset":
-        raise MalformedError(f"the artefact is a {reader.meta.kind}, not a dataset")
-    if reader.size > MAX_BYTES:
-        raise OversizeError(f"a dataset of {reader.size} bytes; the limit is {MAX_BYTES}")
-    sink = io.BytesIO()
-    reader.copy_to(sink)
-    return sink.getvalue()
+        reading.stop()
 
 
 async def _hand_over(

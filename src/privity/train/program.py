@@ -25,6 +25,7 @@ PROGRAM = "program"
 
 SOURCES = (
     "node/confinement.py",
+    "node/dataset_reading.py",
     "node/train_process.py",
     "node/trainer.py",
     "node/training_child.py",
