@@ -6,13 +6,16 @@ is read by `cli/decisions.py`.
 
 from __future__ import annotations
 
+import textwrap
 from contextlib import closing
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from privity.cli import grant_options, output
+from privity.cli import grant_options, grant_text, output
 
 if TYPE_CHECKING:
     from privity.attest.grant import Grant, SignedGrant
@@ -155,28 +158,27 @@ def revoke(
     """Take a grant back. Enclaves that use the key drop it within their lease."""
     from privity.attest.grant_revocation import GrantRevocation
     from privity.errors import InputError, MalformedError
+    from privity.home import home
     from privity.identity.keystore import device_key
     from privity.identity.timestamps import utc_now
-    from privity.node.owner_client import is_url, local_broker, revoke_at
+    from privity.node.owner_client import is_url, keep, local_broker, revoke_at
 
     key = device_key()
-    done = []
-    for one in _find(which):
+    done: list[tuple[Given, bool]] = []
+    # What was taken back before comes last: it keeps nothing else from being taken back.
+    for one in sorted(_find(which), key=lambda one: one.revocation is not None):
         try:
             revocation = GrantRevocation(one.signed.digest, key.did, reason, utc_now()).sign(key)
         except MalformedError as error:
             raise InputError(error.message) from None
         if is_url(one.broker):
-            revoke_at(one.broker, revocation)
+            stood = revoke_at(one.broker, revocation)
         else:
-            local_broker(Path(one.broker), key.did).revoke(revocation)
-        done.append(one)
-    if as_json:
-        output.emit_json([{"grant": one.signed.digest, "broker": one.broker} for one in done])
-        return
-    for one in done:
-        lease = one.signed.grant.lease_s
-        output.out(f"revoked {_short(one.signed.digest)}: enclaves drop it within {lease} s")
+            stood = local_broker(Path(one.broker), key.did).revoke(revocation) is not None
+        if one.revocation is None:
+            keep(home() / "grants", replace(one, revocation=revocation))
+        done.append((one, stood))
+    _tell_revoked(done, as_json=as_json)
 
 
 def grants(as_json: Json = False) -> None:
@@ -184,27 +186,20 @@ def grants(as_json: Json = False) -> None:
 
     How they stand is shown too, where the broker is on this machine.
     """
-    from privity.identity.keystore import device_key
-    from privity.node.owner_client import is_url, local_broker
+    from privity.identity.timestamps import utc_now
 
-    copies = _given()
-    owner = device_key().did
-    states: dict[str, GrantState] = {}
-    for folder in {one.broker for one in copies if not is_url(one.broker)}:
-        if Path(folder).is_dir():
-            for state in local_broker(Path(folder), owner).grants():
-                states[state.signed.digest] = state
-    rows = [_row(one, states.get(one.signed.digest)) for one in copies]
+    copies, now = _given(), utc_now()
+    states = _states(copies)
+    rows = [_row(one, states.get(one.signed.digest), now) for one in copies]
     if as_json:
         output.emit_json(rows)
         return
     if not rows:
         output.note("no grants yet; `privity model grant` gives one")
-    for row in rows:
-        uses = row["uses"] if row["of"] is None else f"{row['uses']} of {row['of']}"
-        said = f"{row['state']}, {row['purpose']}, used {uses}, to {row['expires']}"
-        line = f"{_short(row['grant'])}  {row['name']}  {said}  {row['broker']}"
-        output.out(output.harmless(line))
+    for one, row in zip(copies, rows, strict=True):
+        output.out(output.harmless(_listed(row)))
+        allows = output.label_rows(grant_text.allowed_rows(one.signed.grant, whole=False))
+        output.out(output.harmless(textwrap.indent(allows, "    ")))
 
 
 def _open(where: str) -> tuple[dict[str, str], bytes]:
@@ -249,6 +244,40 @@ def _hand_over(
     return place, kinds
 
 
+def _tell_revoked(done: list[tuple[Given, bool]], *, as_json: bool) -> None:
+    """Say of each grant whether it stood until now, and which others still allow the same."""
+    from privity.identity.timestamps import utc_now
+
+    copies, now = _given(), utc_now()
+    states = _states(copies)
+    still: dict[str, list[str]] = {one.signed.grant.artefact: [] for one, _ in done}
+    for one in copies:
+        how = grant_text.standing(one, states.get(one.signed.digest), now)
+        if how in ("runs", "unknown") and one.signed.grant.artefact in still:
+            still[one.signed.grant.artefact].append(one.signed.digest)
+    if as_json:
+        output.emit_json(
+            [
+                {
+                    "grant": one.signed.digest,
+                    "broker": one.broker,
+                    "already": not stood,
+                    "still": still[one.signed.grant.artefact],
+                }
+                for one, stood in done
+            ]
+        )
+        return
+    for one, stood in done:
+        name, lease = grant_text.short(one.signed.digest), one.signed.grant.lease_s
+        drop = f"revoked {name}: enclaves drop it within {lease} s"
+        output.out(drop if stood else f"{name} was revoked already")
+    for artefact, names in still.items():
+        for name in names:
+            told = f"grant {grant_text.short(name)} still allows it"
+            output.note(f"{told}; `privity model revoke {artefact}` ends all")
+
+
 def _tell_granted(signed: SignedGrant, place: str, kinds: str | None, *, as_json: bool) -> None:
     from privity.identity.timestamps import format_time
 
@@ -256,19 +285,20 @@ def _tell_granted(signed: SignedGrant, place: str, kinds: str | None, *, as_json
     facts: dict[str, Any] = {"grant": signed.digest, "artefact": given.artefact}
     facts |= {"name": given.name, "purpose": given.purpose.value, "root": given.root}
     facts |= {"expires": format_time(given.expires), "uses": given.uses, "lease_s": given.lease_s}
-    facts |= {"owner": given.owner, "broker": place, "unsafe_dev": given.unsafe_dev}
+    facts |= {"owner": given.owner, "broker": place}
     rows = {
         name.replace("_", " "): "any" if value is None else str(value)
         for name, value in facts.items()
     }
-    facts["programs"] = list(given.programs)
-    if given.programs:
-        rows["programs"] = ", ".join(grant_options.program_text(one) for one in given.programs)
+    facts |= grant_text.allowed(given)
+    rows |= grant_text.allowed_rows(given, whole=True)
     if kinds is not None:
         rows["broker's evidence"] = facts["broker_evidence"] = kinds
     _tell(facts, output.label_rows(rows), as_json=as_json)
     if given.unsafe_dev:
         output.note("dev evidence is accepted: whoever runs the enclave's machine can have the key")
+    if given.price is not None:
+        output.note(grant_text.NO_LEDGER)
 
 
 def _tell(facts: dict[str, Any], text: str, *, as_json: bool) -> None:
@@ -283,6 +313,21 @@ def _given() -> list[Given]:
     from privity.node.owner_client import given
 
     return given(home() / "grants")
+
+
+def _states(copies: list[Given]) -> dict[str, GrantState]:
+    """Return how the grants stand whose broker's folder is on this machine."""
+    from privity.identity.keystore import device_key
+    from privity.node.owner_client import is_url, local_broker
+
+    owner = device_key().did
+    folders = {Path(one.broker) for one in copies if not is_url(one.broker)}
+    return {
+        state.signed.digest: state
+        for folder in folders
+        if folder.is_dir()
+        for state in local_broker(folder, owner).grants()
+    }
 
 
 def _find(which: str) -> list[Given]:
@@ -300,28 +345,33 @@ def _find(which: str) -> list[Given]:
     return found
 
 
-def _row(one: Given, state: GrantState | None) -> dict[str, Any]:
+def _row(one: Given, state: GrantState | None, now: datetime) -> dict[str, Any]:
     from privity.identity.timestamps import format_time
 
     given: Grant = one.signed.grant
-    standing = "unknown"
-    if state is not None:
-        standing = (
-            "revoked" if state.revoked is not None else "expired" if state.expired else "runs"
-        )
+    reason = None if state is None else state.revoked
+    if reason is None and one.revocation is not None:
+        reason = one.revocation.revocation.reason
     return {
         "grant": one.signed.digest,
         "artefact": given.artefact,
         "name": given.name,
         "purpose": given.purpose.value,
         "expires": format_time(given.expires),
-        "state": standing,
-        "reason": None if state is None else state.revoked,
+        "state": grant_text.standing(one, state, now),
+        "reason": reason,
         "uses": None if state is None else state.uses,
         "of": given.uses,
         "broker": one.broker,
+        **grant_text.allowed(given),
     }
 
 
-def _short(name: str) -> str:
-    return name.removeprefix("sha256:")[:12]
+def _listed(row: dict[str, Any]) -> str:
+    """Return the line of a grant in the list."""
+    stands = row["state"] in ("runs", "unknown")
+    said = grant_text.NO_LEDGER if stands and row["price"] is not None else row["state"]
+    uses = "unknown" if row["uses"] is None else str(row["uses"])
+    used = uses if row["of"] is None else f"{uses} of {row['of']}"
+    terms = f"{said}, {row['purpose']}, used {used}, to {row['expires']}"
+    return f"{grant_text.short(row['grant'])}  {row['name']}  {terms}  {row['broker']}"

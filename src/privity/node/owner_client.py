@@ -46,10 +46,12 @@ class Given:
     Attributes:
         signed: the grant.
         broker: the URL or the folder of the broker it went to.
+        revocation: how this person took it back, once the broker had that.
     """
 
     signed: SignedGrant
     broker: str
+    revocation: SignedGrantRevocation | None = None
 
 
 def is_url(broker: str) -> bool:
@@ -69,8 +71,10 @@ def local_broker(folder: Path, owner: str, *, clock: Clock = utc_now) -> Broker:
 
 def keep(folder: Path, one: Given) -> None:
     """Keep a copy of a grant in the home's ``grants`` folder."""
-    data = canonical({"broker": one.broker, "signed": one.signed.to_json()})
-    write_private(folder / f"{one.signed.digest.removeprefix('sha256:')}.json", data)
+    content = {"broker": one.broker, "signed": one.signed.to_json()}
+    if one.revocation is not None:
+        content["revocation"] = one.revocation.to_json()
+    write_private(folder / f"{one.signed.digest.removeprefix('sha256:')}.json", canonical(content))
 
 
 def given(folder: Path) -> list[Given]:
@@ -82,13 +86,23 @@ def given(folder: Path) -> list[Given]:
     found = []
     for path in sorted(folder.glob("*.json")):
         try:
-            fields = Fields(loads_strict(read_private(path), max_bytes=_MAX_COPY), "kept grant")
-            one = Given(SignedGrant.from_json(fields.object("signed")), fields.text("broker"))
-            fields.done()
+            found.append(_given(loads_strict(read_private(path), max_bytes=_MAX_COPY)))
         except (SealError, EvidenceError) as error:
             raise InputError(f"{path} is not a grant you gave: {error.message}") from None
-        found.append(one)
     return sorted(found, key=lambda one: one.signed.grant.issued, reverse=True)
+
+
+def _given(value: Any) -> Given:
+    # A copy of a grant that was not taken back has no revocation.
+    fields = Fields({"revocation": None, **value} if isinstance(value, dict) else value, "copy")
+    signed = SignedGrant.from_json(fields.object("signed"))
+    taken = fields.optional("revocation", fields.object)
+    revocation = None if taken is None else SignedGrantRevocation.from_json(taken)
+    one = Given(signed, fields.text("broker"), revocation)
+    fields.done()
+    if revocation is not None and revocation.revocation.grant != signed.digest:
+        raise MalformedError("the revocation is of another grant")
+    return one
 
 
 def send(
@@ -137,15 +151,16 @@ def send(
 
 def revoke_at(
     broker: str, revocation: SignedGrantRevocation, *, transport: httpx.BaseTransport | None = None
-) -> None:
-    """Revoke a grant at a broker elsewhere. Run by the owner.
+) -> bool:
+    """Revoke a grant at a broker elsewhere; tell whether it still stood. Run by the owner.
 
     Raises:
         EvidenceError: the broker does not have that grant of yours.
         PeerError: it cannot be reached. The grant then still stands: try again.
     """
     with _client(broker, transport) as http:
-        _post(http, REVOKE_PATH, {"revocation": revocation.to_json()})
+        reply = _post(http, REVOKE_PATH, {"revocation": revocation.to_json()})
+    return not isinstance(reply, dict) or reply.get("log") is not None
 
 
 def _client(broker: str, transport: httpx.BaseTransport | None) -> httpx.Client:
