@@ -17,10 +17,14 @@ import anyio
 import pytest
 from anyio import to_thread
 
-from privity.errors import EngineError, EvidenceError, PrivityError
-from privity.infer.engines import embedded
+from privity.errors import EngineError, EvidenceError, InputError, PrivityError
+from privity.infer.engines import embedded, hardening
 from privity.infer.engines.embedded import EmbeddedEngine
+from privity.infer.engines.hardening import Hardening
 from privity.infer.engines.weights import Weights
+from privity.node import enclave_role
+from privity.node.attestation import AttestationSettings
+from privity.node.enclave_role import EnclaveSettings
 from privity.node.key_client import Released
 from privity.node.memory_file import MemoryFile
 from privity.node.sealed_model import SealedModel
@@ -384,3 +388,52 @@ async def test_a_model_closed_while_it_asks_for_its_key_keeps_no_lease() -> None
         await asked.wait()
         await model.aclose()
     assert model._keeper is None and model._open is None
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+@pytest.mark.parametrize("limited", [False, True])
+def test_no_key_is_asked_for_where_the_enclaves_memory_may_be_swapped(
+    limited: bool, accepted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A finite limit on locked memory, large enough for the weights, still leaves the rest."""
+
+    class Asked(Exception):
+        pass
+
+    def made(*_: Any) -> Any:
+        raise Asked
+
+    found = Hardening(no_core_dumps=True, undumpable=True, locked=not limited)
+    monkeypatch.setattr(enclave_role, "harden", lambda **_: found)
+    monkeypatch.setattr(hardening, "swap_is_on", lambda: True)
+    monkeypatch.setattr(EnclaveSettings, "make_engine", made)
+    settings = EnclaveSettings(
+        AttestationSettings(tmp_path / "root"),
+        artefact=str(tmp_path),
+        broker="http://127.0.0.1:9",
+        unsafe_swap=accepted,
+    )
+    refused = limited and not accepted
+    with pytest.raises(EngineError if refused else Asked):
+        enclave_role.serve(settings, on_ready=lambda _: None)
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+def test_the_engines_process_is_told_whether_swap_was_accepted(
+    accepted: bool, tmp_path: Path
+) -> None:
+    settings = EnclaveSettings(
+        AttestationSettings(tmp_path / "root"),
+        artefact=str(tmp_path),
+        broker="http://127.0.0.1:9",
+        unsafe_swap=accepted,
+    )
+    model = settings.make_engine()
+    assert isinstance(model, SealedModel)
+    engine = model._make_engine(Weights(Path("x.gguf"), "x"))
+    assert engine._settings(Weights(Path("x.gguf"), "x")).refuse_swap is not accepted
+
+
+def test_swap_is_accepted_for_a_sealed_model_alone(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="sealed model"):
+        EnclaveSettings(AttestationSettings(tmp_path / "root"), unsafe_swap=True)

@@ -29,6 +29,7 @@ import pytest
 
 from privity.attest import DevRoot
 from privity.errors import PeerError
+from privity.infer.engines.hardening import swap_is_on
 from privity.infer.engines.weights import find_default
 from privity.node.role_process import RoleProcess
 
@@ -266,7 +267,18 @@ def publish(world: World, weights: Path) -> dict[str, Any]:
     return {**sealed, **granted}
 
 
+def _locks() -> bool:
+    """Tell whether a process that hardens itself gets all of its memory locked."""
+    code = "from privity.infer.engines.hardening import harden; print(harden().locked)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip() == "True"
+
+
 @pytest.mark.slow
+@pytest.mark.skipif(
+    swap_is_on() and not _locks(),
+    reason="this machine swaps and lets no memory be locked: nothing sealed is opened here",
+)
 def test_a_sealed_model_is_served_from_memory_alone_and_taken_back(world: World) -> None:
     weights = find_default().path
     search = Search(world.folder, time.time() - 1, needles(weights))

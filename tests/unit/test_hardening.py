@@ -10,6 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from privity.errors import EngineError
+from privity.infer.engines import hardening
+from privity.infer.engines.hardening import Hardening
+from privity.infer.engines.llama_process import LlamaSettings
+
 SCRIPT = """
 import ctypes, json, resource, sys
 from privity.infer.engines.hardening import harden
@@ -56,3 +61,38 @@ def test_a_crash_leaves_no_core_dump(tmp_path: Path) -> None:
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.DEVNULL)
     assert run.returncode == -signal.SIGABRT
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("locked", "swaps"), [(False, True), (False, False), (True, True)])
+def test_plaintext_is_refused_where_swap_could_take_it(
+    locked: bool, swaps: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hardening, "swap_is_on", lambda: swaps)
+    found = Hardening(no_core_dumps=True, undumpable=True, locked=locked)
+    if locked or not swaps:
+        found.refuse_swap()
+        return
+    with pytest.raises(EngineError, match="swap") as caught:
+        found.refuse_swap()
+    assert "RLIMIT_MEMLOCK" in caught.value.hint and "--unsafe-swap" in caught.value.hint
+
+
+UNLOCKED = """
+import sys
+from privity.infer.engines import hardening, llama_process
+hardening._lock = lambda libc: False
+hardening.swap_is_on = lambda: True
+llama_process._serve = lambda settings: type("Server", (), {"listening_address": "http://x"})
+llama_process.main()
+"""
+
+
+@pytest.mark.parametrize("refuse", [True, False])
+def test_the_engines_process_loads_nothing_sealed_where_swap_could_take_it(refuse: bool) -> None:
+    settings = LlamaSettings(*("x.gguf", "x", "key", 1, 512, 1), refuse_swap=refuse)
+    run = subprocess.run(
+        [sys.executable, "-c", UNLOCKED], input=settings.to_line(), capture_output=True, timeout=60
+    )
+    said = json.loads(run.stdout)
+    assert ("swap" in said.get("error", "")) == refuse
+    assert ("url" in said) != refuse

@@ -120,6 +120,19 @@ def test_what_cannot_be_locked_is_refused_where_swap_could_take_it(
         assert "not locked" in caplog.text
 
 
+def test_what_cannot_be_locked_is_taken_where_swap_was_accepted_by_name(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    libc = _CannotLock()
+    monkeypatch.setattr(memory_file, "_libc", lambda: libc)
+    monkeypatch.setattr(memory_file, "swap_is_on", lambda: True)
+    memory = MemoryFile(1 << 20, unsafe_swap=True)
+    memory.lock().write(b"x")
+    memory.seal()
+    memory.close()
+    assert "may be written to swap" in caplog.text
+
+
 def test_more_than_there_is_is_an_error() -> None:
     with pytest.raises(EngineError, match="no memory"):
         MemoryFile(1 << 62).seal()

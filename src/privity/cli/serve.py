@@ -91,6 +91,13 @@ def enclave(
             help="Accept an engine that shares prefix caches between callers: a timing leak.",
         ),
     ] = False,
+    unsafe_swap: Annotated[
+        bool,
+        typer.Option(
+            "--unsafe-swap",
+            help="Open a sealed model also where memory may be written to this machine's swap.",
+        ),
+    ] = False,
     host: Host = "127.0.0.1",
     port: Port = 0,
     lifeline: Lifeline = False,
@@ -124,6 +131,7 @@ def enclave(
         artefact_id=artefact_id,
         broker=broker,
         unsafe_shared_cache=unsafe_shared_cache,
+        unsafe_swap=unsafe_swap,
         host=host,
         port=port,
         lifeline=lifeline,

@@ -44,6 +44,7 @@ class EnclaveSettings:
         artefact_id: the id it must have; by default whatever is there.
         broker: URL of the broker that releases its key.
         unsafe_shared_cache: accept an engine that shares prefixes between callers.
+        unsafe_swap: open a sealed model also where memory may be written to swap.
         host: address to listen on.
         port: TCP port; 0 takes a free one.
         lifeline: end when standard input ends.
@@ -59,6 +60,7 @@ class EnclaveSettings:
     artefact_id: str | None = None
     broker: str | None = None
     unsafe_shared_cache: bool = False
+    unsafe_swap: bool = False
     host: str = "127.0.0.1"
     port: int = 0
     lifeline: bool = False
@@ -81,6 +83,8 @@ class EnclaveSettings:
             raise InputError("an artefact's id is given with where it is kept: --artefact")
         if self.artefact is not None and (self.engine is not None or self.weights is not None):
             raise InputError("a sealed model is served by the embedded engine, in place of weights")
+        if self.unsafe_swap and self.artefact is None:
+            raise InputError("--unsafe-swap is of a sealed model: --artefact")
 
     def make_engine(self, quoters: Sequence[Quoter] = ()) -> Engine:
         """Return the engine, not started; raises `InputError` if the weights cannot be read.
@@ -102,8 +106,18 @@ class EnclaveSettings:
 
         receipts, beside = SigningKey.generate().did, self.attestation.approval()
         client = KeyClient(broker, quoters, receipts=receipts, beside=beside)
-        make = partial(EmbeddedEngine, unsafe_inspectable=self.unsafe_inspectable)
-        return SealedModel(artefact, client, artefact=self.artefact_id, make_engine=make)
+        make = partial(
+            EmbeddedEngine,
+            unsafe_inspectable=self.unsafe_inspectable,
+            refuse_swap=not self.unsafe_swap,
+        )
+        return SealedModel(
+            artefact,
+            client,
+            artefact=self.artefact_id,
+            make_engine=make,
+            unsafe_swap=self.unsafe_swap,
+        )
 
 
 def serve(settings: EnclaveSettings, *, on_ready: Callable[[dict[str, Any]], None]) -> None:
@@ -115,11 +129,15 @@ def serve(settings: EnclaveSettings, *, on_ready: Callable[[dict[str, Any]], Non
 
     Raises:
         InputError: a setting cannot be had.
-        EngineError: the engine does not start.
+        EngineError: the engine does not start; or a sealed model is to be opened where memory may
+            be written to swap.
         EvidenceError: a broker refuses the key of a sealed model; ``.check`` says why.
         MissingDependency: a part of the engine is not installed.
     """
-    gaps = harden(unsafe_inspectable=settings.unsafe_inspectable).gaps()
+    hardened = harden(unsafe_inspectable=settings.unsafe_inspectable)
+    if settings.artefact is not None and not settings.unsafe_swap:
+        hardened.refuse_swap()
+    gaps = hardened.gaps()
     quoters = settings.attestation.quoters()
     kinds = [quoter.kind for quoter in quoters]
     engine = settings.make_engine(quoters)

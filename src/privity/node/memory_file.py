@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import BinaryIO, NoReturn, cast
 
 from privity.errors import EngineError, MissingDependency
+from privity.infer.engines.hardening import swap_is_on
 
-__all__ = ["MemoryFile", "swap_is_on"]
+__all__ = ["MemoryFile"]
 
 logger = logging.getLogger("privity.enclave")
 
@@ -32,19 +33,12 @@ _PROT_READ, _MAP_SHARED, _MADV_DONTDUMP = 1, 1, 16
 _MAP_FAILED = ctypes.c_void_p(-1).value
 
 
-def swap_is_on() -> bool:
-    """Tell whether this machine writes memory to swap; where that cannot be told, it does."""
-    try:
-        return len(Path("/proc/swaps").read_text().splitlines()) > 1
-    except OSError:
-        return True
-
-
 class MemoryFile:
     """Plaintext of a known size in memory: written once, sealed, then read.
 
     Args:
         size: bytes it will hold.
+        unsafe_swap: take memory that cannot be locked also where swap could take it.
 
     Raises:
         EngineError: there is not enough memory.
@@ -57,12 +51,13 @@ class MemoryFile:
         nothing lands in the file that gets its number next (tests/adversary/test_sealed_model.py).
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, unsafe_swap: bool = False) -> None:
         if not sys.platform.startswith("linux"):
             raise MissingDependency(
                 "files in memory are Linux'; on this system nothing sealed is opened in an enclave"
             )
         self.size = size
+        self._unsafe_swap = unsafe_swap
         self._place = 0
         self._using = threading.RLock()  # held wherever the number is used, and where it ends
         self.fd = _memfd()
@@ -146,13 +141,15 @@ class MemoryFile:
         if libc.mlock(place, self.size) == 0:
             return
         why = os.strerror(ctypes.get_errno())
-        if swap_is_on():
+        swaps = swap_is_on()
+        if swaps and not self._unsafe_swap:
             raise EngineError(
                 f"memory cannot be locked ({why}), and this machine swaps: plaintext could be "
                 "written to its disk",
                 hint="raise RLIMIT_MEMLOCK or grant CAP_IPC_LOCK, or turn swap off",
             )
-        logger.warning("memory is not locked (%s); there is no swap to take it now", why)
+        then = "it may be written to swap" if swaps else "there is no swap to take it now"
+        logger.warning("memory is not locked (%s); %s", why, then)
 
     def __repr__(self) -> str:
         return f"<MemoryFile of {self.size} bytes>"

@@ -14,6 +14,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from anyio import CancelScope, to_thread
 
@@ -39,6 +40,7 @@ class Opening:
     Args:
         source: the sealed bytes.
         released: its key, and the grant that names what it opens to.
+        unsafe_swap: see `MemoryFile`.
 
     Attributes:
         memory: where the plaintext goes; nothing is in it before `fill`.
@@ -49,7 +51,7 @@ class Opening:
         EngineError: there is no memory that could hold it.
     """
 
-    def __init__(self, source: Source, released: Released) -> None:
+    def __init__(self, source: Source, released: Released, *, unsafe_swap: bool = False) -> None:
         key = ArtefactKey(released.key)
         try:
             self._reader = Reader(source, key)
@@ -60,7 +62,7 @@ class Opening:
         # contents that do not have the root the artefact says they have.
         if self._reader.root != self._root:
             raise _other_plaintext()
-        self.memory = MemoryFile(self._reader.size)
+        self.memory = MemoryFile(self._reader.size, unsafe_swap=unsafe_swap)
         self._filled = False
 
     def fill(self) -> None:
@@ -109,6 +111,7 @@ class SealedModel(Engine):
         artefact: the id it must have; by default whatever is there.
         make_engine: makes the engine for weights in memory; by default the embedded one.
         open_source: opens the store.
+        unsafe_swap: see `MemoryFile`.
 
     Guarantees:
         No plaintext of the weights is on any disk (tests/e2e/test_sealed_model.py). A lease that
@@ -128,9 +131,11 @@ class SealedModel(Engine):
         artefact: str | None = None,
         make_engine: Callable[[Weights], EmbeddedEngine] = EmbeddedEngine,
         open_source: Callable[[str], Source] = open_store_reader,
+        unsafe_swap: bool = False,
     ) -> None:
         self._url, self._client, self._artefact = url, client, artefact
         self._make_engine, self._open_source = make_engine, open_source
+        self._opening = partial(Opening, unsafe_swap=unsafe_swap)
         self._open: _Open | None = None
         self._models: tuple[Model, ...] = ()
         self._lost: PrivityError | None = None
@@ -182,7 +187,7 @@ class SealedModel(Engine):
             self._refuse_ended()
             # From here on the lease runs, and renewing it must not wait for a large download.
             self._keeper = asyncio.create_task(self._keep(released))
-            opening = await to_thread.run_sync(Opening, source, released)
+            opening = await to_thread.run_sync(self._opening, source, released)
             await self._load(opening, released)
         finally:
             close = getattr(source, "close", None)

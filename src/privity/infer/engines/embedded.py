@@ -57,6 +57,7 @@ class EmbeddedEngine(Engine):
         threads: processor threads; by default `default_threads`.
         randomness: makes the API key.
         unsafe_inspectable: see `hardening.harden`; for tests that look into the process.
+        refuse_swap: load nothing where the process's memory may be written to swap.
 
     Guarantees:
         No computed prefix of one request serves another, and what a request left in the engine is
@@ -77,6 +78,7 @@ class EmbeddedEngine(Engine):
         threads: int | None = None,
         randomness: Callable[[int], str] = secrets.token_urlsafe,
         unsafe_inspectable: bool = False,
+        refuse_swap: bool = False,
     ) -> None:
         self._weights = weights
         self._slots = slots
@@ -84,6 +86,7 @@ class EmbeddedEngine(Engine):
         self._threads = threads or default_threads()
         self._key = randomness(32)
         self._inspectable = unsafe_inspectable
+        self._refuse_swap = refuse_swap
         self._models: tuple[Model, ...] = ()
         self._process: _Child | None = None
         self._client: httpx.AsyncClient | None = None
@@ -159,21 +162,11 @@ class EmbeddedEngine(Engine):
                 "the embedded engine, xllamacpp, is not installed", hint="pip install xllamacpp"
             )
         weights = self._weights or find_default()
-        settings = LlamaSettings(
-            path=str(weights.path),
-            model=weights.model,
-            key=self._key,
-            slots=self._slots,
-            context=self._context,
-            threads=self._threads,
-            template=weights.template,
-            unsafe_inspectable=self._inspectable,
-        )
         self._refuse_closed()
         # Known from its first moment, so that `aclose` ends it also while it starts.
         process = self._process = _Child(() if weights.fd is None else (weights.fd,))
         try:
-            await self._load(process, weights, settings)
+            await self._load(process, weights)
         except BaseException as error:
             if self._process is process:
                 self._process = None
@@ -183,11 +176,24 @@ class EmbeddedEngine(Engine):
                 self._refuse_closed()  # which is why, if it was
             raise
 
-    async def _load(self, process: _Child, weights: Weights, settings: LlamaSettings) -> None:
+    def _settings(self, weights: Weights) -> LlamaSettings:
+        return LlamaSettings(
+            path=str(weights.path),
+            model=weights.model,
+            key=self._key,
+            slots=self._slots,
+            context=self._context,
+            threads=self._threads,
+            template=weights.template,
+            unsafe_inspectable=self._inspectable,
+            refuse_swap=self._refuse_swap,
+        )
+
+    async def _load(self, process: _Child, weights: Weights) -> None:
         if weights.fill is not None:
             await to_thread.run_sync(weights.fill)
         self._refuse_closed()
-        process.tell(settings)
+        process.tell(self._settings(weights))
         if not self._models:
             digest = await to_thread.run_sync(weights.digest)
             name = f"xllamacpp {version('xllamacpp')}"

@@ -12,12 +12,22 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Hardening", "harden"]
+from privity.errors import EngineError
+
+__all__ = ["Hardening", "harden", "swap_is_on"]
 
 # Linux: include/uapi/linux/prctl.h, linux/capability.h and asm-generic/mman.h
 _PR_SET_DUMPABLE = 4
 _CAP_IPC_LOCK = 14
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
+
+
+def swap_is_on() -> bool:
+    """Tell whether this machine writes memory to swap; where that cannot be told, it does."""
+    try:
+        return len(Path("/proc/swaps").read_text().splitlines()) > 1
+    except OSError:
+        return True
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,20 @@ class Hardening:
             (self.locked, "memory may be written to swap: raise RLIMIT_MEMLOCK, or use no swap"),
         )
         return tuple(text for holds, text in words if not holds)
+
+    def refuse_swap(self) -> None:
+        """Refuse to go on where this process's memory may be written to swap.
+
+        Raises:
+            EngineError: it is not locked, and the machine swaps.
+        """
+        if not self.locked and swap_is_on():
+            raise EngineError(
+                "memory is not locked and this machine swaps: what a sealed model opens to could "
+                "be written to its disk",
+                hint="turn swap off, or lift the limit on locked memory (RLIMIT_MEMLOCK unlimited, "
+                "or CAP_IPC_LOCK); --unsafe-swap accepts it",
+            )
 
 
 def harden(*, unsafe_inspectable: bool = False) -> Hardening:

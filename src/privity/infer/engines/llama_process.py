@@ -41,6 +41,7 @@ class LlamaSettings:
         threads: processor threads for computing.
         template: a chat template in place of the model's own, or empty.
         unsafe_inspectable: see `hardening.harden`.
+        refuse_swap: load nothing where memory may be written to swap.
     """
 
     path: str
@@ -51,6 +52,7 @@ class LlamaSettings:
     threads: int
     template: str = ""
     unsafe_inspectable: bool = False
+    refuse_swap: bool = False
 
     def to_line(self) -> bytes:
         """Return the line for the process's standard input."""
@@ -114,8 +116,10 @@ def main() -> None:
     with contextlib.suppress(Exception):  # met again, and told, where it is used
         importlib.import_module("xllamacpp")
     settings = LlamaSettings(**json.loads(sys.stdin.buffer.readline()))
-    harden(unsafe_inspectable=settings.unsafe_inspectable)
+    hardened = harden(unsafe_inspectable=settings.unsafe_inspectable)
     try:
+        if settings.refuse_swap:
+            hardened.refuse_swap()
         server = _serve(settings)
         reply = {"url": server.listening_address}
     except Exception as error:  # its words are the parent's to tell; this process says no more
