@@ -134,6 +134,7 @@ class Config:
         engine: what answers on the local route: ``embedded``, ``detect``, or a base URL. Detecting
             is asked for by name: whoever came first to a port, another user among them, would
             get the prompts.
+        folder: where `load_config` read it; None for one made otherwise.
     """
 
     policy: str = DEFAULT_POLICY
@@ -151,6 +152,7 @@ class Config:
     engine: str = EMBEDDED
     devnet: Devnet | None = field(default=None, compare=False)
     devnet_roots: tuple[str, ...] = ()
+    folder: Path | None = field(default=None, compare=False)
 
     def peer(self, enclave: str | None = None, relay: str | None = None) -> EnclavePeer | None:
         """Return the enclave to use, or None when there is none.
@@ -247,7 +249,8 @@ def load_config(folder: Path | None = None) -> Config:
     try:
         table = tomllib.loads(data.decode())
         config = _parse(table, load_devnet(folder))
-        return replace(config, devnet_roots=_devnet_roots(folder, config.devnet))
+        roots = _devnet_roots(folder, config.devnet)
+        return replace(config, devnet_roots=roots, folder=folder)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not TOML: {error}") from error
     except InputError as error:

@@ -106,15 +106,19 @@ def _peer(settings: SessionSettings, config: Config) -> EnclavePeer | None:
 def _finder(
     peer: EnclavePeer, config: Config, policy: Policy, inner: httpx.AsyncBaseTransport
 ) -> Callable[[], Awaitable[Route]]:
-    trust = config.trust(policy.evidence)
+    config.trust(policy.evidence)  # what is wrong in it is said now, not at the first job
     shape = Shape(config.records, config.cadence_ms or None)
     of_devnet = config.devnet is not None and peer == config.devnet.peer
 
     async def find() -> Route:
+        # Whom the person trusts is read each time: a revocation put there counts from then on, in a
+        # session that is open for weeks too.
+        current = load_config(config.folder) if config.folder else config
+        trust = current.trust(policy.evidence)
         # A devnet that was started again listens elsewhere, under the same root.
         restarted = load_devnet(home()) if of_devnet else None
         found = restarted.peer if restarted else peer
-        return await discover(found, trust, inner, shape=shape, logs=config.logs)
+        return await discover(found, trust, inner, shape=shape, logs=current.logs)
 
     return find
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,10 @@ import openai
 import pytest
 
 import privity
+from privity.attest.manifest import Manifest, ReferenceValue, Source
+from privity.attest.signed_manifest import Revocation, SignedManifest, SignedRevocation
+from privity.identity.jcs import canonical
+from privity.identity.keys import SigningKey
 from privity.infer.opening import SessionSettings, open_session
 from privity.infer.receipts import ReceiptStore
 from privity.seal import exchange
@@ -143,6 +149,30 @@ def test_the_current_directory_does_not_choose_the_configured_policy(
     (privity_home / named).unlink()
     # Who types a path means the directory they stand in.
     open_session(SessionSettings(route="local", policy=named))
+
+
+def test_a_revocation_put_into_the_configuration_counts_in_a_session_that_is_open(
+    configured: Any, privity_home: Path
+) -> None:
+    key, now = SigningKey.generate(), datetime.now(UTC)
+    value = ReferenceValue("dev", {"measurement": "sha256:" + "0" * 64})
+    source = Source("https://git.example/stub", "0123abcd")
+    ends = now + timedelta(days=1)
+    signed = SignedManifest.sign(Manifest("stub", "b", source, (value,), now, ends), key)
+    revoked = SignedRevocation.sign(Revocation(signed.manifest.digest, "backdoor", now), key)
+    (privity_home / "approved.json").write_bytes(canonical(signed.to_json()))
+    (privity_home / "revoked.json").write_bytes(canonical(revoked.to_json()))
+    path = privity_home / "config.toml"
+    terms = f'[trust]\nmax_age = 1\nsigners = ["{key.did}"]\nmanifests = ["approved.json"]\n'
+    path.write_text(path.read_text().replace("[trust]\n", terms))
+    body = {"model": "tokens-2", "messages": MESSAGES}
+    with privity.http_client(policy="dev") as client:
+        assert client.post("http://x/v1/chat/completions", json=body).status_code == 200
+        path.write_text(path.read_text().replace('["approved', '["revoked.json", "approved'))
+        time.sleep(1.1)  # the age to which a verified statement is used
+        with pytest.raises(privity.EvidenceError, match="took the approval back: backdoor"):
+            client.post("http://x/v1/chat/completions", json=body)
+    assert len(configured.enclave.seen) == 1
 
 
 def test_a_failed_enclave_does_not_fall_back_to_the_local_engine(configured: Any) -> None:
