@@ -131,6 +131,35 @@ def test_terms_that_are_none_are_wrong_arguments(
     assert not (privity_home / "grants").exists()
 
 
+@pytest.mark.parametrize(
+    ("terms", "hint"),
+    [
+        (("--uses", "0"), "model grant --help"),
+        (("--signer", "somebody"), "model grant --help"),
+        (("--policy", "nowhere.toml"), "write-a-policy.md"),
+        (("--purpose", "train", "--recipient", "somebody"), "age1pq1"),
+        (("--broker", "tiny.gguf"), "a folder"),
+    ],
+    ids=lambda one: one if isinstance(one, str) else " ".join(one),
+)
+def test_who_asks_for_what_cannot_be_is_told_what_can(
+    invoke: Invoke,
+    sealed: dict[str, Any],
+    terms: tuple[str, ...],
+    hint: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(Path(sealed["file"]).parent)
+    error = invoke("model", "grant", sealed["file"], "--unsafe-dev", *terms, code=2)["error"]
+    assert error["type"] == "InputError" and hint in error["hint"]
+
+
+def test_a_reason_that_is_none_is_told(invoke: Invoke, sealed: dict[str, Any]) -> None:
+    given = invoke("model", "grant", sealed["file"], "--unsafe-dev")["grant"]
+    error = invoke("model", "revoke", given, "--reason", "", code=2)["error"]
+    assert "--reason" in error["hint"]
+
+
 def test_a_grant_that_is_not_yours_to_revoke_is_an_error(invoke: Invoke) -> None:
     assert "you gave no grant" in invoke("model", "revoke", "abcdef", code=2)["error"]["message"]
 

@@ -139,6 +139,30 @@ def test_what_cannot_be_done_is_an_error_and_leaves_nothing(
     assert left == {weights.name}
 
 
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("seal", "."), "`tar` makes one"),
+        (("seal", "tiny.gguf", "-o", "nowhere/x"), "a folder that exists"),
+        (("seal", "tiny.gguf", "--to", "somebody"), "age1pq1…, or a file"),
+        (("open", "tiny.gguf.sealed", "-i", "empty", "-o", "out"), "age-keygen -pq"),
+        (("open", "tiny.gguf.sealed", "-i", "damaged", "-o", "out"), "from a copy"),
+    ],
+    ids=lambda one: one if isinstance(one, str) else " ".join(one),
+)
+def test_who_asks_for_what_cannot_be_is_told_what_can(
+    weights: Path, arguments: tuple[str, ...], hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(weights.parent)
+    run("seal", weights)
+    for name, content in (("empty", "# none\n"), ("damaged", "AGE-SECRET-KEY-PQ-1QQ\n")):
+        Path(name).write_text(content)
+        Path(name).chmod(0o600)
+    with pytest.raises(InputError) as caught:
+        run(*arguments)
+    assert hint in caught.value.hint
+
+
 def test_nothing_is_overwritten(weights: Path, tmp_path: Path) -> None:
     run("seal", weights)
     first = (tmp_path / "tiny.gguf.sealed").read_bytes()

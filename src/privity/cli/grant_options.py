@@ -12,7 +12,15 @@ if TYPE_CHECKING:
     from privity.attest.manifest import ReferenceValue
     from privity.policy.evidence import EvidencePolicy
 
-__all__ = ["floor", "measurements", "moment", "price", "program_text", "programs"]
+__all__ = [
+    "check_recipient",
+    "floor",
+    "measurements",
+    "moment",
+    "price",
+    "program_text",
+    "programs",
+]
 
 _SPAN = re.compile(r"([1-9][0-9]{0,5})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -71,6 +79,18 @@ def programs(given: list[str], purpose: str) -> tuple[str, ...]:
     return tuple(given)
 
 
+def check_recipient(text: str) -> None:
+    """Raise `InputError` unless outputs can be sealed to it: a run would fail at its end."""
+    from privity.errors import InputError, MalformedError
+    from privity.vault import Recipient
+
+    try:
+        Recipient.parse(text)
+    except MalformedError as error:
+        hint = "age1pq1…, as `privity model key` prints it"
+        raise InputError(error.message, hint=hint) from None
+
+
 def program_text(program: str) -> str:
     """Return a program's digest, and whether it is the one installed here."""
     from privity.train.program import measure_program
@@ -87,7 +107,10 @@ def floor(path: Path | None) -> EvidencePolicy:
     if path is None:
         return EvidencePolicy()
     if not path.is_file():
-        raise InputError(f"there is no policy file {path}")
+        raise InputError(
+            f"there is no policy file {path}",
+            hint="docs/how-to/write-a-policy.md has one to begin with",
+        )
     return Policy.load(path).evidence
 
 

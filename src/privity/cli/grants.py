@@ -116,6 +116,8 @@ def grant(
     facts, key = _open(artefact)
     if purpose == Purpose.TRAIN and recipient is None:
         recipient = _own_recipient()
+    elif recipient is not None:
+        grant_options.check_recipient(recipient)
     try:
         wanted = Grant(
             owner=signer_key.did,
@@ -139,7 +141,8 @@ def grant(
         )
         signed = wanted.sign(signer_key)
     except MalformedError as error:
-        raise InputError(error.message) from None
+        hint = "`privity model grant --help` says what each option takes"
+        raise InputError(error.message, hint=hint) from None
     place, line = _hand_over(broker, signed, key, unsafe_dev=unsafe_dev)
     _tell_granted(signed, place, line, as_json=as_json)
 
@@ -170,7 +173,7 @@ def revoke(
         try:
             revocation = GrantRevocation(one.signed.digest, key.did, reason, utc_now()).sign(key)
         except MalformedError as error:
-            raise InputError(error.message) from None
+            raise InputError(error.message, hint="--reason 'TEXT', one line") from None
         if is_url(one.broker):
             stood = revoke_at(one.broker, revocation)
         else:

@@ -73,9 +73,13 @@ def seal(
 
     The file itself stays where it is, unsealed.
     """
+    from privity.errors import InputError
     from privity.vault import owner_identity, seal_stream
     from privity.vault.files import new_file
 
+    if file.is_dir():
+        hint = "one file is sealed; `tar` makes one of a folder"
+        raise InputError(f"{file} is a folder", hint=hint)
     recipients = [owner_identity().recipient, *_recipients(to or [])]
     target = to_file or file.with_name(file.name + _SUFFIX)
     meta = _meta(name or file.name, kind)
@@ -246,13 +250,13 @@ def _meta(name: str, kind: str) -> Any:
         raise InputError(error.message, hint="--name and --kind say what it is") from None
 
 
-def _readable(path: Path) -> Any:
+def _readable(path: Path, hint: str = "") -> Any:
     from privity.errors import InputError
 
     try:
         return path.open("rb", buffering=0)
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+        raise InputError(f"cannot read {path}: {error.strerror}", hint=hint) from error
 
 
 def _recipients(given: list[str]) -> list[Recipient]:
@@ -264,7 +268,7 @@ def _recipients(given: list[str]) -> list[Recipient]:
         if text.lower().startswith("age1"):
             lines.append(text)
             continue
-        with _readable(Path(text)) as file:
+        with _readable(Path(text), "a recipient is age1pq1…, or a file of such lines") as file:
             content = file.read(_MAX_RECIPIENTS_FILE).decode("utf-8", "replace")
         found = [line.strip() for line in content.splitlines()]
         lines += [line for line in found if line and not line.startswith("#")]

@@ -126,9 +126,15 @@ class Broker:
         self._payment = payment or NoPayment()
         self._clock = clock
         self._grants: dict[str, GrantState] = {}
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name in (_GRANTS, _KEYS):
-            (folder / name).mkdir(mode=0o700, exist_ok=True)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for name in (_GRANTS, _KEYS):
+                (folder / name).mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"{folder} cannot be a broker's folder: {error.strerror}",
+                hint="name a folder of yours, or one that can be made",
+            ) from error
         self._wrapping = AESGCM(_own_key(folder / _OWN_KEY))
         self._log = DecisionLog(folder, self._follow)
         with self._log.writing():

@@ -139,7 +139,10 @@ class DecisionLog:
             self._took(line, len(data) + 1)
             _write_head(self._folder, self._count, self._last)
         except OSError as error:
-            raise InputError(f"cannot write {path}: {error.strerror}") from error
+            raise InputError(
+                f"cannot write {path}: {error.strerror}",
+                hint="nothing is released that is not in the log: mend the folder or its disk",
+            ) from error
         return line
 
     def _took(self, line: Line, size: int) -> None:
@@ -269,7 +272,10 @@ def _locked(path: Path) -> Iterator[None]:
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise InputError(f"cannot open {path}: {error.strerror}") from error
+        raise InputError(
+            f"cannot open {path}: {error.strerror}",
+            hint="a broker's folder belongs to the user it runs as",
+        ) from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield

@@ -43,7 +43,10 @@ def new_file(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]:
             )
             temporary = Path(name)
     except OSError as error:
-        raise InputError(f"cannot write to {path.parent}: {error.strerror}") from error
+        raise InputError(
+            f"cannot write to {path.parent}: {error.strerror}",
+            hint="name a file in a folder that exists and is yours to write to",
+        ) from error
     try:
         with open(fd, "w+b", buffering=0) as file:
             yield file
@@ -58,7 +61,9 @@ def new_file(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]:
         sync_folder(path.parent)
     except FileExistsError:
         _check_absent(path, replace=False)
-        raise InputError(f"cannot write {path}: another file came and went") from None
+        raise InputError(
+            f"cannot write {path}: another file came and went", hint="try again"
+        ) from None
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}") from error
     finally:

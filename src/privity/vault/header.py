@@ -175,7 +175,10 @@ def make_header(
         MalformedError: a recipient's key is not usable.
     """
     if len(recipients) > MAX_RECIPIENTS:
-        raise InputError(f"{len(recipients)} recipients; at most {MAX_RECIPIENTS} fit")
+        raise InputError(
+            f"{len(recipients)} recipients; at most {MAX_RECIPIENTS} fit",
+            hint="seal it again for the others, or to one key that they share",
+        )
     if not unsafe_classical and not all(one.post_quantum for one in recipients):
         raise InputError(
             "a recipient age1… (X25519 alone) would open the artefact to a quantum computer",

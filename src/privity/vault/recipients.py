@@ -100,11 +100,17 @@ def parse_identity_file(data: bytes, place: str) -> Identity:
     lines = [line.strip() for line in text.splitlines()]
     keys = [line for line in lines if line and not line.startswith("#")]
     if len(keys) != 1:
-        raise InputError(f"{place} holds {len(keys)} keys; one was expected")
+        raise InputError(
+            f"{place} holds {len(keys)} keys; one was expected",
+            hint="a line AGE-SECRET-KEY-PQ-1…, as `age-keygen -pq` writes",
+        )
     try:
         return Identity.parse(keys[0])
     except MalformedError as error:
-        raise InputError(f"the key in {place} is damaged: {error.message}") from None
+        raise InputError(
+            f"the key in {place} is damaged: {error.message}",
+            hint="restore it from a copy: what was sealed to it opens with nothing else",
+        ) from None
 
 
 def owner_identity() -> Identity:
