@@ -133,7 +133,7 @@ class ReferenceValue:
         """Return an entry for code that measured so: what identifies it, and nothing else.
 
         Registers that differ between machines or starts, such as ``host_data``, are left out; an
-        app that a TD loaded is named by its compose hash, and GPUs by their versions.
+        app that a TD loaded is named by its compose hash, and GPUs by their versions too.
 
         Raises:
             MalformedError: the kind is unknown, or a register it needs was not measured.
