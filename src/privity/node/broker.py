@@ -11,7 +11,7 @@ agree. Nothing is released, and no grant is over, before its line is on disk.
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ from privity.attest.release import (
     AuthorizedRelease,
     NoPayment,
     Payment,
-    Standing,
     authorize,
     seal_key,
     verify_boot,
@@ -37,8 +36,9 @@ from privity.home import create_private_once, read_private, write_private
 from privity.identity.digests import digest
 from privity.identity.jcs import canonical
 from privity.identity.multibase import encode_base64url
-from privity.identity.timestamps import Clock, format_time, parse_time, utc_now
+from privity.identity.timestamps import Clock, format_time, utc_now
 from privity.node.broker_log import DecisionLog, Line
+from privity.node.grant_state import GrantState
 from privity.statement import AttestedEnclave
 
 __all__ = ["Asked", "Broker", "GrantState"]
@@ -61,36 +61,6 @@ class Asked:
     artefact: str
     purpose: Purpose
     nonce: bytes
-
-
-@dataclass(frozen=True)
-class GrantState:
-    """A grant and what became of it.
-
-    Attributes:
-        signed: the grant.
-        uses: how often its key was released.
-        revoked: the owner's reason, or None.
-        expired: whether its end was noted.
-        leases: until when each process that holds the key may go on, by its receipts key.
-    """
-
-    signed: SignedGrant
-    uses: int = 0
-    revoked: str | None = None
-    expired: bool = False
-    leases: dict[str, datetime] = field(default_factory=dict)
-
-    def standing(self, receipts: str, now: datetime) -> Standing:
-        """Return where the grant stands for one process."""
-        until = self.leases.get(receipts)
-        return Standing(self.revoked, self.uses, renewing=until is not None and now < until)
-
-    def over(self, now: datetime) -> bool:
-        """Tell whether it allows no new use to anybody any more."""
-        grant = self.signed.grant
-        used_up = grant.uses is not None and self.uses >= grant.uses
-        return self.revoked is not None or now >= grant.expires or used_up
 
 
 class Broker:
@@ -144,7 +114,7 @@ class Broker:
         """Return every grant as it stands now, the newest first."""
         with self._log.writing():
             self._note_expired(self._clock())
-            return sorted(self._grants.values(), key=lambda one: _age(one.signed), reverse=True)
+            return sorted(self._grants.values(), key=lambda one: one.age, reverse=True)
 
     def add(self, signed: SignedGrant, key: bytes) -> Line | None:
         """Keep a grant and its artefact's key. The same grant again changes nothing.
@@ -250,7 +220,7 @@ class Broker:
         self, asked: Asked, statement: bytes, now: datetime
     ) -> tuple[GrantState, AuthorizedRelease | EvidenceError]:
         """Return the grant that counts, and what it allows or why it does not."""
-        newest = sorted(self._grants.values(), key=lambda one: _age(one.signed), reverse=True)
+        newest = sorted(self._grants.values(), key=lambda one: one.age, reverse=True)
         found = [one for one in newest if one.signed.grant.artefact == asked.artefact]
         # Those for another purpose too, where there are no others: then that is the reason.
         fitting = [one for one in found if one.signed.grant.purpose is asked.purpose]
@@ -297,7 +267,7 @@ class Broker:
             state = GrantState(self._read_grant(name)) if line.event == "added" else None
             state = state or self._grants.get(name)
             if state is not None:
-                self._grants[name] = _after(state, line)
+                self._grants[name] = state.after(line)
         except (MalformedError, KeyError, TypeError):
             raise EvidenceError(
                 f"line {line.number} of the log does not say what its event has to",
@@ -353,23 +323,6 @@ def _own_key(path: Path) -> bytes:
 
 def _wrapped_for(grant: Grant) -> bytes:
     return _WRAP_LABEL + canonical({"artefact": grant.artefact, "owner": grant.owner})
-
-
-def _age(signed: SignedGrant) -> tuple[datetime, str]:
-    return signed.grant.issued, signed.digest
-
-
-def _after(state: GrantState, line: Line) -> GrantState:
-    """Return what a grant's state is after a line about it."""
-    if line.event in ("granted", "renewed"):
-        until = parse_time(line.about["lease"])
-        leases = {**state.leases, line.about["enclave"]["receipts"]: until}
-        running = {who: end for who, end in leases.items() if end > line.time}
-        return replace(state, uses=state.uses + (line.event == "granted"), leases=running)
-    if line.event == "revoked":
-        revocation = SignedGrantRevocation.from_json(line.about["revocation"]).revocation
-        return replace(state, revoked=revocation.reason)
-    return replace(state, expired=True) if line.event == "expired" else state
 
 
 def _about(grant: Grant) -> dict[str, Any]:
