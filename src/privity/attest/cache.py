@@ -58,6 +58,11 @@ class Memory(Generic[T]):
             while len(self._kept) > self._most:
                 self._kept.popitem(last=False)
 
+    def clear(self) -> None:
+        """Drop everything."""
+        with self._lock:
+            self._kept.clear()
+
 
 class Cached:
     """A verifier that examines the same evidence once.

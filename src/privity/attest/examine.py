@@ -25,7 +25,7 @@ from privity.identity.fields import Fields
 from privity.identity.timestamps import CLOCK_SKEW
 from privity.statement import Approved, Beacon, Check, Logged, Nonce, Statement, report_data
 
-__all__ = ["LOG", "REFERENCE", "Examined", "LogView", "examine_statement"]
+__all__ = ["LOG", "REFERENCE", "Examined", "LogView", "examine_statement", "forget"]
 
 REFERENCE, LOG = "reference", "log"
 """Kinds of endorsements that are of no kind of evidence: approvals, and the log's proof."""
@@ -89,7 +89,12 @@ class Examined:
         return next((check for check in self.checks if not check.ok), None)
 
 
-_MEMORY: Memory[Examined] = Memory(most=256)
+_MEMORY: Memory[Examined] = Memory(most=64)  # a statement has up to 256 KiB
+
+
+def forget() -> None:
+    """Drop every remembered result, as if nothing was examined yet; for tests and measurements."""
+    _MEMORY.clear()
 
 
 def examine_statement(
