@@ -128,11 +128,13 @@ class Standing:
         revoked: the owner's reason, or None.
         uses: how often its key was released.
         renewing: the enclave that asks holds a lease under it which still runs.
+        ended: its end was noted, whatever time it is now.
     """
 
     revoked: str | None = None
     uses: int = 0
     renewing: bool = False
+    ended: bool = False
 
 
 class Payment(Protocol):
@@ -316,7 +318,7 @@ def _check_standing(grant: Grant, standing: Standing, now: datetime) -> None:
         raise EvidenceError(
             f"the owner revoked the grant: {standing.revoked}", check="grant revoked"
         )
-    if now - grant.issued < -CLOCK_SKEW or now >= grant.expires:
+    if now - grant.issued < -CLOCK_SKEW or now >= grant.expires or standing.ended:
         span = f"{format_time(grant.issued)} to {format_time(grant.expires)}"
         raise EvidenceError(f"the grant is good from {span}", check="grant period")
     if grant.uses is not None and not standing.renewing and standing.uses >= grant.uses:

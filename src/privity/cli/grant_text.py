@@ -64,7 +64,8 @@ def standing(one: Given, state: GrantState | None, now: datetime) -> str:
     grant = one.signed.grant
     if one.revocation is not None or (state is not None and state.revoked is not None):
         return "revoked"
-    if now >= grant.expires:
+    # Also where the broker noted its end by a clock that was ahead of this one.
+    if now >= grant.expires or (state is not None and state.expired):
         return "expired"
     if state is None:
         return "unknown"

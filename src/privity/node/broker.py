@@ -10,9 +10,10 @@ agree. Nothing is released, and no grant is over, before its line is on disk.
 
 from __future__ import annotations
 
+import logging
 import secrets
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,14 @@ from privity.home import create_private_once, read_private, write_private
 from privity.identity.digests import digest
 from privity.identity.jcs import canonical
 from privity.identity.multibase import encode_base64url
-from privity.identity.timestamps import Clock, format_time, utc_now
+from privity.identity.timestamps import CLOCK_SKEW, Clock, format_time, utc_now
 from privity.node.broker_log import DecisionLog, Line
 from privity.node.grant_state import GrantState
 from privity.statement import AttestedEnclave
 
 __all__ = ["Asked", "Broker", "GrantState"]
+
+logger = logging.getLogger("privity.broker")
 
 _WRAP_LABEL = b"privity/broker-key/v1\0"
 _NONCE_BYTES = 12
@@ -71,7 +74,8 @@ class Broker:
         owners: did:keys whose grants are taken.
         trust: the owners' roots; each grant puts its own signers and floor in place.
         payment: takes the price of a use; by default priced grants are refused.
-        clock: the broker's time.
+        clock: the broker's time. It counts from the latest line of the log on: a clock set back
+            makes nothing that ended begin again.
 
     Raises:
         InputError: the folder cannot be read or written.
@@ -79,7 +83,8 @@ class Broker:
 
     Guarantees:
         What was decided is in the log before it takes effect, uses survive a kill at any moment
-        (tests/unit/test_broker_log.py), and no refusal, log line or error holds a key
+        (tests/unit/test_broker_log.py), what the log says is over stays over, whatever the clock
+        says (tests/adversary/test_broker_time.py), and no refusal, log line or error holds a key
         (tests/adversary/test_broker.py).
     """
 
@@ -95,6 +100,7 @@ class Broker:
         self._folder, self._owners, self._trust = folder, frozenset(owners), trust
         self._payment = payment or NoPayment()
         self._clock = clock
+        self._latest, self._told = datetime.min.replace(tzinfo=UTC), False
         self._grants: dict[str, GrantState] = {}
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -108,12 +114,12 @@ class Broker:
         self._wrapping = AESGCM(_own_key(folder / _OWN_KEY))
         self._log = DecisionLog(folder, self._follow)
         with self._log.writing():
-            pass
+            self._now()  # says so at once where the clock is behind the log
 
     def grants(self) -> list[GrantState]:
         """Return every grant as it stands now, the newest first."""
         with self._log.writing():
-            self._note_expired(self._clock())
+            self._note_expired(self._now())
             return sorted(self._grants.values(), key=lambda one: one.age, reverse=True)
 
     def add(self, signed: SignedGrant, key: bytes) -> Line | None:
@@ -141,7 +147,7 @@ class Broker:
                     raise EvidenceError("the artefact was granted with another root", check="root")
             self._write(self._key_path(grant), self._wrap(grant, key))
             self._write(self._grant_path(signed.digest), signed.to_bytes())
-            return self._log.append("added", self._clock(), _about(grant))
+            return self._log.append("added", self._now(), _about(grant))
 
     def revoke(self, signed: SignedGrantRevocation) -> Line | None:
         """End a grant. Once more changes nothing.
@@ -159,7 +165,7 @@ class Broker:
             if state.revoked is not None:
                 return None
             about = {**_about(state.signed.grant), "revocation": signed.to_json()}
-            return self._log.append("revoked", self._clock(), about)
+            return self._log.append("revoked", self._now(), about)
 
     def release(self, asked: Asked, statement: bytes) -> dict[str, Any]:
         """Return the answer with the sealed key, or refuse. Either is in the log first.
@@ -180,7 +186,7 @@ class Broker:
             InputError: the log or a key cannot be read or written; nothing is released.
         """
         with self._log.writing():
-            now = self._clock()
+            now = self._now()
             self._note_expired(now)
             state = None
             try:
@@ -189,8 +195,9 @@ class Broker:
                     raise release
                 sealed = seal_key(release, self._unwrap(release.signed.grant))
             except PrivityError as error:
-                self._log.append("refused", now, _refusal(asked, statement, error, state))
-                raise
+                told = self._with_lag(error)
+                self._log.append("refused", now, _refusal(asked, statement, told, state))
+                raise told from None
             grant = release.signed.grant
             # Times in the log are whole seconds: rounded up, so that no renewal that is in time for
             # the enclave, which counts exactly, is a new use.
@@ -209,12 +216,34 @@ class Broker:
     def note_refusal(self, asked: Asked, statement: bytes, error: EvidenceError) -> None:
         """Log a refusal that was decided before the statement was looked at."""
         with self._log.writing():
-            self._log.append("refused", self._clock(), _refusal(asked, statement, error))
+            self._log.append("refused", self._now(), _refusal(asked, statement, error))
 
     def note_expired(self) -> None:
         """Log the grants that ended since this was last looked at."""
         with self._log.writing():
-            self._note_expired(self._clock())
+            self._note_expired(self._now())
+
+    def _now(self) -> datetime:
+        """Return the time to decide by: the clock's, and never before the log's; in `writing`."""
+        if (lag := self._lag()) and not self._told:
+            self._told = True
+            logger.warning("%s: decisions count from there, see spec/key-release.md", lag)
+        return max(self._clock(), self._latest)
+
+    def _lag(self) -> str:
+        """Say that the clock is behind the log, if it is by more than clocks differ."""
+        clock = self._clock()
+        if self._latest - clock <= CLOCK_SKEW:
+            return ""
+        times = format_time(self._latest), format_time(clock)
+        return "the broker's log is at {}, ahead of its clock at {}".format(*times)
+
+    def _with_lag(self, error: PrivityError) -> PrivityError:
+        """Return a refusal that says so too where the time it was decided at is the log's."""
+        lag = self._lag()
+        if not lag or not isinstance(error, EvidenceError):
+            return error
+        return EvidenceError(f"{error.message} ({lag})", check=error.check, hint=error.hint)
 
     def _decide(
         self, asked: Asked, statement: bytes, now: datetime
@@ -260,6 +289,7 @@ class Broker:
 
     def _follow(self, line: Line) -> None:
         """Take what a line of the log says into account."""
+        self._latest = max(self._latest, line.time)
         name = line.about.get("grant")
         if not isinstance(name, str):
             return

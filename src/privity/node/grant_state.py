@@ -35,7 +35,8 @@ class GrantState:
     def standing(self, receipts: str, now: datetime) -> Standing:
         """Return where the grant stands for one process."""
         until = self.leases.get(receipts)
-        return Standing(self.revoked, self.uses, renewing=until is not None and now < until)
+        renewing = until is not None and now < until
+        return Standing(self.revoked, self.uses, renewing=renewing, ended=self.expired)
 
     @property
     def age(self) -> tuple[datetime, str]:
@@ -46,7 +47,8 @@ class GrantState:
         """Tell whether it allows no new use to anybody any more."""
         grant = self.signed.grant
         used_up = grant.uses is not None and self.uses >= grant.uses
-        return self.revoked is not None or now >= grant.expires or used_up
+        ended = self.expired or now >= grant.expires
+        return self.revoked is not None or ended or used_up
 
     def after(self, line: Line) -> GrantState:
         """Return what the state is after a line about the grant.
