@@ -129,8 +129,9 @@ class Broker:
             The log line, or None where the grant was there already.
 
         Raises:
-            EvidenceError: ``.check`` is ``owner`` (of nobody this broker serves) or ``root`` (the
-                artefact is known by another).
+            EvidenceError: ``.check`` is ``owner`` (of nobody this broker serves),
+                ``artefact owner`` (another granted it here first) or ``root`` (the artefact is
+                known by another).
             InputError: the key is not one, or cannot be written.
         """
         grant = signed.grant
@@ -141,9 +142,14 @@ class Broker:
         with self._log.writing():
             if signed.digest in self._grants:
                 return None
-            for one in self._grants.values():
-                same = (one.signed.grant.owner, one.signed.grant.artefact)
-                if same == (grant.owner, grant.artefact) and one.signed.grant.root != grant.root:
+            if self._owner_of(grant.artefact) not in (None, grant.owner):
+                raise EvidenceError(
+                    "another owner granted this artefact here first",
+                    check="artefact owner",
+                    hint="seal it anew, which gives it an id of its own, or take another broker",
+                )
+            for one in self._of(grant.artefact):
+                if one.signed.grant.root != grant.root:
                     raise EvidenceError("the artefact was granted with another root", check="root")
             self._write(self._key_path(grant), self._wrap(grant, key))
             self._write(self._grant_path(signed.digest), signed.to_bytes())
@@ -249,8 +255,7 @@ class Broker:
         self, asked: Asked, statement: bytes, now: datetime
     ) -> tuple[GrantState, AuthorizedRelease | EvidenceError]:
         """Return the grant that counts, and what it allows or why it does not."""
-        newest = sorted(self._grants.values(), key=lambda one: one.age, reverse=True)
-        found = [one for one in newest if one.signed.grant.artefact == asked.artefact]
+        found = sorted(self._of(asked.artefact), key=lambda one: one.age, reverse=True)
         # Those for another purpose too, where there are no others: then that is the reason.
         fitting = [one for one in found if one.signed.grant.purpose is asked.purpose]
         refusals: list[tuple[GrantState, EvidenceError]] = []
@@ -280,6 +285,17 @@ class Broker:
             standing=state.standing(enclave.keyset.receipts, now),
             payment=self._payment,
         )
+
+    def _owner_of(self, artefact: str) -> str | None:
+        """Return who granted an artefact here first: whose it is, as long as there is the log."""
+        granted = (one.signed.grant for one in self._grants.values())  # in the order of the log
+        return next((one.owner for one in granted if one.artefact == artefact), None)
+
+    def _of(self, artefact: str) -> list[GrantState]:
+        """Return the grants of an artefact that count: its owner's."""
+        of = artefact, self._owner_of(artefact)
+        states = self._grants.values()
+        return [one for one in states if (one.signed.grant.artefact, one.signed.grant.owner) == of]
 
     def _note_expired(self, now: datetime) -> None:
         for state in list(self._grants.values()):
