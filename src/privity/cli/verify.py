@@ -245,7 +245,9 @@ def _of_statement(
         checks.append(Check("evidence kind", False, told))
     missing = {
         "freshness": "made for a challenge; --nonce says whether it was yours" if unasked else "",
-        "reference value": _missing(checks, "reference", "nobody you trust approved this code"),
+        "reference value": _missing(
+            checks, "reference", examined.unapproved or "nobody you trust approved this code"
+        ),
         "log inclusion": _missing(checks, "log", "whether everyone is shown the same keys is open"),
     }
     keyset = examined.statement.keyset.digest if examined.statement else None

@@ -13,7 +13,7 @@
     signers   = ["did:key:z6Mk…"]    # whose manifests approve what enclaves run
     manifests = ["approved.json"]    # manifests and revocations kept here; enclaves bring theirs
     witnesses = ["w.example+…"]      # C2SP verifier keys of the witnesses that count
-    dev_roots = ["did:key:z6Mk…"]    # only the `dev` policy admits the enclaves they vouch for
+    dev_roots = ["did:key:z6Mk…"]    # `dev`, or a policy of your own, admits what they vouch for
     max_age   = 300                  # seconds a verified statement is used before a new one
 
     [[log]]
