@@ -17,9 +17,10 @@ from privity.attest.manifest import ReferenceValue
 from privity.attest.release import BootKeys
 from privity.attest.roots import Roots
 from privity.identity.keys import SigningKey
+from privity.identity.timestamps import utc_now
 from privity.node.broker import Asked, Broker
 from privity.node.broker_app import BrokerApp
-from privity.node.key_client import KeyClient
+from privity.node.key_client import KeyClient, elapsed
 from privity.statement import Software, Statement
 
 MEASUREMENT = "sha256:" + "5" * 64
@@ -47,6 +48,16 @@ class Clock:
 
     def forward(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
+
+
+class RealTime(Clock):
+    """The system's clock, for leases that really run."""
+
+    def __call__(self) -> datetime:
+        return utc_now()
+
+    def seconds(self) -> float:
+        return elapsed()
 
 
 @dataclass

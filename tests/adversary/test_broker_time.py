@@ -7,15 +7,18 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
+from privity.attest.grant import Purpose
 from privity.attest.grant_revocation import GrantRevocation
 from privity.cli import grant_text
 from privity.errors import EvidenceError
+from privity.identity.timestamps import format_time, whole_second
 from privity.node.broker import Broker
 from privity.node.broker_log import read_log
 from privity.node.owner_client import Given
-from releases import KEY, Boot, Owner, events
+from releases import ARTEFACT, KEY, Boot, Clock, Owner, RealTime, app_of, client_of, events
 
 
 @pytest.fixture
@@ -116,3 +119,61 @@ def test_a_clock_a_little_behind_the_log_is_nothing_to_tell(
     caplog.set_level(logging.WARNING, "privity.broker")
     Boot(owner).ask(broker)
     assert not caplog.records
+
+
+# A lease against the grant it is under
+
+
+@pytest.mark.parametrize("lease_s", [60, 86_400])
+def test_a_lease_does_not_outlast_its_grant(
+    owner: Owner, broker: Broker, tmp_path: Path, lease_s: int
+) -> None:
+    end = owner.clock() + timedelta(seconds=60)
+    broker.add(owner.signed(expires=end, lease_s=lease_s), KEY)
+    owner.clock.forward(20.5)
+    assert Boot(owner).ask(broker)["lease_s"] == 39
+    assert read_log(tmp_path)[-1].about["lease"] == format_time(end)
+
+
+def test_a_grant_that_ends_within_a_second_gives_no_lease(owner: Owner, broker: Broker) -> None:
+    broker.add(owner.signed(expires=owner.clock() + timedelta(seconds=60)), KEY)
+    owner.clock.forward(59)
+    assert Boot(owner).ask(broker)["lease_s"] == 1
+    owner.clock.forward(0.5)
+    with refused("grant period"):
+        Boot(owner).ask(broker, bytes(32))
+
+
+@pytest.mark.anyio
+async def test_an_enclave_holds_no_lease_past_the_grant_by_its_own_clock(
+    owner: Owner, broker: Broker
+) -> None:
+    """Though the broker's clock is behind: both have to say that it still runs."""
+    broker.add(owner.signed(expires=owner.clock() + timedelta(seconds=300), lease_s=300), KEY)
+    ahead = Clock(owner.clock() + timedelta(seconds=240))
+    client = client_of(owner, app_of(owner, broker), clock=ahead)
+    released = await client.obtain(ARTEFACT, Purpose.SERVE)
+    assert released.until == owner.clock.seconds() + 60
+    ahead.forward(59.5)
+    with refused("grant period"):
+        await client.obtain(ARTEFACT, Purpose.SERVE)
+    await client.aclose()
+
+
+@pytest.mark.anyio
+async def test_an_enclave_drops_it_with_the_grant_and_does_not_hammer_the_broker(
+    tmp_path: Path,
+) -> None:
+    """Each renewal is for half of what is left: few, and then an end."""
+    owner = Owner(clock=RealTime())
+    broker = owner.broker(tmp_path / "real")
+    end = whole_second(owner.clock()) + timedelta(seconds=4)
+    broker.add(owner.signed(expires=end, lease_s=300), KEY)
+    client = client_of(owner, app_of(owner, broker))
+    released = await client.obtain(ARTEFACT, Purpose.SERVE)
+    with anyio.fail_after(6), refused("grant period"):
+        await client.keep(released)
+    assert owner.clock() < end
+    renewed = [event for event, _ in events(tmp_path / "real")].count("renewed")
+    assert 1 <= renewed < 10
+    await client.aclose()

@@ -21,19 +21,9 @@ from privity.identity.timestamps import utc_now
 from privity.node.broker import Broker
 from privity.node.key_client import RELEASE_PATH, KeyClient, Released, elapsed
 from privity.statement import Statement
-from releases import ARTEFACT, KEY, Clock, Owner, app_of, client_of, events
+from releases import ARTEFACT, KEY, Owner, RealTime, app_of, client_of, events
 
 pytestmark = pytest.mark.anyio
-
-
-class RealTime(Clock):
-    """The system's clock, for leases that really run."""
-
-    def __call__(self):  # type: ignore[no-untyped-def]
-        return utc_now()
-
-    def seconds(self) -> float:
-        return elapsed()
 
 
 @pytest.fixture

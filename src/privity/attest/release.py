@@ -128,7 +128,7 @@ class Standing:
         revoked: the owner's reason, or None.
         uses: how often its key was released.
         renewing: the enclave that asks holds a lease under it which still runs.
-        ended: its end was noted, whatever time it is now.
+        ended: its end was noted, or no lease fits before it.
     """
 
     revoked: str | None = None

@@ -204,16 +204,16 @@ class Broker:
                 told = self._with_lag(error)
                 self._log.append("refused", now, _refusal(asked, statement, told, state))
                 raise told from None
-            grant = release.signed.grant
+            grant, lease_s = release.signed.grant, state.lease_s(now)
             # Times in the log are whole seconds: rounded up, so that no renewal that is in time for
             # the enclave, which counts exactly, is a new use.
-            until = now + timedelta(seconds=grant.lease_s + 1, microseconds=-1)
+            until = now + timedelta(seconds=lease_s + 1, microseconds=-1)
             about = {**_about(grant), "enclave": _enclave(release.enclave)}
             about |= {"lease": format_time(until), "payment": release.receipt}
             line = self._log.append("renewed" if release.renewal else "granted", now, about)
         return {
             "grant": release.signed.to_json(),
-            "lease_s": grant.lease_s,
+            "lease_s": lease_s,
             "log": {"digest": line.digest, "number": line.number},
             "root": grant.root,
             "sealed": encode_base64url(sealed),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from privity.attest.grant import SignedGrant
 from privity.attest.grant_revocation import SignedGrantRevocation
@@ -36,7 +36,12 @@ class GrantState:
         """Return where the grant stands for one process."""
         until = self.leases.get(receipts)
         renewing = until is not None and now < until
-        return Standing(self.revoked, self.uses, renewing=renewing, ended=self.expired)
+        return Standing(self.revoked, self.uses, renewing=renewing, ended=self._ended(now))
+
+    def lease_s(self, now: datetime) -> int:
+        """Return for how many seconds the key may be used: never past the end of the grant."""
+        grant = self.signed.grant
+        return min(grant.lease_s, (grant.expires - now) // timedelta(seconds=1))
 
     @property
     def age(self) -> tuple[datetime, str]:
@@ -47,8 +52,11 @@ class GrantState:
         """Tell whether it allows no new use to anybody any more."""
         grant = self.signed.grant
         used_up = grant.uses is not None and self.uses >= grant.uses
-        ended = self.expired or now >= grant.expires
-        return self.revoked is not None or ended or used_up
+        return self.revoked is not None or self._ended(now) or used_up
+
+    def _ended(self, now: datetime) -> bool:
+        # Its end was noted, whatever time it is now; or no lease fits before it.
+        return self.expired or self.lease_s(now) < 1
 
     def after(self, line: Line) -> GrantState:
         """Return what the state is after a line about the grant.

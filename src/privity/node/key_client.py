@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, NoReturn
 
 import anyio
@@ -72,7 +73,7 @@ class Released:
     Attributes:
         signed: the owner's grant it rests on.
         key: the artefact key.
-        until: when the lease ends, on the client's `elapsed` clock.
+        until: when the lease ends, on the client's `elapsed` clock: never after the grant.
         log: number and digest of the broker's log line about this release.
     """
 
@@ -106,6 +107,8 @@ class KeyClient:
         refused renewal ends `keep` at once, an unreachable broker when the lease ends, and never
         later (tests/unit/test_key_client.py::test_a_refused_renewal_ends_it_at_once,
         tests/unit/test_key_client.py::test_a_broker_out_of_reach_ends_it_with_the_lease_and_not_before).
+        No lease is held past the end of its grant, by the broker's clock and by this machine's
+        (tests/adversary/test_broker_time.py).
     """
 
     def __init__(
@@ -146,7 +149,8 @@ class KeyClient:
         """Return the key of an artefact, freshly released.
 
         Raises:
-            EvidenceError: the broker refuses; ``.check`` names what did not hold.
+            EvidenceError: the broker refuses; ``.check`` names what did not hold; or it is
+                ``grant period``: by this machine's clock the grant has ended.
             PeerError: the broker cannot be reached, or answers outside the protocol.
             OpenError: what it sealed is not for this exchange.
         """
@@ -170,13 +174,15 @@ class KeyClient:
                 is another plaintext.
         """
         grant = released.signed.grant
-        until, span = released.until, float(grant.lease_s)
+        until = released.until
         while True:
+            # At half of what is left, which may be less than the grant's usual lease.
+            span = min(float(grant.lease_s), until - self._clock_s())
             await self._sleep_until(until - span / 2)
             renewed = await self._renew(grant.artefact, grant.purpose, until)
             if renewed.signed.grant.root != grant.root:
                 raise EvidenceError("what is granted now is another plaintext", check="root")
-            until, span = renewed.until, float(renewed.signed.grant.lease_s)
+            grant, until = renewed.signed.grant, renewed.until
 
     async def _renew(self, artefact: str, purpose: Purpose, until: float) -> Released:
         """Ask until the lease ends."""
@@ -223,7 +229,8 @@ class KeyClient:
         statement = await to_thread.run_sync(quote)
         sent = {"challenge": encode_base64url(nonce), "statement": statement.to_json()}
         body = await self._post(RELEASE_PATH, sent)
-        return _released(body, keys, nonce, statement.digest, (artefact, purpose), asked_at)
+        released = _released(body, keys, nonce, statement.digest, (artefact, purpose), asked_at)
+        return _within_grant(released, asked_at, now)
 
     async def _post(self, path: str, value: dict[str, Any]) -> Any:
         headers = {"content-type": "application/json"}
@@ -288,7 +295,19 @@ def _released(
     except (MalformedError, EvidenceError) as error:
         raise PeerError(f"the broker's release is not one: {error.message}") from None
     grant = signed.grant
-    if (grant.artefact, grant.purpose) != asked or grant.root != root or grant.lease_s != lease_s:
+    if (grant.artefact, grant.purpose) != asked or grant.root != root or lease_s > grant.lease_s:
         raise PeerError("the broker's release is not of the grant it sent with it")
     key = keys.open_key(sealed, nonce=nonce, statement=statement, signed=signed)
     return Released(signed, key, asked_at + lease_s, log)
+
+
+def _within_grant(released: Released, asked_at: float, now: datetime) -> Released:
+    """Return what ends no later than its grant does by the enclave's own clock."""
+    left = (released.signed.grant.expires - now).total_seconds()
+    if left < 1:
+        raise EvidenceError(
+            "the grant has ended by this machine's clock",
+            check="grant period",
+            hint="set the clock if it is wrong; otherwise ask the owner for another grant",
+        )
+    return replace(released, until=min(released.until, asked_at + left))
