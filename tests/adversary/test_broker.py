@@ -195,6 +195,45 @@ async def test_a_revoked_grant_releases_nothing_and_renews_nothing(
     assert line.about["check"] == "grant revoked" and "sold" in line.about["detail"]
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_grant_revoked_before_it_came_is_refused_when_it_comes(
+    owner: Owner, broker: Broker, tmp_path: Path, restarted: bool
+) -> None:
+    """Whoever carries the deposit holds it back until after the revocation."""
+    signed = owner.signed()
+    taken = GrantRevocation(signed.digest, owner.key.did, "mistake", owner.clock()).sign(owner.key)
+    line = broker.revoke(taken)
+    assert line is not None
+    assert line.about["revocation"] == taken.to_json()
+    assert broker.revoke(taken) is None
+    if restarted:
+        broker = owner.broker(tmp_path / "broker")
+    with pytest.raises(EvidenceError, match="mistake") as caught:
+        broker.add(signed, KEY)
+    assert caught.value.check == "grant revoked"
+    with refused("grant"):
+        Boot(owner).ask(broker)
+    assert not list((tmp_path / "broker" / "keys").iterdir())
+    broker.add(owner.signed(name="another"), KEY)  # no other grant is revoked by it
+    Boot(owner).ask(broker)
+
+
+async def test_nobody_revokes_anothers_grant_before_it_came(owner: Owner, tmp_path: Path) -> None:
+    other, stranger = (Owner(root=owner.root, clock=owner.clock) for _ in range(2))
+    broker = owner.broker(tmp_path / "broker", owners=(owner.key.did, other.key.did))
+    signed = owner.signed()
+
+    def by(one: Owner) -> Any:
+        return GrantRevocation(signed.digest, one.key.did, "spite", owner.clock()).sign(one.key)
+
+    broker.revoke(by(other))  # who gave a grant shows only when it comes
+    with refused("grant"):
+        broker.revoke(by(stranger))
+    broker.add(signed, KEY)
+    Boot(owner).ask(owner.broker(tmp_path / "broker", owners=(owner.key.did, other.key.did)))
+    assert events(tmp_path / "broker") == [("revoked", None), ("added", None), ("granted", None)]
+
+
 async def test_an_expired_grant_is_noted_once_and_refused(
     owner: Owner, broker: Broker, tmp_path: Path
 ) -> None:

@@ -102,6 +102,8 @@ class Broker:
         self._clock = clock
         self._latest, self._told = datetime.min.replace(tzinfo=UTC), False
         self._grants: dict[str, GrantState] = {}
+        # Reasons of owners who took a grant back before it came, by grant and owner.
+        self._early: dict[tuple[str, str], str] = {}
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             for name in (_GRANTS, _KEYS):
@@ -130,8 +132,8 @@ class Broker:
 
         Raises:
             EvidenceError: ``.check`` is ``owner`` (of nobody this broker serves),
-                ``artefact owner`` (another granted it here first) or ``root`` (the artefact is
-                known by another).
+                ``grant revoked`` (before it came), ``artefact owner`` (another granted it here
+                first) or ``root`` (the artefact is known by another).
             InputError: the key is not one, or cannot be written.
         """
         grant = signed.grant
@@ -142,6 +144,8 @@ class Broker:
         with self._log.writing():
             if signed.digest in self._grants:
                 return None
+            if (reason := self._early.get((signed.digest, grant.owner))) is not None:
+                raise EvidenceError(f"the owner revoked the grant: {reason}", check="grant revoked")
             if self._owner_of(grant.artefact) not in (None, grant.owner):
                 raise EvidenceError(
                     "another owner granted this artefact here first",
@@ -156,22 +160,33 @@ class Broker:
             return self._log.append("added", self._now(), _about(grant))
 
     def revoke(self, signed: SignedGrantRevocation) -> Line | None:
-        """End a grant. Once more changes nothing.
+        """End a grant, also one that is still to come. Once more changes nothing.
 
         Raises:
-            EvidenceError: ``.check`` is ``grant`` (there is none) or ``owner`` (it is another's).
+            EvidenceError: ``.check`` is ``grant`` (there is none, and the owner is not one of this
+                broker's) or ``owner`` (it is another's).
         """
         revocation = signed.revocation
         with self._log.writing():
             state = self._grants.get(revocation.grant)
             if state is None:
-                raise EvidenceError("this broker keeps no such grant", check="grant")
+                return self._revoke_early(signed)
             if state.signed.grant.owner != revocation.owner:
                 raise EvidenceError("only the owner of a grant revokes it", check="owner")
             if state.revoked is not None:
                 return None
             about = {**_about(state.signed.grant), "revocation": signed.to_json()}
             return self._log.append("revoked", self._now(), about)
+
+    def _revoke_early(self, signed: SignedGrantRevocation) -> Line | None:
+        """Keep an owner's word about a grant that somebody may still bring."""
+        revocation = signed.revocation
+        if revocation.owner not in self._owners:
+            raise EvidenceError("this broker keeps no such grant", check="grant")
+        if (revocation.grant, revocation.owner) in self._early:
+            return None
+        about = {"grant": revocation.grant, "owner": revocation.owner}
+        return self._log.append("revoked", self._now(), about | {"revocation": signed.to_json()})
 
     def release(self, asked: Asked, statement: bytes) -> dict[str, Any]:
         """Return the answer with the sealed key, or refuse. Either is in the log first.
@@ -310,10 +325,13 @@ class Broker:
         if not isinstance(name, str):
             return
         try:
-            state = GrantState(self._read_grant(name)) if line.event == "added" else None
-            state = state or self._grants.get(name)
-            if state is not None:
-                self._grants[name] = state.after(line)
+            if line.event == "added":
+                self._grants[name] = GrantState(self._read_grant(name))
+            elif name in self._grants:
+                self._grants[name] = self._grants[name].after(line)
+            elif line.event == "revoked":
+                taken = SignedGrantRevocation.from_json(line.about["revocation"]).revocation
+                self._early[taken.grant, taken.owner] = taken.reason
         except (MalformedError, KeyError, TypeError):
             raise EvidenceError(
                 f"line {line.number} of the log does not say what its event has to",

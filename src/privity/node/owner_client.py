@@ -155,7 +155,7 @@ def revoke_at(
     """Revoke a grant at a broker elsewhere; tell whether it still stood. Run by the owner.
 
     Raises:
-        EvidenceError: the broker does not have that grant of yours.
+        EvidenceError: the grant is not yours to take back there.
         PeerError: it cannot be reached. The grant then still stands: try again.
     """
     with _client(broker, transport) as http:
