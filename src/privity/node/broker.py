@@ -11,14 +11,10 @@ agree. Nothing is released, and no grant is over, before its line is on disk.
 from __future__ import annotations
 
 import logging
-import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from privity.attest.grant import Grant, Purpose, SignedGrant
 from privity.attest.grant_revocation import SignedGrantRevocation
@@ -32,23 +28,21 @@ from privity.attest.release import (
     verify_boot,
 )
 from privity.attest.trust import Trust
-from privity.errors import EvidenceError, InputError, MalformedError, OpenError, PrivityError
-from privity.home import create_private_once, read_private, write_private
+from privity.errors import EvidenceError, InputError, MalformedError, PrivityError
+from privity.home import read_private
 from privity.identity.digests import digest
-from privity.identity.jcs import canonical
 from privity.identity.multibase import encode_base64url
 from privity.identity.timestamps import CLOCK_SKEW, Clock, format_time, utc_now
 from privity.node.broker_log import DecisionLog, Line
 from privity.node.grant_state import GrantState
+from privity.node.kept_keys import KEYS, KeptKeys, write_kept
 from privity.statement import AttestedEnclave
 
 __all__ = ["Asked", "Broker", "GrantState"]
 
 logger = logging.getLogger("privity.broker")
 
-_WRAP_LABEL = b"privity/broker-key/v1\0"
-_NONCE_BYTES = 12
-_GRANTS, _KEYS, _OWN_KEY = "grants", "keys", "broker.key"
+_GRANTS = "grants"
 
 
 @dataclass(frozen=True)
@@ -106,14 +100,14 @@ class Broker:
         self._early: dict[tuple[str, str], str] = {}
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for name in (_GRANTS, _KEYS):
+            for name in (_GRANTS, KEYS):
                 (folder / name).mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise InputError(
                 f"{folder} cannot be a broker's folder: {error.strerror}",
                 hint="name a folder of yours, or one that can be made",
             ) from error
-        self._wrapping = AESGCM(_own_key(folder / _OWN_KEY))
+        self._keys = KeptKeys(folder)
         self._log = DecisionLog(folder, self._follow)
         with self._log.writing():
             self._now()  # says so at once where the clock is behind the log
@@ -155,8 +149,8 @@ class Broker:
             for one in self._of(grant.artefact):
                 if one.signed.grant.root != grant.root:
                     raise EvidenceError("the artefact was granted with another root", check="root")
-            self._write(self._key_path(grant), self._wrap(grant, key))
-            self._write(self._grant_path(signed.digest), signed.to_bytes())
+            self._keys.put(grant, key)
+            write_kept(self._grant_path(signed.digest), signed.to_bytes())
             return self._log.append("added", self._now(), _about(grant))
 
     def revoke(self, signed: SignedGrantRevocation) -> Line | None:
@@ -214,7 +208,7 @@ class Broker:
                 state, release = self._decide(asked, statement, now)
                 if isinstance(release, EvidenceError):
                     raise release
-                sealed = seal_key(release, self._unwrap(release.signed.grant))
+                sealed = seal_key(release, self._keys.get(release.signed.grant))
             except PrivityError as error:
                 told = self._with_lag(error)
                 self._log.append("refused", now, _refusal(asked, statement, told, state))
@@ -347,46 +341,6 @@ class Broker:
 
     def _grant_path(self, name: str) -> Path:
         return self._folder / _GRANTS / f"{name.removeprefix('sha256:')}.json"
-
-    def _key_path(self, grant: Grant) -> Path:
-        owner = digest(grant.owner.encode()).removeprefix("sha256:")[:16]
-        return self._folder / _KEYS / f"{grant.artefact}.{owner}.key"
-
-    def _wrap(self, grant: Grant, key: bytes) -> bytes:
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        return nonce + self._wrapping.encrypt(nonce, key, _wrapped_for(grant))
-
-    def _unwrap(self, grant: Grant) -> bytes:
-        data = read_private(self._key_path(grant))
-        try:
-            return self._wrapping.decrypt(
-                data[:_NONCE_BYTES], data[_NONCE_BYTES:], _wrapped_for(grant)
-            )
-        except (InvalidTag, ValueError):
-            raise OpenError("the kept artefact key is not under this broker's key") from None
-
-    def _write(self, path: Path, data: bytes) -> None:
-        try:
-            write_private(path, data)
-        except OSError as error:
-            raise InputError(f"cannot write {path}: {error.strerror}") from error
-
-
-def _own_key(path: Path) -> bytes:
-    """Return the key that artefact keys are wrapped under, made on first use."""
-    if not path.exists():
-        create_private_once(path, secrets.token_bytes(KEY_BYTES))
-    key = read_private(path)
-    if len(key) != KEY_BYTES:
-        raise InputError(
-            f"{path} is not a broker's key",
-            hint="restore it from a copy: the keys in this folder open with it alone",
-        )
-    return key
-
-
-def _wrapped_for(grant: Grant) -> bytes:
-    return _WRAP_LABEL + canonical({"artefact": grant.artefact, "owner": grant.owner})
 
 
 def _about(grant: Grant) -> dict[str, Any]:
