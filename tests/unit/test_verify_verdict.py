@@ -128,3 +128,18 @@ def test_every_check_says_what_it_is_worth(quoter: Quoter) -> None:
     names = {check.name for check in examined.checks} - {"endorsement kind"}
     assert len(names) > 5
     assert [name for name in names if meaning_of(name, quoter.kind) is None] == []
+
+
+@pytest.mark.parametrize(
+    "at",
+    ["2026-06-01", "20260601", "2026-06-01T00:00:00Z", "2026-06-01T02:00:00+02:00", "1780272000"],
+)
+def test_a_time_is_read_as_people_write_it(at: str, recorded: Path, verify: Verify) -> None:
+    _, verdict = verify(str(recorded), "--at", at)
+    assert verdict["at"] == "2026-06-01T00:00:00+00:00"
+
+
+@pytest.mark.parametrize("at", ["", "yesterday", "2026-13-01", "12345"])
+def test_what_is_no_time_is_told(at: str, recorded: Path, verify: Verify) -> None:
+    code, verdict = verify(str(recorded), "--at", at)
+    assert code == 2 and "since 1970" in verdict["error"]["hint"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from privity.statement import Check
 
 __all__ = ["verify"]
+
+_SECONDS = re.compile(r"[0-9]{9,11}")  # eight digits are a date: 20250620
 
 
 def verify(
@@ -305,9 +308,14 @@ def _time(text: str | None) -> datetime:
     if text is None:
         return datetime.now(UTC)
     try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
+        at = (
+            datetime.fromtimestamp(int(text), UTC)
+            if _SECONDS.fullmatch(text)
+            else datetime.fromisoformat(text)
+        )
+    except (ValueError, OverflowError):
         raise InputError(
-            f"--at {text!r} is not a time", hint="write 2025-06-20 or 2025-06-20T12:00:00Z"
+            f"--at {text!r} is not a time",
+            hint="write 2025-06-20, 2025-06-20T12:00:00Z, or seconds since 1970",
         ) from None
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
