@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import subprocess
 import sys
@@ -107,12 +108,14 @@ async def _breaks(scope: Any, receive: Any, send: Any) -> None:
 def test_a_start_that_was_refused_is_told_by_the_error_alone(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.ERROR, logger="uvicorn.error")
     with pytest.raises(InputError, match="no model here"):
         serve_app(_refuses, bind("127.0.0.1", 0), on_ready=pytest.fail)
     assert caplog.messages == []
 
 
 def test_a_start_that_broke_leaves_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.ERROR, logger="uvicorn.error")
     with pytest.raises(InputError, match="start-up failed"):
         serve_app(_breaks, bind("127.0.0.1", 0), on_ready=pytest.fail)
     assert [record.exc_info is not None for record in caplog.records] == [True]

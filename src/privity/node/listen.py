@@ -20,6 +20,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from privity.errors import InputError
+from privity.seal.asgi import Receive, Scope, Send
 
 __all__ = ["bind", "end_with_stdin", "serve_app"]
 
@@ -78,8 +79,9 @@ def serve_app(
         Whoever does not finish the head of a request loses the connection
         (tests/unit/test_listen.py::test_a_head_that_does_not_come_is_not_waited_for).
     """
+    reasons: list[str] = []
     config = uvicorn.Config(
-        app,
+        _listening_for_refusal(app, reasons),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -102,7 +104,7 @@ def serve_app(
         if server.started:
             raise
         # uvicorn leaves the process where the app refused to start; only `cli` may do that
-        raise refusal.error() from None
+        raise _refused(reasons) from None
     finally:
         log.removeFilter(refusal)
         sock.close()
@@ -165,21 +167,30 @@ class _Refusal(logging.Filter):
     def __init__(self, server: uvicorn.Server) -> None:
         super().__init__()
         self._server = server
-        self._held: list[str] = []
 
     def filter(self, record: logging.LogRecord) -> bool:
         # A traceback is of a bug, and stays where it is.
-        if self._server.started or record.levelno < logging.ERROR or record.exc_info:
-            return True
-        self._held.append(record.getMessage())
-        return False
+        return bool(self._server.started or record.levelno < logging.ERROR or record.exc_info)
 
-    def error(self) -> InputError:
-        """Return the reason the app gave; the last thing held is the server's own remark."""
-        reason = "; ".join(self._held[:-1])
-        if not reason:
-            return InputError("the server's start-up failed", hint="its messages are above")
-        return InputError(f"the server's start-up failed: {reason}")
+
+def _listening_for_refusal(app: Any, reasons: list[str]) -> Any:
+    """Return the app with an ear for why it does not start, whatever the server's log is set to."""
+
+    async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+        async def hear(message: dict[str, Any]) -> None:
+            if message["type"] == "lifespan.startup.failed" and message.get("message"):
+                reasons.append(message["message"])
+            await send(message)
+
+        await app(scope, receive, hear if scope["type"] == "lifespan" else send)
+
+    return watched
+
+
+def _refused(reasons: list[str]) -> InputError:
+    if not reasons:
+        return InputError("the server's start-up failed", hint="its messages are above")
+    return InputError(f"the server's start-up failed: {'; '.join(reasons)}")
 
 
 def end_with_stdin() -> None:
