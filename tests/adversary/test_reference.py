@@ -18,13 +18,14 @@ from privity.attest.signed_manifest import (
     SignedManifest,
     SignedRevocation,
 )
+from privity.attested import VerifiedEvidence
 from privity.cli.reference import read_manifest, read_revocation
 from privity.disclosure import Basis, Ground
 from privity.errors import EvidenceError, InputError, MalformedError, OversizeError
 from privity.identity.jcs import canonical
 from privity.identity.keys import SigningKey
 from privity.node.publication import approval_in
-from privity.statement import Keyset, Model, Software, VerifiedEvidence
+from privity.statement import Keyset, Model, Software
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 SIGNER, OTHER = SigningKey(b"\1" * 32), SigningKey(b"\2" * 32)

@@ -27,10 +27,11 @@ from privity.attest.release import (
     verify_boot,
 )
 from privity.attest.roots import Roots
+from privity.attested import AttestedEnclave
 from privity.errors import EvidenceError, InputError, MalformedError, OpenError
 from privity.identity.keys import SigningKey
 from privity.seal.key_config import GatewayKeys
-from privity.statement import AttestedEnclave, Keyset, Software
+from privity.statement import Keyset, Software
 from releases import ARTEFACT, KEY, NONCE, OTHER_MEASUREMENT, PROGRAM, Boot, Owner
 
 FRESH = Standing()

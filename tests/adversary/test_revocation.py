@@ -15,9 +15,10 @@ from privity.attest.signed_manifest import (
     SignedManifest,
     SignedRevocation,
 )
+from privity.attested import VerifiedEvidence
 from privity.errors import EvidenceError
 from privity.identity.keys import SigningKey
-from privity.statement import Keyset, Model, VerifiedEvidence
+from privity.statement import Keyset, Model
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 ONE, TWO, STRANGER = (SigningKey(bytes([number]) * 32) for number in (1, 2, 3))

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from privity.attest import DevQuoter, DevRoot, Trust, build_statement, verify_statement
+from privity.attested import AttestedEnclave
 from privity.errors import EvidenceError
 from privity.identity.jcs import canonical
 from privity.identity.keys import SigningKey
 from privity.policy.evidence import EvidencePolicy
-from privity.statement import AttestedEnclave, Keyset, Model, Software, Statement
+from privity.statement import Keyset, Model, Software, Statement
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 NONCE = bytes(range(32))

@@ -28,11 +28,12 @@ from privity.attest.roots import Roots
 from privity.attest.signed_manifest import SignedManifest
 from privity.attest.trust import Trust
 from privity.attest.verify import verify_statement
+from privity.attested import AttestedEnclave
 from privity.errors import EvidenceError
 from privity.identity.jcs import canonical
 from privity.identity.keys import SigningKey
 from privity.policy import EvidencePolicy
-from privity.statement import AttestedEnclave, Keyset, Model, Software
+from privity.statement import Keyset, Model, Software
 
 ORIGIN = "log.example/privity"
 NAME = "enclave.example"

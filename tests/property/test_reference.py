@@ -18,11 +18,12 @@ from privity.attest.manifest import (
 )
 from privity.attest.reference import approve
 from privity.attest.signed_manifest import Revocation, SignedManifest, SignedRevocation
+from privity.attested import VerifiedEvidence
 from privity.disclosure import Basis, Ground
 from privity.errors import EvidenceError, MalformedError, OpenError, OversizeError
 from privity.identity.jcs import canonical
 from privity.identity.keys import SigningKey
-from privity.statement import Keyset, VerifiedEvidence
+from privity.statement import Keyset
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 KEY = SigningKey(b"\1" * 32)

@@ -36,7 +36,7 @@ def test_only_verify_names_the_token_that_makes_an_attested_enclave() -> None:
     for path in source.rglob("*.py"):
         place = path.relative_to(source).as_posix()
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.module == "privity.statement":
+            if isinstance(node, ast.ImportFrom) and node.module == "privity.attested":
                 if any(alias.name in ("_MINT", "*") for alias in node.names):
                     named["token"].add(place)
             elif isinstance(node, ast.Attribute) and node.attr == "_MINT":

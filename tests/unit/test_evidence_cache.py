@@ -10,7 +10,7 @@ import pytest
 
 from privity.attest.cache import Cached
 from privity.attest.evidence import Findings
-from privity.statement import Check
+from privity.attested import Check
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)

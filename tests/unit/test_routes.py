@@ -16,6 +16,7 @@ import pytest
 from privity.attest.examine import Examined
 from privity.attest.log.memory import LogMemory, Remembered
 from privity.attest.trust import Trust
+from privity.attested import Approved, Logged, VerifiedEvidence
 from privity.disclosure import Asset, Basis, Cell, Ground, Party, View
 from privity.errors import InputError, PeerError, PolicyRefusal
 from privity.infer.config import EnclavePeer
@@ -23,7 +24,6 @@ from privity.infer.routes import confidential
 from privity.infer.routes.confidential import confidential_disclosure, discover
 from privity.infer.routes.local import local_disclosure
 from privity.policy import Policy
-from privity.statement import Approved, Logged, VerifiedEvidence
 
 DEV = VerifiedEvidence(
     "dev",

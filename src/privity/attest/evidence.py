@@ -13,9 +13,9 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from privity.attested import Check, VerifiedEvidence, measurement_of
 from privity.disclosure import Basis
 from privity.errors import EvidenceError
-from privity.statement import Check, VerifiedEvidence, measurement_of
 
 __all__ = ["KEY_BINDING", "Companions", "EvidenceVerifier", "Findings", "Quoter", "run_checks"]
 

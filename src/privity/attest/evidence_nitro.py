@@ -22,13 +22,13 @@ from privity.attest.aws.files import read_file, recognises
 from privity.attest.chain import CHAIN, PERIOD, Chain, check_chain, load_certificates
 from privity.attest.ecdsa import verify_p384
 from privity.attest.evidence import KEY_BINDING, Companions, Findings, run_checks
+from privity.attested import measurement_of
 from privity.disclosure import Basis, Ground
 from privity.errors import EvidenceError, MalformedError, OversizeError
 from privity.identity.fields import Fields
 from privity.identity.multibase import encode_base64url
 from privity.identity.timestamps import CLOCK_SKEW, format_time
 from privity.policy.evidence import EvidencePolicy
-from privity.statement import measurement_of
 
 __all__ = ["KIND", "NitroVerifier", "from_file", "recognises"]
 

@@ -20,10 +20,11 @@ from privity.attest.reference import Approval, approve
 from privity.attest.signed_manifest import SignedManifest, SignedRevocation, parse_documents
 from privity.attest.trust import Trust
 from privity.attest.verifiers import KINDS, verifier_for
+from privity.attested import Approved, Check, Logged
 from privity.errors import EvidenceError, InputError, MalformedError, OpenError, OversizeError
 from privity.identity.fields import Fields
 from privity.identity.timestamps import CLOCK_SKEW
-from privity.statement import Approved, Beacon, Check, Logged, Nonce, Statement, report_data
+from privity.statement import Beacon, Nonce, Statement, report_data
 
 __all__ = ["LOG", "REFERENCE", "Examined", "LogView", "examine_statement", "forget"]
 

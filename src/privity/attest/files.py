@@ -11,8 +11,8 @@ from typing import Any
 from privity.attest.evidence import Companions, Findings
 from privity.attest.trust import Trust
 from privity.attest.verifiers import KINDS, verifier_for
+from privity.attested import Check
 from privity.errors import InputError, MalformedError
-from privity.statement import Check
 
 __all__ = ["MAX_FILE_BYTES", "detect_kind", "examine_file"]
 

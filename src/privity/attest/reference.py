@@ -9,9 +9,10 @@ from datetime import datetime
 
 from privity.attest.manifest import Manifest, shows
 from privity.attest.signed_manifest import Revocation, SignedManifest, SignedRevocation
+from privity.attested import Check, VerifiedEvidence
 from privity.errors import EvidenceError, OpenError
 from privity.identity.timestamps import CLOCK_SKEW, format_time
-from privity.statement import Check, Keyset, VerifiedEvidence
+from privity.statement import Keyset
 
 __all__ = ["Approval", "approve", "verify_manifest"]
 

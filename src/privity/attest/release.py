@@ -21,6 +21,7 @@ from privity.attest.grant import Grant, Purpose, SignedGrant
 from privity.attest.manifest import shows
 from privity.attest.trust import Trust
 from privity.attest.verify import verify_statement
+from privity.attested import AttestedEnclave
 from privity.errors import EvidenceError, InputError, MalformedError, OpenError
 from privity.hazmat.aead import AES_256_GCM
 from privity.hazmat.hpke import SUITES, setup_recipient, setup_sender
@@ -29,7 +30,7 @@ from privity.hazmat.kem_xwing import XWing, XWingKey
 from privity.identity.jcs import canonical
 from privity.identity.multibase import encode_base64url
 from privity.identity.timestamps import CLOCK_SKEW, format_time
-from privity.statement import AttestedEnclave, Keyset, Nonce, Software
+from privity.statement import Keyset, Nonce, Software
 
 __all__ = [
     "CHALLENGE_S",

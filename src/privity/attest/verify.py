@@ -7,10 +7,11 @@ from datetime import datetime
 
 from privity.attest.examine import Examined, LogView, examine_statement
 from privity.attest.trust import Trust
-from privity.errors import EvidenceError
 
 # The private token that makes an AttestedEnclave; a test holds that no other module names it.
-from privity.statement import _MINT, AttestedEnclave, Nonce, Statement
+from privity.attested import _MINT, AttestedEnclave
+from privity.errors import EvidenceError
+from privity.statement import Nonce, Statement
 
 __all__ = ["reverifier", "verify_statement"]
 

@@ -14,9 +14,9 @@ from privity.cli import output
 from privity.cli.choice import complete_receipt
 
 if TYPE_CHECKING:
+    from privity.attested import Check
     from privity.receipt import DeviceRecord, JobReceipt, ReceiptFile
     from privity.receipt.verify import Reverify
-    from privity.statement import Check
 
 __all__ = ["app", "print_receipt"]
 

@@ -13,8 +13,8 @@ from privity.cli import output
 
 if TYPE_CHECKING:
     from privity.attest.evidence import Findings
+    from privity.attested import Check
     from privity.policy import Policy
-    from privity.statement import Check
 
 __all__ = ["Verdict"]
 

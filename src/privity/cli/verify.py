@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from privity.attest.evidence import Companions
     from privity.attest.examine import Examined
     from privity.attest.trust import Trust
+    from privity.attested import Check
     from privity.cli.verdict import Verdict
     from privity.infer.config import EnclavePeer
     from privity.policy import Policy
-    from privity.statement import Check
 
 __all__ = ["verify"]
 
@@ -238,8 +238,8 @@ def _of_statement(
     examined: Examined, kind: str | None, now: datetime, *, unasked: bool = False
 ) -> Verdict:
     """Return the verdict on a statement; ``unasked`` where nobody says what it was made for."""
+    from privity.attested import Check
     from privity.cli.verdict import Verdict
-    from privity.statement import Check
 
     checks = [one for one in examined.checks if not (unasked and one.name == "nonce")]
     kinds = [one.kind for one in examined.findings]

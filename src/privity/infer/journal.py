@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 
+from privity.attested import AttestedEnclave
 from privity.errors import PrivityError, ReceiptError, TruncatedError
 from privity.identity.keys import SigningKey
 from privity.identity.timestamps import Clock, utc_now, whole_second
@@ -41,7 +42,7 @@ from privity.receipt import (
     salt_commitment,
     verify_receipt,
 )
-from privity.statement import AttestedEnclave, Model
+from privity.statement import Model
 
 __all__ = ["Entry", "Job", "Journal"]
 

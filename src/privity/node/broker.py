@@ -28,6 +28,7 @@ from privity.attest.release import (
     verify_boot,
 )
 from privity.attest.trust import Trust
+from privity.attested import AttestedEnclave
 from privity.errors import EvidenceError, InputError, MalformedError, PrivityError
 from privity.home import read_private
 from privity.identity.digests import digest
@@ -36,7 +37,6 @@ from privity.identity.timestamps import CLOCK_SKEW, Clock, format_time, utc_now
 from privity.node.broker_log import DecisionLog, Line
 from privity.node.grant_state import GrantState
 from privity.node.kept_keys import KEYS, KeptKeys, write_kept
-from privity.statement import AttestedEnclave
 
 __all__ = ["Asked", "Broker", "GrantState"]
 

@@ -21,6 +21,7 @@ from privity.attest.grant_revocation import SignedGrantRevocation
 from privity.attest.release import seal_deposit
 from privity.attest.trust import Trust
 from privity.attest.verify import verify_statement
+from privity.attested import AttestedEnclave
 from privity.errors import EvidenceError, InputError, MalformedError, PeerError, SealError
 from privity.home import read_private, write_private
 from privity.identity.fields import Fields
@@ -31,7 +32,7 @@ from privity.identity.timestamps import Clock, utc_now
 from privity.node.broker import Broker
 from privity.node.deposit import Deposit
 from privity.node.key_client import GRANT_PATH, REVOKE_PATH, refusal_of
-from privity.statement import MAX_BYTES, NONCE_BYTES, PATH, AttestedEnclave
+from privity.statement import MAX_BYTES, NONCE_BYTES, PATH
 
 __all__ = ["Given", "given", "is_url", "keep", "local_broker", "revoke_at", "send"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from privity.attested import Check
 from privity.errors import MalformedError, ReceiptError
 from privity.identity.did_key import parse_did
 from privity.identity.digests import digest
@@ -13,7 +14,6 @@ from privity.identity.jcs import canonical
 from privity.identity.keys import SigningKey
 from privity.identity.timestamps import format_time
 from privity.receipt.data_integrity import add_proof, verify_proof
-from privity.statement import Check
 
 __all__ = ["CONTEXT", "document_digest", "issue_credential", "verify_credential"]
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from privity.attested import Check
 from privity.errors import MalformedError, OpenError, ReceiptError
 from privity.identity.did_key import verification_method
 from privity.identity.fields import Fields
@@ -20,7 +21,6 @@ from privity.identity.jcs import canonical
 from privity.identity.keys import SigningKey, VerifyKey
 from privity.identity.multibase import decode, encode_z
 from privity.identity.timestamps import CLOCK_SKEW, format_time
-from privity.statement import Check
 
 __all__ = [
     "CRYPTOSUITE",

@@ -9,6 +9,7 @@ from dataclasses import KW_ONLY, InitVar, dataclass
 from datetime import datetime
 from typing import Any
 
+from privity.attested import Check
 from privity.errors import InputError, MalformedError, OversizeError, ReceiptError
 from privity.identity.digests import check_digest, digest
 from privity.identity.fields import Fields
@@ -18,7 +19,7 @@ from privity.identity.multibase import decode_base64url, encode_base64url
 from privity.identity.timestamps import format_time, whole_second
 from privity.receipt.credential import issue_credential, verify_credential
 from privity.receipt.outcome import Outcome
-from privity.statement import Check, Model
+from privity.statement import Model
 
 __all__ = [
     "MAX_BYTES",

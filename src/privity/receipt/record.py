@@ -11,6 +11,7 @@ from dataclasses import KW_ONLY, InitVar, dataclass
 from datetime import datetime
 from typing import Any
 
+from privity.attested import Check
 from privity.disclosure import Disclosure
 from privity.errors import InputError, MalformedError, ReceiptError
 from privity.identity.digests import check_digest
@@ -19,7 +20,6 @@ from privity.identity.keys import SigningKey
 from privity.identity.timestamps import format_time, whole_second
 from privity.receipt.credential import document_digest, issue_credential, verify_credential
 from privity.receipt.outcome import Outcome
-from privity.statement import Check
 
 __all__ = ["DeviceRecord", "VerifiedRecord", "document_digest", "issue_record", "verify_record"]
 

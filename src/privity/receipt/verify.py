@@ -12,6 +12,7 @@ from dataclasses import KW_ONLY, InitVar, dataclass
 from datetime import datetime
 from typing import Literal, Protocol, TypeVar
 
+from privity.attested import AttestedEnclave, Check
 from privity.errors import EvidenceError, InputError, ReceiptError
 from privity.identity.timestamps import CLOCK_SKEW
 from privity.receipt.digest import BodyDigest, salt_commitment
@@ -19,7 +20,7 @@ from privity.receipt.file import ReceiptFile
 from privity.receipt.job import JobReceipt, VerifiedReceipt, verify_receipt
 from privity.receipt.outcome import Outcome
 from privity.receipt.record import VerifiedRecord, document_digest, verify_record
-from privity.statement import AttestedEnclave, Check, Model, Statement
+from privity.statement import Model, Statement
 
 __all__ = [
     "Reverify",

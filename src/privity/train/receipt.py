@@ -13,6 +13,7 @@ from dataclasses import KW_ONLY, InitVar, dataclass
 from datetime import datetime
 from typing import Any
 
+from privity.attested import AttestedEnclave, Check
 from privity.disclosure import Asset, Basis, Cell, Disclosure, Ground, Party, View
 from privity.errors import (
     EvidenceError,
@@ -27,7 +28,7 @@ from privity.identity.jcs import canonical, loads_canonical
 from privity.identity.keys import SigningKey
 from privity.identity.timestamps import format_time, whole_second
 from privity.receipt.credential import issue_credential, verify_credential
-from privity.statement import AttestedEnclave, Check, Statement
+from privity.statement import Statement
 from privity.train.program import PROGRAM
 
 __all__ = [

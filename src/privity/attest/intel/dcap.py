@@ -33,10 +33,10 @@ from privity.attest.intel.collateral import (
     within,
 )
 from privity.attest.intel.quote import Quote
+from privity.attested import Check
 from privity.errors import EvidenceError, InputError, MalformedError, OversizeError
 from privity.identity.fields import Fields
 from privity.policy.evidence import EvidencePolicy, TcbStatus
-from privity.statement import Check
 
 __all__ = [
     "PLATFORM",

@@ -17,6 +17,7 @@ from privity.attest.log.checkpoint import (
 from privity.attest.log.entry import KeysetEntry, entry_bytes, read_entry
 from privity.attest.log.memory import Remembered
 from privity.attest.log.note import MAX_BYTES, Algorithm, Note, NoteKey, parse_keys
+from privity.attested import Check
 from privity.errors import (
     EvidenceError,
     InputError,
@@ -28,7 +29,6 @@ from privity.hazmat.merkle import HASH_BYTES, leaf_hash, verify_consistency, ver
 from privity.identity.fields import Fields
 from privity.identity.multibase import decode_base64url, encode_base64url
 from privity.identity.timestamps import CLOCK_SKEW, format_time
-from privity.statement import Check
 
 __all__ = ["KIND", "LogEndorsement", "LoggedKeyset", "check_logged", "check_view"]
 

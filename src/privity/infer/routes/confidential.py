@@ -19,6 +19,7 @@ from privity.attest.examine import Examined, examine_statement
 from privity.attest.log.memory import LogMemory, Remembered
 from privity.attest.trust import Trust
 from privity.attest.verify import accept
+from privity.attested import AttestedEnclave
 from privity.disclosure import Asset, Basis, Cell, Disclosure, Ground, Party, View
 from privity.errors import InputError, PeerError
 from privity.identity.multibase import encode_base64url
@@ -28,7 +29,7 @@ from privity.infer.loopback import is_loopback
 from privity.infer.routes.log_view import log_view
 from privity.seal.gateway import GATEWAY_PATH
 from privity.seal.transport import KeySource, SealedTransport, Shape
-from privity.statement import MAX_BYTES, MEDIA_TYPE, NONCE_BYTES, AttestedEnclave, Model
+from privity.statement import MAX_BYTES, MEDIA_TYPE, NONCE_BYTES, Model
 from privity.statement import PATH as STATEMENT_PATH
 
 __all__ = ["ConfidentialRoute", "confidential_disclosure", "discover", "examine_peer"]

@@ -13,11 +13,12 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from privity.attested import AttestedEnclave
 from privity.disclosure import Asset, Basis, Cell, Disclosure, Ground, Party, View
 from privity.errors import EngineError, TruncatedError
 from privity.infer.loopback import is_loopback
 from privity.seal.transport import KeySource
-from privity.statement import AttestedEnclave, Model
+from privity.statement import Model
 
 if TYPE_CHECKING:
     from privity.infer.engines.engine import Engine

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import httpx
 
+    from privity.attested import AttestedEnclave
     from privity.disclosure import Disclosure
     from privity.seal.transport import KeySource
-    from privity.statement import AttestedEnclave, Model
+    from privity.statement import Model
 
 __all__ = ["Route"]
 
