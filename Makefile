@@ -12,7 +12,8 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python3.14; 
 # an unchanged one costs nothing.
 RUN_FILES := pyproject.toml requirements/core.txt requirements/weights.txt
 CORE_KEY := $(shell cat $(RUN_FILES) | cksum | cut -d' ' -f1)
-DEV_KEY := $(shell cat $(RUN_FILES) requirements/dev.txt | cksum | cut -d' ' -f1)
+DEV_FILES := $(RUN_FILES) requirements/dev.txt requirements/pseudonyms.txt
+DEV_KEY := $(shell cat $(DEV_FILES) | cksum | cut -d' ' -f1)
 CORE := .venv/.installed-core-$(CORE_KEY)
 DEV := .venv/.installed-dev-$(DEV_KEY)
 TRAIN := .venv/.installed-train-$(shell cat requirements/train.txt | cksum | cut -d' ' -f1)
@@ -70,9 +71,10 @@ COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --uni
 	--python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --only-binary :all:
 lock: ## resolve the dependencies again and write requirements/*.txt (LOCK_ARGS=--upgrade to move them)
 	$(COMPILE) $(LOCK_ARGS) pyproject.toml requirements/build.in -o requirements/core.txt
-	$(COMPILE) $(LOCK_ARGS) --extra test --extra dev -c requirements/core.txt \
+	$(COMPILE) $(LOCK_ARGS) --extra test --extra bench --extra dev -c requirements/core.txt \
 		pyproject.toml requirements/build.in -o requirements/dev.txt
 	$(COMPILE) --no-deps requirements/weights.in -o requirements/weights.txt
+	$(COMPILE) --no-deps requirements/pseudonyms.in -o requirements/pseudonyms.txt
 	$(COMPILE) $(LOCK_ARGS) --extra train -c requirements/dev.txt pyproject.toml -o requirements/train.txt
 	$(COMPILE) $(LOCK_ARGS) -c requirements/core.txt deploy/attesters.in -o deploy/attesters.txt
 
@@ -100,6 +102,8 @@ $(CORE): .venv/bin/python
 $(DEV): $(CORE)
 	@scripts/quietly "installing what the tests and checks need (105 MB, once)" \
 		$(PIP) $(LOCKED) -r requirements/dev.txt
+	@scripts/quietly "installing the models that recognise personal data (25 MB, once)" \
+		$(PIP) $(LOCKED) -r requirements/pseudonyms.txt
 	@rm -f .venv/.installed-dev-* && touch $@
 
 $(TRAIN): $(DEV)

@@ -1,0 +1,136 @@
+"""Whom a job can be given to, as a person configured it: engines, enclaves, logs and providers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+from privity.attest.log.note import Algorithm, parse_keys
+from privity.errors import InputError, MalformedError
+
+__all__ = ["EnclavePeer", "EnginePeer", "LogPeer", "ProviderPeer", "check_url"]
+
+
+@dataclass(frozen=True)
+class EnginePeer:
+    """A model server of the person's own, on this machine or another.
+
+    Attributes:
+        url: its base URL, with or without ``/v1``.
+        name: what the person calls it.
+        key_env: the environment variable that holds its API key, if it wants one.
+    """
+
+    url: str
+    name: str
+    key_env: str = ""
+
+    def __post_init__(self) -> None:
+        check_url(self.url)
+
+
+@dataclass(frozen=True)
+class EnclavePeer:
+    """An enclave and how to reach it.
+
+    Attributes:
+        url: where the enclave serves its gateway and statement.
+        relay: the relay's resource for this enclave, or None to go to it directly.
+        name: what the person calls it.
+    """
+
+    url: str
+    relay: str | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        for url in (self.url, self.relay):
+            if url is not None:
+                check_url(url)
+
+
+@dataclass(frozen=True)
+class LogPeer:
+    """A transparency log and where it is read.
+
+    Attributes:
+        key: its C2SP verifier key.
+        url: where its tiles are; None where this device cannot read it.
+    """
+
+    key: str
+    url: str | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            parse_keys([self.key], Algorithm.ED25519)
+        except MalformedError as error:
+            raise InputError(f"[[log]] key: {error.message}") from None
+        if self.url is not None:
+            check_url(self.url)
+
+    @property
+    def origin(self) -> str:
+        """The log's name."""
+        return self.key.partition("+")[0]
+
+
+@dataclass(frozen=True)
+class ProviderPeer:
+    """A provider, the account that is used there, and what was agreed with it.
+
+    Attributes:
+        name: what the person calls it.
+        profile: the provider's profile: a name that privity ships, or the path of a TOML file.
+        url: its base URL; None takes the profile's, which some, such as Azure, do not have.
+        key_env: the environment variable with the API key; empty takes the profile's.
+        token_command: a command that prints an access token, such as Azure's for Entra; run without
+            a shell, at most every few minutes.
+        agreement: the agreement of the profile that the person has with it, such as ``zdr``; empty
+            for none: then the terms that hold for everyone are what counts.
+        deployments: by model id, the name of its deployment (Azure).
+        api_version: the API version to name (Azure); empty takes the profile's.
+        region: where the person's resource is, where the provider has regions.
+        models: the model ids to offer; empty takes the profile's list.
+        whole: ask for whole answers in place of streams, so that their rhythm does not show.
+    """
+
+    name: str
+    profile: str
+    url: str | None = None
+    key_env: str = ""
+    token_command: tuple[str, ...] = ()
+    agreement: str = ""
+    deployments: Mapping[str, str] = field(default_factory=dict)
+    api_version: str = ""
+    region: str = ""
+    models: tuple[str, ...] = ()
+    whole: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "deployments", MappingProxyType(dict(self.deployments)))
+        if self.url is not None:
+            check_url(self.url)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.profile, self.url, self.agreement, self.region))
+
+
+def check_url(url: str) -> None:
+    """Refuse a peer URL that is not plain http(s).
+
+    Raises:
+        InputError: another scheme, no host, or credentials, a query or a fragment in it.
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+        _ = parts.port  # raises on a port that is none
+    except ValueError as error:
+        raise InputError(f"{url!r} is not a URL: {error}") from error
+    if parts.scheme not in ("http", "https") or not host:
+        raise InputError(f"{url!r} is not an http or https URL")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise InputError(f"{url!r} may hold no credentials, query or fragment")

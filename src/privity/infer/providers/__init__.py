@@ -1,0 +1,1 @@
+"""Providers that promise zero retention: what they promise, as data, and how each is asked."""

@@ -1,0 +1,5 @@
+"""The shapes in which models are asked: chat completions and messages, and one as the other.
+
+``chat`` is OpenAI's ``/v1/chat/completions``, ``messages`` is Anthropic's ``/v1/messages``. A client
+speaks the one it knows; a provider may speak the other.
+"""
