@@ -43,7 +43,7 @@ from privity.errors import EvidenceError
 from privity.identity.jcs import canonical
 from privity.identity.keys import SigningKey
 from privity.identity.multibase import encode_base64url
-from privity.infer.config import EnclavePeer
+from privity.infer.peers import EnclavePeer
 from privity.infer.routes.confidential import confidential_disclosure
 from privity.policy import Policy
 
@@ -52,6 +52,7 @@ from privity.policy import Policy
 class Way:
     disclosure: Any
     name: str = "confidential"
+    terms: None = None
 
 
 Make = Callable[..., World]

@@ -33,6 +33,7 @@ class Way:
 
     disclosure: Disclosure
     name: str = "way"
+    terms: None = None
 
 
 def admits(policy: Policy, disclosure: Disclosure) -> bool:

@@ -28,6 +28,7 @@ MORE = LESS | Disclosure(
 class Found:
     disclosure: Disclosure
     name: str = "confidential"
+    terms: None = None
 
 
 def test_a_route_that_came_to_disclose_more_than_was_drawn_is_not_run() -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from privity.attest.evidence_dev import DevRoot
 from privity.errors import InputError
-from privity.infer.config import Config, EnclavePeer, load_config, load_devnet
+from privity.infer.config import Config, load_config, load_devnet
+from privity.infer.peers import EnclavePeer
 
 FULL = """
 policy = "anonymous"

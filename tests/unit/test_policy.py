@@ -28,6 +28,7 @@ class Way:
 
     disclosure: Disclosure
     name: str = "confidential via relay.example"
+    terms: None = None
 
 
 def local() -> Disclosure:

@@ -25,6 +25,7 @@ class FakeRoute:
     name: str = "fake"
     models: tuple[Any, ...] = ()
     enclave: None = None
+    terms: None = None
 
     def transport(self, keys: Any, inner: Any) -> Any:
         raise AssertionError("not used")

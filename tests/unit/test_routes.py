@@ -19,7 +19,7 @@ from privity.attest.trust import Trust
 from privity.attested import Approved, Logged, VerifiedEvidence
 from privity.disclosure import Asset, Basis, Cell, Ground, Party, View
 from privity.errors import InputError, PeerError, PolicyRefusal
-from privity.infer.config import EnclavePeer
+from privity.infer.peers import EnclavePeer
 from privity.infer.routes import confidential
 from privity.infer.routes.confidential import confidential_disclosure, discover
 from privity.infer.routes.local import local_disclosure
@@ -66,6 +66,7 @@ def table(peer: EnclavePeer, *evidence: VerifiedEvidence, **lacks: None) -> Any:
 class Named:
     disclosure: Any
     name: str = "route"
+    terms: None = None
 
 
 def admitted_by(policy: str, disclosure: Any) -> bool:

@@ -102,6 +102,7 @@ def report() -> dict[str, object]:
     class Way:
         disclosure: Disclosure
         name: str = "confidential via 127.0.0.1:8443"
+        terms: None = None
 
     here = on((Ground.NOTHING, "the relay is on the host's own machine"))
     with pytest.raises(PolicyRefusal) as caught:

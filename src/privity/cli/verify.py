@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from privity.attest.trust import Trust
     from privity.attested import Check
     from privity.cli.verdict import Verdict
-    from privity.infer.config import EnclavePeer
+    from privity.infer.peers import EnclavePeer
     from privity.policy import Policy
 
 __all__ = ["verify"]

@@ -39,6 +39,9 @@ class Fields:
         self._left = dict(value)
         self.where = where
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._left
+
     def take(self, name: str) -> Any:
         """Take a member of any form."""
         try:

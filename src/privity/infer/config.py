@@ -9,6 +9,15 @@
     url   = "https://enclave.example"
     relay = "https://relay.example/home"   # the relay's resource for this enclave; may be absent
 
+    [[engine]]                       # a model server of your own, beside the embedded one
+    name = "ollama"
+    url  = "http://127.0.0.1:11434"
+
+    [[provider]]                     # a provider that promises zero retention
+    name      = "openai"
+    profile   = "openai"             # or azure-openai, anthropic, or the path of a profile
+    agreement = "zdr"                # what you have agreed with it; absent: what holds for everyone
+
     [trust]
     signers   = ["did:key:z6Mk…"]    # whose manifests approve what enclaves run
     manifests = ["approved.json"]    # manifests and revocations kept here; enclaves bring theirs
@@ -30,6 +39,10 @@
     allowed_origins = []             # web pages that may call the daemon from a browser
     engine          = "embedded"     # or "detect": one on its usual port; or a base URL
 
+    [pseudonyms]
+    vocabulary = "vocabulary.txt"    # words of your own that never leave as they are, one a line
+    keep       = "memory"            # or "sealed": what stands for what outlives the daemon
+
 A running devnet describes itself in ``devnet/devnet.json``; it stands in where no enclave is
 configured. Nothing here is evidence: which enclave a job may run on is decided by what is
 verified and by the policy, never by this file.
@@ -44,17 +57,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from privity.attest.evidence_dev import DevRoot
-from privity.attest.log.note import Algorithm, parse_keys
 from privity.attest.trust import Trust
-from privity.errors import InputError, MalformedError
-from privity.home import home, read_file
+from privity.errors import InputError
+from privity.home import home, read_file, read_private
+from privity.infer import tables as toml
+from privity.infer.peers import (
+    EnclavePeer,
+    EnginePeer,
+    LogPeer,
+    ProviderPeer,
+    check_url,
+    read_enclave,
+    read_engine,
+    read_log,
+    read_provider,
+)
 from privity.policy.evidence import EvidencePolicy
 from privity.seal.records import CADENCES, DEFAULT_SIZE, SIZES
 
-__all__ = ["Config", "Devnet", "EnclavePeer", "LogPeer", "load_config", "load_devnet"]
+__all__ = ["Config", "Devnet", "load_config", "load_devnet"]
 
 DEFAULT_POLICY = "confidential"
 DEFAULT_PORT = 8484
@@ -62,52 +85,10 @@ DEFAULT_MAX_AGE = 300.0
 EMBEDDED, DETECT = "embedded", "detect"
 _MAX_CONFIG_BYTES = 1 << 20
 _MAX_MANIFEST = 1 << 20
-
-
-@dataclass(frozen=True)
-class EnclavePeer:
-    """An enclave and how to reach it.
-
-    Attributes:
-        url: where the enclave serves its gateway and statement.
-        relay: the relay's resource for this enclave, or None to go to it directly.
-        name: what the person calls it.
-    """
-
-    url: str
-    relay: str | None = None
-    name: str = ""
-
-    def __post_init__(self) -> None:
-        for url in (self.url, self.relay):
-            if url is not None:
-                check_url(url)
-
-
-@dataclass(frozen=True)
-class LogPeer:
-    """A transparency log and where it is read.
-
-    Attributes:
-        key: its C2SP verifier key.
-        url: where its tiles are; None where this device cannot read it.
-    """
-
-    key: str
-    url: str | None = None
-
-    def __post_init__(self) -> None:
-        try:
-            parse_keys([self.key], Algorithm.ED25519)
-        except MalformedError as error:
-            raise InputError(f"[[log]] key: {error.message}") from None
-        if self.url is not None:
-            check_url(self.url)
-
-    @property
-    def origin(self) -> str:
-        """The log's name."""
-        return self.key.partition("+")[0]
+_TABLES = {
+    *("policy", "engine", "enclave", "provider", "log", "trust", "seal", "device", "pseudonyms"),
+}
+_TRUST = {"signers", "manifests", "witnesses", "dev_roots", "max_age"}
 
 
 @dataclass(frozen=True)
@@ -134,11 +115,17 @@ class Config:
         engine: what answers on the local route: ``embedded``, ``detect``, or a base URL. Detecting
             is asked for by name: whoever came first to a port, another user among them, would
             get the prompts.
+        engines: further engines for the local route.
+        providers: for the zdr route.
+        vocabulary: the file with the person's own words, in the privity home unless absolute.
+        keep_pseudonyms: whether what stands for what is kept in ``memory`` alone, or ``sealed``.
         folder: where `load_config` read it; None for one made otherwise.
     """
 
     policy: str = DEFAULT_POLICY
+    engines: tuple[EnginePeer, ...] = ()
     enclaves: tuple[EnclavePeer, ...] = ()
+    providers: tuple[ProviderPeer, ...] = ()
     logs: tuple[LogPeer, ...] = ()
     signers: tuple[str, ...] = ()
     manifests: tuple[str, ...] = ()
@@ -150,6 +137,8 @@ class Config:
     port: int = DEFAULT_PORT
     allowed_origins: tuple[str, ...] = ()
     engine: str = EMBEDDED
+    vocabulary: str = ""
+    keep_pseudonyms: str = "memory"
     devnet: Devnet | None = field(default=None, compare=False)
     devnet_roots: tuple[str, ...] = ()
     folder: Path | None = field(default=None, compare=False)
@@ -235,6 +224,19 @@ class Config:
             witnesses=self.witnesses,
         )
 
+    def words(self) -> tuple[str, ...]:
+        """Return the person's own vocabulary, read anew each time.
+
+        Raises:
+            InputError: the file cannot be read, or others on this machine can read it.
+        """
+        return _read_words(home() / self.vocabulary) if self.vocabulary else ()
+
+
+def _read_words(path: Path) -> tuple[str, ...]:
+    lines = (line.strip() for line in read_private(path).decode("utf-8", "replace").splitlines())
+    return tuple(line for line in lines if line and not line.startswith("#"))
+
 
 def load_config(folder: Path | None = None) -> Config:
     """Read ``config.toml`` and a running devnet's description from the privity home.
@@ -287,7 +289,8 @@ def load_devnet(folder: Path) -> Devnet | None:
         pids = data["pids"]
         numbers = list(pids.values()) if isinstance(pids, dict) else list(pids)
         devnet = Devnet(
-            EnclavePeer(_text(data, "enclave"), _text(data, "relay"), "devnet"), _text(data, "root")
+            EnclavePeer(toml.text(data, "enclave"), toml.text(data, "relay"), "devnet"),
+            toml.text(data, "root"),
         )
         alive = all(_runs(int(pid)) for pid in numbers)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -295,114 +298,42 @@ def load_devnet(folder: Path) -> Devnet | None:
     return devnet if alive else None
 
 
-def check_url(url: str) -> None:
-    """Refuse a peer URL that is not plain http(s).
-
-    Raises:
-        InputError: another scheme, no host, or credentials, a query or a fragment in it.
-    """
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname
-        _ = parts.port  # raises on a port that is none
-    except ValueError as error:
-        raise InputError(f"{url!r} is not a URL: {error}") from error
-    if parts.scheme not in ("http", "https") or not host:
-        raise InputError(f"{url!r} is not an http or https URL")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise InputError(f"{url!r} may hold no credentials, query or fragment")
-
-
 def _parse(table: Mapping[str, Any], devnet: Devnet | None) -> Config:
-    _known(table, {"policy", "enclave", "log", "trust", "seal", "device"}, "")
-    trust = _section(table, "trust", {"signers", "manifests", "witnesses", "dev_roots", "max_age"})
-    seal = _section(table, "seal", {"records", "cadence_ms"})
-    device = _section(table, "device", {"port", "allowed_origins", "engine"})
-    engine = _text(device, "engine") if "engine" in device else EMBEDDED
+    toml.known(table, _TABLES, "")
+    trust = toml.section(table, "trust", _TRUST)
+    seal = toml.section(table, "seal", {"records", "cadence_ms"})
+    device = toml.section(table, "device", {"port", "allowed_origins", "engine"})
+    pseudonyms = toml.section(table, "pseudonyms", {"vocabulary", "keep"})
+    engine = toml.text_or(device, "engine", EMBEDDED)
     if engine not in (EMBEDDED, DETECT):
         check_url(engine)
     return Config(
-        policy=_text(table, "policy") if "policy" in table else DEFAULT_POLICY,
-        enclaves=tuple(_enclave(one) for one in _tables(table.get("enclave", []), "enclave")),
-        logs=tuple(_log(one) for one in _tables(table.get("log", []), "log")),
-        signers=_texts(trust, "signers"),
-        manifests=_texts(trust, "manifests"),
-        witnesses=_texts(trust, "witnesses"),
-        dev_roots=_texts(trust, "dev_roots"),
-        max_age=_number(trust, "max_age", DEFAULT_MAX_AGE, 1, 86400),
-        records=_whole(seal, "records", DEFAULT_SIZE, SIZES),
-        cadence_ms=_whole(seal, "cadence_ms", 0, range(CADENCES.stop)),
-        port=int(_number(device, "port", DEFAULT_PORT, 0, 65535)),
-        allowed_origins=_texts(device, "allowed_origins"),
+        policy=toml.text_or(table, "policy", DEFAULT_POLICY),
+        engines=tuple(map(read_engine, toml.tables(table.get("engine", []), "engine"))),
+        enclaves=tuple(map(read_enclave, toml.tables(table.get("enclave", []), "enclave"))),
+        providers=tuple(map(read_provider, toml.tables(table.get("provider", []), "provider"))),
+        logs=tuple(map(read_log, toml.tables(table.get("log", []), "log"))),
+        signers=toml.texts(trust, "signers"),
+        manifests=toml.texts(trust, "manifests"),
+        witnesses=toml.texts(trust, "witnesses"),
+        dev_roots=toml.texts(trust, "dev_roots"),
+        max_age=toml.number(trust, "max_age", DEFAULT_MAX_AGE, 1, 86400),
+        records=toml.whole(seal, "records", DEFAULT_SIZE, SIZES),
+        cadence_ms=toml.whole(seal, "cadence_ms", 0, range(CADENCES.stop)),
+        port=int(toml.number(device, "port", DEFAULT_PORT, 0, 65535)),
+        allowed_origins=toml.texts(device, "allowed_origins"),
         engine=engine,
+        vocabulary=toml.text_or(pseudonyms, "vocabulary", ""),
+        keep_pseudonyms=_kept(pseudonyms),
         devnet=devnet,
     )
 
 
-def _enclave(entry: Mapping[str, Any]) -> EnclavePeer:
-    _known(entry, {"name", "url", "relay"}, "[[enclave]] ")
-    return EnclavePeer(
-        _text(entry, "url"),
-        _text(entry, "relay") if "relay" in entry else None,
-        _text(entry, "name") if "name" in entry else "",
-    )
-
-
-def _known(table: Mapping[str, Any], names: set[str], where: str) -> None:
-    unknown = sorted(table.keys() - names)
-    if unknown:
-        raise InputError(
-            f"unknown setting {where}{unknown[0]!r}", hint=f"known: {', '.join(sorted(names))}"
-        )
-
-
-def _section(table: Mapping[str, Any], name: str, names: set[str]) -> Mapping[str, Any]:
-    section = table.get(name, {})
-    if not isinstance(section, dict):
-        raise InputError(f"[{name}] must be a table")
-    _known(section, names, f"[{name}] ")
-    return section
-
-
-def _log(entry: Mapping[str, Any]) -> LogPeer:
-    _known(entry, {"key", "url"}, "[[log]] ")
-    return LogPeer(_text(entry, "key"), _text(entry, "url") if "url" in entry else None)
-
-
-def _tables(value: Any, name: str) -> list[Mapping[str, Any]]:
-    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-        raise InputError(f"each {name} is written as a [[{name}]] table")
-    return value
-
-
-def _text(table: Mapping[str, Any], name: str) -> str:
-    value = table.get(name)
-    if not isinstance(value, str) or not value:
-        raise InputError(f"{name!r} must be a text")
-    return value
-
-
-def _texts(table: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    value = table.get(name, [])
-    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-        raise InputError(f"{name!r} must be a list of texts")
-    return tuple(value)
-
-
-def _number(
-    table: Mapping[str, Any], name: str, default: float, least: float, most: float
-) -> float:
-    value = table.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-        raise InputError(f"{name!r} must be a number from {least:g} to {most:g}")
-    return value
-
-
-def _whole(table: Mapping[str, Any], name: str, default: int, allowed: range) -> int:
-    value = table.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int) or value not in allowed:
-        raise InputError(f"{name!r} must be a whole number from {allowed[0]} to {allowed[-1]}")
-    return value
+def _kept(table: Mapping[str, Any]) -> str:
+    keep = toml.text_or(table, "keep", "memory")
+    if keep not in ("memory", "sealed"):
+        raise InputError('[pseudonyms] keep must be "memory" or "sealed"')
+    return keep
 
 
 def _same_url(one: str, other: str) -> bool:

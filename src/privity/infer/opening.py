@@ -15,8 +15,9 @@ import httpx
 from privity.errors import InputError
 from privity.home import home
 from privity.identity.keystore import device_key
-from privity.infer.config import DETECT, EMBEDDED, Config, EnclavePeer, load_config, load_devnet
+from privity.infer.config import DETECT, EMBEDDED, Config, load_config, load_devnet
 from privity.infer.journal import Journal
+from privity.infer.peers import EnclavePeer
 from privity.infer.receipts import ReceiptStore
 from privity.infer.routes.confidential import discover
 from privity.infer.routes.keeper import RouteKeeper

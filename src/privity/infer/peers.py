@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 from urllib.parse import urlsplit
 
 from privity.attest.log.note import Algorithm, parse_keys
 from privity.errors import InputError, MalformedError
+from privity.infer import tables as toml
 
-__all__ = ["EnclavePeer", "EnginePeer", "LogPeer", "ProviderPeer", "check_url"]
+__all__ = [
+    "EnclavePeer",
+    "EnginePeer",
+    "LogPeer",
+    "ProviderPeer",
+    "check_url",
+    "read_enclave",
+    "read_engine",
+    "read_log",
+    "read_provider",
+]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -116,6 +131,63 @@ class ProviderPeer:
 
     def __hash__(self) -> int:
         return hash((self.name, self.profile, self.url, self.agreement, self.region))
+
+
+def read_engine(table: Mapping[str, Any]) -> EnginePeer:
+    """Read an ``[[engine]]`` table; raises `InputError`."""
+    toml.known(table, {"name", "url", "key_env"}, "[[engine]] ")
+    return EnginePeer(
+        toml.text(table, "url"), _name(table, "engine"), toml.text_or(table, "key_env", "")
+    )
+
+
+def read_enclave(table: Mapping[str, Any]) -> EnclavePeer:
+    """Read an ``[[enclave]]`` table; raises `InputError`."""
+    toml.known(table, {"name", "url", "relay"}, "[[enclave]] ")
+    relay = toml.text(table, "relay") if "relay" in table else None
+    return EnclavePeer(toml.text(table, "url"), relay, toml.text_or(table, "name", ""))
+
+
+def read_log(table: Mapping[str, Any]) -> LogPeer:
+    """Read a ``[[log]]`` table; raises `InputError`."""
+    toml.known(table, {"key", "url"}, "[[log]] ")
+    return LogPeer(toml.text(table, "key"), toml.text(table, "url") if "url" in table else None)
+
+
+_PROVIDER = {
+    *("name", "profile", "url", "key_env", "token_command", "agreement", "deployments"),
+    *("api_version", "region", "models", "whole"),
+}
+
+
+def read_provider(table: Mapping[str, Any]) -> ProviderPeer:
+    """Read a ``[[provider]]`` table; raises `InputError`."""
+    toml.known(table, _PROVIDER, "[[provider]] ")
+    deployments = table.get("deployments", {})
+    if not isinstance(deployments, dict) or not all(
+        isinstance(name, str) and name for name in deployments.values()
+    ):
+        raise InputError("[[provider]] deployments is a table of model ids and their deployments")
+    return ProviderPeer(
+        name=_name(table, "provider"),
+        profile=toml.text_or(table, "profile", toml.text(table, "name")),
+        url=toml.text(table, "url") if "url" in table else None,
+        key_env=toml.text_or(table, "key_env", ""),
+        token_command=toml.texts(table, "token_command"),
+        agreement=toml.text_or(table, "agreement", ""),
+        deployments=deployments,
+        api_version=toml.text_or(table, "api_version", ""),
+        region=toml.text_or(table, "region", ""),
+        models=toml.texts(table, "models"),
+        whole=toml.yes_or_no(table, "whole", default=False),
+    )
+
+
+def _name(table: Mapping[str, Any], what: str) -> str:
+    name = toml.text(table, "name")
+    if not _NAME.fullmatch(name):
+        raise InputError(f"[[{what}]] name: {name!r:.80} is not one of letters, digits, . _ and -")
+    return name
 
 
 def check_url(url: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import InitVar, dataclass, field
+from dataclasses import InitVar, dataclass, field, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -23,6 +23,8 @@ from privity.home import read_file
 from privity.policy import file, refusal
 from privity.policy.ceiling import NO_CEILING, Ceiling, Offence
 from privity.policy.evidence import EvidencePolicy
+from privity.policy.sensitive import SensitivePolicy
+from privity.policy.terms import Terms, TermsPolicy
 
 __all__ = ["PRESETS", "AdmittedRoute", "Policy", "Routed"]
 
@@ -44,6 +46,10 @@ class Routed(Protocol):
     @property
     def disclosure(self) -> Disclosure:
         """Who could learn what, computed from verified facts."""
+
+    @property
+    def terms(self) -> Terms | None:
+        """What the provider on it promises; None where nobody has to."""
 
 
 RouteT = TypeVar("RouteT", bound=Routed)
@@ -83,6 +89,8 @@ class Policy:
             is nothing at all, resting on mathematics if on anything.
         summary: one line for people.
         evidence: the floor under evidence, which the verifiers uphold before a route is made.
+        terms: the floor under a provider's terms, which `admit` upholds.
+        sensitive: what recognised personal data demands of the route, which the router upholds.
 
     Guarantees:
         A stricter policy never admits more, and a further step never turns a refusal into an
@@ -93,6 +101,8 @@ class Policy:
     ceilings: Mapping[tuple[Party, Asset], Ceiling]
     summary: str = ""
     evidence: EvidencePolicy = field(default_factory=EvidencePolicy)
+    terms: TermsPolicy = field(default_factory=TermsPolicy)
+    sensitive: SensitivePolicy = field(default_factory=SensitivePolicy)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -110,7 +120,8 @@ class Policy:
     def __le__(self, other: Policy) -> bool:
         """Whether this one admits no disclosure that `other` refuses.
 
-        What they demand of evidence compares by itself: `EvidencePolicy`.
+        What they demand of evidence, terms and contents compares by itself: `EvidencePolicy`,
+        `TermsPolicy`, `SensitivePolicy`.
         """
         pairs = self.ceilings.keys() | other.ceilings.keys()
         return all(self[pair] <= other[pair] for pair in pairs)
@@ -161,7 +172,7 @@ class Policy:
     @classmethod
     def _from_file(cls, parsed: file.PolicyFile, name: str, origin: str) -> Policy:
         ceilings: dict[tuple[Party, Asset], Ceiling] = {}
-        evidence = EvidencePolicy()
+        evidence, terms, sensitive = EvidencePolicy(), TermsPolicy(), SensitivePolicy()
         if parsed.extends is not None:
             if parsed.extends not in PRESETS:
                 raise InputError(
@@ -170,15 +181,24 @@ class Policy:
                 )
             base = _preset(parsed.extends)
             ceilings, evidence = dict(base.ceilings), base.evidence
+            terms, sensitive = base.terms, base.sensitive
         try:
-            evidence = evidence.with_table(parsed.evidence)
-            return cls(name, {**ceilings, **parsed.ceilings}, parsed.summary, evidence)
+            return cls(
+                name,
+                {**ceilings, **parsed.ceilings},
+                parsed.summary,
+                evidence.with_table(parsed.evidence),
+                terms.with_table(parsed.terms),
+                sensitive.with_table(parsed.sensitive),
+            )
         except InputError as error:
             raise InputError(f"{origin}: {error.message}", hint=error.hint) from error
 
     def to_toml(self) -> str:
         """Return the whole policy as TOML text, without ``extends``; `parse` reads it back."""
-        return file.write(self.name, self.summary, self.ceilings, self.evidence)
+        return file.write(
+            self.name, self.summary, self.ceilings, self.evidence, self.terms, self.sensitive
+        )
 
     def offences(self, disclosure: Disclosure) -> tuple[Offence, ...]:
         """Return the cells that exceed their ceiling, the worst first; none means admitted."""
@@ -194,7 +214,7 @@ class Policy:
         raised = {
             (offence.party, offence.asset): offence.least for offence in self.offences(disclosure)
         }
-        return Policy(name, {**self.ceilings, **raised}, evidence=self.evidence)
+        return replace(self, name=name, ceilings={**self.ceilings, **raised}, summary="")
 
     def admit(self, route: RouteT) -> AdmittedRoute[RouteT]:
         """Return the route as one that may run. Run by the device before anything is sent.
@@ -202,12 +222,14 @@ class Policy:
         Raises:
             PolicyRefusal: a cell exceeds its ceiling; `.report` lists every one, with the
                 disclosure, the least change in TOML and the presets that would admit the route.
+                Or a provider promises too little; `.report` lists that.
         """
         disclosure = route.disclosure
         offences = self.offences(disclosure)
         if not offences:
+            self._check_terms(route)
             return AdmittedRoute(route, self, disclosure, _MINT)
-        presets = [name for name in PRESETS if not _preset(name).offences(disclosure)]
+        presets = [name for name in PRESETS if _preset(name)._allows(route, disclosure)]
         mine = self.name not in PRESETS
         change = refusal.least_change(offences, extends=None if mine else self.name)
         raise PolicyRefusal(
@@ -215,6 +237,21 @@ class Policy:
             report=refusal.report(self.name, route.name, disclosure, offences, change, presets),
             hint=refusal.hint(change, presets, own_file=mine),
         )
+
+    def _allows(self, route: Routed, disclosure: Disclosure) -> bool:
+        enough = route.terms is None or not self.terms.offences(route.terms)
+        return enough and not self.offences(disclosure)
+
+    def _check_terms(self, route: Routed) -> None:
+        """Raise `PolicyRefusal` where the provider on the route promises too little."""
+        found = () if route.terms is None else self.terms.offences(route.terms)
+        if found:
+            raise PolicyRefusal(
+                refusal.terms_message(self.name, route.name, found),
+                report=refusal.terms_report(self.name, route.name, route.disclosure, found),
+                hint="agree on other terms with it and name the agreement in config.toml, or allow "
+                "these under [terms] in a policy file of your own: spec/zero-retention.md",
+            )
 
 
 @cache

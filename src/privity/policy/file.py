@@ -10,11 +10,14 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from typing import Protocol
 
 from privity.disclosure import Asset, Ground, Party, View
 from privity.errors import InputError, MalformedError
 from privity.policy.ceiling import Ceiling
 from privity.policy.evidence import EvidencePolicy
+from privity.policy.sensitive import SensitivePolicy
+from privity.policy.terms import TermsPolicy
 from privity.wording import WEAKEST_FIRST
 
 __all__ = ["PolicyFile", "ceiling_lines", "read", "write"]
@@ -22,7 +25,8 @@ __all__ = ["PolicyFile", "ceiling_lines", "read", "write"]
 Ceilings = Mapping[tuple[Party, Asset], Ceiling]
 
 _HEAD = ("name", "extends", "summary")
-_EVIDENCE = "evidence"
+_EVIDENCE, _TERMS, _SENSITIVE = "evidence", "terms", "sensitive"
+_TABLES = (_EVIDENCE, _TERMS, _SENSITIVE)
 _ALL = "all"  # every asset of one party; lines of single assets override it
 _ANY = "any"  # every ground there is
 
@@ -36,6 +40,15 @@ class PolicyFile:
     summary: str
     ceilings: Ceilings
     evidence: dict[str, object] = field(default_factory=dict)
+    terms: dict[str, object] = field(default_factory=dict)
+    sensitive: dict[str, object] = field(default_factory=dict)
+
+
+class _Demands(Protocol):
+    """What a table of its own sets: demands on evidence, terms or content."""
+
+    def with_table(self, table: object) -> object:
+        """Return this with what the table says in place; raises `InputError`."""
 
 
 def read(text: str, origin: str) -> PolicyFile:
@@ -53,22 +66,38 @@ def read(text: str, origin: str) -> PolicyFile:
         ) from error
     ceilings: dict[tuple[Party, Asset], Ceiling] = {}
     for key, value in data.items():
-        if key in (*_HEAD, _EVIDENCE):
+        if key in (*_HEAD, *_TABLES):
             continue
         if key not in list(Party):
-            raise _unknown(origin, key, [*_HEAD, _EVIDENCE, *Party])
+            raise _unknown(origin, key, [*_HEAD, *_TABLES, *Party])
         ceilings |= _row(Party(key), value, origin)
     head = {key: _text(data.get(key), key, origin) for key in _HEAD}
-    evidence = _evidence(data.get(_EVIDENCE, {}), origin)
-    return PolicyFile(head["name"], head["extends"], head["summary"] or "", ceilings, evidence)
+    return PolicyFile(
+        head["name"],
+        head["extends"],
+        head["summary"] or "",
+        ceilings,
+        _table(EvidencePolicy(), data.get(_EVIDENCE, {}), origin),
+        _table(TermsPolicy(), data.get(_TERMS, {}), origin),
+        _table(SensitivePolicy(), data.get(_SENSITIVE, {}), origin),
+    )
 
 
-def write(name: str, summary: str, ceilings: Ceilings, evidence: EvidencePolicy) -> str:
-    """Return TOML text that `read` reads back to the same ceilings and demands of evidence."""
+def write(
+    name: str,
+    summary: str,
+    ceilings: Ceilings,
+    evidence: EvidencePolicy,
+    terms: TermsPolicy,
+    sensitive: SensitivePolicy,
+) -> str:
+    """Return TOML text that `read` reads back to the same ceilings and demands."""
     lines = [f"name = {_quoted(name)}"]
     if summary:
         lines.append(f"summary = {_quoted(summary)}")
     lines += evidence_lines(evidence)
+    for title, table in ((_TERMS, terms.to_table()), (_SENSITIVE, sensitive.to_table())):
+        lines += ["", f"[{title}]", *(f"{key} = {json.dumps(table[key])}" for key in table)]
     lines += ceiling_lines(ceilings)
     return "\n".join(lines) + "\n"
 
@@ -105,9 +134,9 @@ def _line(key: str, ceiling: Ceiling) -> str:
     return f'{key} = {{ view = "{ceiling.view.text}", grounds = {grounds} }}'
 
 
-def _evidence(value: object, origin: str) -> dict[str, object]:
+def _table(demands: _Demands, value: object, origin: str) -> dict[str, object]:
     try:
-        EvidencePolicy().with_table(value)
+        demands.with_table(value)
     except InputError as error:
         raise InputError(f"{origin}: {error.message}", hint=error.hint) from error
     return dict(value) if isinstance(value, dict) else {}

@@ -19,7 +19,7 @@ from privity.wording import (
     weakest_first,
 )
 
-__all__ = ["hint", "least_change", "message", "report"]
+__all__ = ["hint", "least_change", "message", "report", "terms_message", "terms_report"]
 
 _TOLD = 3  # how many different reasons a message spells out; the report has them all
 
@@ -77,6 +77,20 @@ def report(
         "least_change": list(change),
         "presets_that_allow": list(presets),
     }
+
+
+def terms_message(policy: str, route: str, found: Sequence[str]) -> str:
+    """Return what a provider promises too little of, in words."""
+    return f"policy `{policy}` refuses route `{printable(route)}`: " + "; ".join(
+        printable(one) for one in found
+    )
+
+
+def terms_report(
+    policy: str, route: str, disclosure: Disclosure, found: Sequence[str]
+) -> dict[str, object]:
+    """Return the refusal of a provider's terms as JSON-ready data, shaped as `report`."""
+    return {**report(policy, route, disclosure, (), (), ()), "terms": list(found)}
 
 
 def _entry(offence: Offence) -> dict[str, object]:

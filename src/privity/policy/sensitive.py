@@ -131,7 +131,7 @@ class SensitivePolicy:
         return any(route != ROUTES[-1] for route in self.routes.values())
 
     def loosest(self, found: Iterable[Kind]) -> tuple[str, frozenset[Kind]]:
-        """Return the loosest route for a prompt with these kinds in it, and those that demand it."""
+        """Return the loosest route for a prompt that holds these kinds, and which demand it."""
         strictest, why = len(ROUTES) - 1, frozenset[Kind]()
         for kind in set(found):
             rung = _rung(self.routes.get(kind))

@@ -20,7 +20,7 @@ _MAX_DAYS = 36_500
 
 
 class Feature(enum.StrEnum):
-    """What leaves something with a provider beyond one answer. The value is the name in policies."""
+    """What leaves something with a provider beyond one answer, by its name in policies."""
 
     STORE = "store"
     """Stored responses and completions, and whatever continues one: ``previous_response_id``."""

@@ -36,6 +36,7 @@ from privity.receipt.record import (
     issue_record,
     verify_record,
 )
+from privity.receipt.routing import Routing
 from privity.receipt.verify import (
     VerifiedReceiptFile,
     check_claims,
@@ -53,6 +54,7 @@ __all__ = [
     "JobReceipt",
     "Outcome",
     "ReceiptFile",
+    "Routing",
     "VerifiedDocument",
     "VerifiedReceipt",
     "VerifiedReceiptFile",

@@ -61,10 +61,11 @@ def salt_commitment(salt: bytes) -> str:
 class BodyDigest:
     """The salted digest of one body, fed as the body passes.
 
-    SHA-256 of the label ``privity/receipt/<request|answer>/v1``, a zero byte, the salt, the body.
+    SHA-256 of the label ``privity/receipt/<request|answer|sent>/v1``, a zero byte, the salt, the
+    body.
 
     Args:
-        kind: whether it is the request's or the answer's body.
+        kind: whether it is the request's or the answer's body, or what was sent to a provider.
         salt: the job's 32-byte salt.
 
     Raises:
@@ -76,7 +77,7 @@ class BodyDigest:
         (tests/property/test_receipt.py).
     """
 
-    def __init__(self, kind: Literal["request", "answer"], salt: bytes) -> None:
+    def __init__(self, kind: Literal["request", "answer", "sent"], salt: bytes) -> None:
         self._hash = hashlib.sha256(f"privity/receipt/{kind}/v1\0".encode() + _checked(salt))
 
     def update(self, data: bytes) -> BodyDigest:

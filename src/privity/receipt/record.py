@@ -20,6 +20,7 @@ from privity.identity.keys import SigningKey
 from privity.identity.timestamps import format_time, whole_second
 from privity.receipt.credential import document_digest, issue_credential, verify_credential
 from privity.receipt.outcome import Outcome
+from privity.receipt.routing import Routing
 
 __all__ = ["DeviceRecord", "VerifiedRecord", "document_digest", "issue_record", "verify_record"]
 
@@ -43,6 +44,7 @@ class DeviceRecord:
         started: when the job was begun.
         ended: when it ended; None while unfinished.
         outcome: how it ended.
+        routing: why it took this route; None in records that do not say.
 
     Raises:
         MalformedError: a combination that claims what cannot have happened.
@@ -60,6 +62,7 @@ class DeviceRecord:
     started: datetime
     ended: datetime | None
     outcome: Outcome
+    routing: Routing | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "started", whole_second(self.started))
@@ -88,7 +91,9 @@ class DeviceRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Return the credential's subject."""
+        routing = {} if self.routing is None else {"routing": self.routing.to_json()}
         return {
+            **routing,
             "answer": self.answer,
             "disclosure": self.disclosure.to_json(),
             "ended": None if self.ended is None else format_time(self.ended),
@@ -120,6 +125,7 @@ class DeviceRecord:
             started=fields.time("started"),
             ended=fields.optional("ended", fields.time),
             outcome=Outcome.parse(fields.text("outcome")),
+            routing=Routing.from_fields(fields.inner("routing")) if "routing" in fields else None,
         )
         fields.done()
         if record.disclosure.to_json() != table:

@@ -26,8 +26,8 @@ from privity.attest.evidence_dev import DevQuoter, DevRoot
 from privity.attest.publish import build_statement
 from privity.attest.trust import Trust
 from privity.identity.keys import SigningKey
-from privity.infer.config import EnclavePeer
 from privity.infer.journal import Journal
+from privity.infer.peers import EnclavePeer
 from privity.infer.receipts import ReceiptStore
 from privity.infer.routes.confidential import discover
 from privity.infer.routes.keeper import RouteKeeper

@@ -24,8 +24,8 @@ from privity.disclosure import Asset, Basis, Cell, Disclosure, Ground, Party, Vi
 from privity.errors import InputError, PeerError
 from privity.identity.multibase import encode_base64url
 from privity.identity.timestamps import Clock, utc_now
-from privity.infer.config import EnclavePeer, LogPeer
 from privity.infer.loopback import is_loopback
+from privity.infer.peers import EnclavePeer, LogPeer
 from privity.infer.routes.log_view import log_view
 from privity.seal.gateway import GATEWAY_PATH
 from privity.seal.transport import KeySource, SealedTransport, Shape
@@ -71,6 +71,10 @@ class ConfidentialRoute:
     def models(self) -> tuple[Model, ...]:
         """The models of the enclave's keyset."""
         return tuple(self.enclave.keyset.models)
+
+    @property
+    def terms(self) -> None:
+        """None: an enclave proves what it does."""
 
     def transport(
         self, keys: KeySource, inner: httpx.AsyncBaseTransport

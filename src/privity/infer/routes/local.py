@@ -55,6 +55,10 @@ class LocalRoute:
         """None: nobody but the device answers, so nobody else signs for it."""
         return None
 
+    @property
+    def terms(self) -> None:
+        """None: nobody but the device is trusted."""
+
     def transport(
         self, keys: KeySource, inner: httpx.AsyncBaseTransport
     ) -> httpx.AsyncBaseTransport:

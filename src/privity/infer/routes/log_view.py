@@ -11,7 +11,7 @@ from privity.attest.log.memory import LogMemory
 from privity.attest.log.proof import LogEndorsement
 from privity.attest.log.source import fetch_consistency
 from privity.errors import PeerError, SealError
-from privity.infer.config import LogPeer
+from privity.infer.peers import LogPeer
 from privity.statement import Statement
 
 __all__ = ["log_view"]

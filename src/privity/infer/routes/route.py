@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from privity.attested import AttestedEnclave
     from privity.disclosure import Disclosure
+    from privity.policy import Terms
     from privity.seal.transport import KeySource
     from privity.statement import Model
 
@@ -24,7 +25,7 @@ class Route(Protocol):
 
     @property
     def name(self) -> str:
-        """``local`` or ``confidential``, as records and people call it."""
+        """``local``, ``confidential`` or ``zdr``, as records and people call it."""
 
     @property
     def disclosure(self) -> Disclosure:
@@ -37,6 +38,10 @@ class Route(Protocol):
     @property
     def enclave(self) -> AttestedEnclave | None:
         """The verified enclave whose job receipts this route demands; None where there is none."""
+
+    @property
+    def terms(self) -> Terms | None:
+        """What the provider on this route promises; None where nobody has to."""
 
     def transport(
         self, keys: KeySource, inner: httpx.AsyncBaseTransport
