@@ -53,6 +53,8 @@ async def test_each_kind_is_known_by_its_models(
     def handler(request: httpx.Request) -> httpx.Response:
         if request.url.path == "/v1/models":
             return models(owner, "a", "b/c")
+        if request.url.path == "/api/tags" and owner == "library":
+            return httpx.Response(200, json={"models": [{"name": "a"}, {"name": "b/c"}]})
         return httpx.Response(200, json={"version": "0.11"})
 
     server = await started(handler)

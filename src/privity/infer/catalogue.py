@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Offer", "Price"]
+from privity.disclosure import Disclosure
+from privity.errors import PrivityError
+from privity.wording import summarise
+
+__all__ = ["Offer", "Price", "Shelf"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,8 @@ class Offer:
         context: the most tokens of prompt and answer together; None where nobody says.
         price: None where nothing is asked.
         rank: how capable it is beside others, higher is more; None where nothing is known.
-        can: what it takes and does: ``tools``, ``vision``, ``embeddings``; empty where nobody says.
+        can: what it takes and does: ``chat``, ``tools``, ``vision``, ``embeddings``, ``reasoning``;
+            empty where nobody says.
     """
 
     model: str
@@ -68,4 +74,43 @@ class Offer:
             },
             "route": self.route,
             "rung": self.rung,
+        }
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """What one rung of the ladder has to offer now, or why it has nothing.
+
+    Attributes:
+        route: ``local``, ``confidential`` or ``zdr``.
+        rung: the name of the engine, enclave or provider.
+        offers: its models.
+        disclosure: who would be privy to a job there; None where that could not be found out.
+        problem: why it cannot be asked; None where it can.
+        notes: by model, what a person should know of it, such as a context that is cut short.
+        version: the release of an engine, where it says.
+    """
+
+    route: str
+    rung: str
+    offers: tuple[Offer, ...] = ()
+    disclosure: Disclosure | None = None
+    problem: PrivityError | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
+    version: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as `privity models --json` shows it."""
+        problem, disclosure = self.problem, self.disclosure
+        return {
+            "disclosure": None if disclosure is None else disclosure.to_json(),
+            "notes": dict(self.notes),
+            "offers": [offer.to_json() for offer in self.offers],
+            "problem": None
+            if problem is None
+            else {"hint": problem.hint, "message": problem.message},
+            "route": self.route,
+            "rung": self.rung,
+            "summary": None if disclosure is None else summarise(disclosure),
+            "version": self.version,
         }
