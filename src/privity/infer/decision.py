@@ -1,0 +1,221 @@
+"""The words of routing: what a request wants, what is known of the rungs, what was decided."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from privity.disclosure import Disclosure
+from privity.errors import InputError
+from privity.infer.aliases import BUILT_IN, Alias
+from privity.infer.catalogue import Offer
+from privity.policy.sensitive import ROUTES, Kind
+from privity.wording import printable
+
+__all__ = [
+    "Cause",
+    "Choice",
+    "Decision",
+    "Fallback",
+    "PassedOver",
+    "Rules",
+    "Standing",
+    "Standings",
+    "Wanted",
+    "shown",
+    "to_json",
+]
+
+MOST_TOLD = 16
+_MOST_NAME = 120
+_MOST_WHY = 240
+_MOST_TOKENS = 10**9
+
+
+class Fallback(enum.StrEnum):
+    """What may answer where the offer that was meant first does not. The value is its name."""
+
+    NONE = "none"
+    """Nothing else."""
+    STRICTER = "stricter"
+    """What shows nobody more than the one meant first would have."""
+    CEILING = "ceiling"
+    """Whatever the policy admits."""
+
+
+class Cause(enum.StrEnum):
+    """Why an offer was passed over, by kind; each calls for another error."""
+
+    ABILITY = "ability"
+    CONTEXT = "context"
+    PRICE = "price"
+    SENSITIVE = "sensitive"
+    POLICY = "policy"
+    BROKEN = "broken"
+    BUDGET = "budget"
+    FALLBACK = "fallback"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What one request asks for.
+
+    Attributes:
+        model: as the caller named it: a bare id, ``route/rung/id``, ``route/id`` or an alias;
+            None or empty for the default.
+        needs: what the model has to be able to do: ``tools``, ``vision``, ``embeddings``.
+        prompt_tokens: an estimate, never below the truth by much.
+        completion_tokens: the most that may be answered.
+        loosest: the loosest route that what the prompt holds allows.
+        because: the kinds that demand it.
+
+    Raises:
+        InputError: a route that is none, or a number of tokens that is none.
+    """
+
+    model: str | None = None
+    needs: frozenset[str] = frozenset()
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    loosest: str = ROUTES[-1]
+    because: frozenset[Kind] = frozenset()
+
+    def __post_init__(self) -> None:
+        if self.loosest not in ROUTES:
+            raise InputError(f"{self.loosest!r:.80} is not a route")
+        for tokens in (self.prompt_tokens, self.completion_tokens):
+            if type(tokens) is not int or not 0 <= tokens <= _MOST_TOKENS:
+                raise InputError(f"a number of tokens is 0 to {_MOST_TOKENS}")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is known of a rung now.
+
+    Attributes:
+        disclosure: the table that the policy admitted; None where it admitted none.
+        refused: why the policy refuses it; empty where it does not.
+        broken: why it cannot be had now; empty where it can.
+        first_token_ms: how soon its answers begin, as measured here; None where none was.
+        default: the model it answers with where none is named; empty where it does not say.
+    """
+
+    disclosure: Disclosure | None = None
+    refused: str = ""
+    broken: str = ""
+    first_token_ms: float | None = None
+    default: str = ""
+
+
+Standings = Mapping[tuple[str, str], Standing]
+"""By route and rung."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How a person wants requests routed: ``[routing]`` and ``[[alias]]`` of config.toml.
+
+    Attributes:
+        order: for a bare model id, or none, the route that is meant first, and so on.
+        fallback: what may answer in place of what was meant first.
+        aliases: privity's and the person's own.
+        default: the model or alias where a request names none; empty for the order alone.
+        rungs: the rungs as ``(route, rung)``, in the order they were configured; decides between
+            those that are otherwise alike. What is not in it comes last, by name.
+        currency: the one in which prices are compared; others are not converted.
+    """
+
+    order: tuple[str, ...] = ("confidential", "local", "zdr")
+    fallback: Fallback = Fallback.STRICTER
+    aliases: tuple[Alias, ...] = BUILT_IN
+    default: str = ""
+    rungs: tuple[tuple[str, str], ...] = ()
+    currency: str = "USD"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An offer that may answer, and why.
+
+    Attributes:
+        offer: which.
+        reasons: in words, for people and receipts.
+        worst: the most it may cost, in millionths of its currency's unit; 0 where it is free,
+            None where its price is not known.
+    """
+
+    offer: Offer
+    reasons: tuple[str, ...]
+    worst: int | None = 0
+
+
+@dataclass(frozen=True)
+class PassedOver:
+    """What would have answered the request's name and does not.
+
+    Attributes:
+        name: of an offer, or of a whole rung.
+        cause: by kind.
+        why: in words.
+    """
+
+    name: str
+    cause: Cause
+    why: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What may answer a request, in order.
+
+    Attributes:
+        choices: at least one; the next is for when the one before fails before its answer began.
+        passed_over: what was looked at on the way and not chosen.
+        asked: the model as the caller named it; empty for none.
+        alias: the alias that was meant; None for none.
+        fallback: the rule that decided what may follow what was meant first.
+        meant: the name of what would be first if everything worked and were affordable.
+    """
+
+    choices: tuple[Choice, ...]
+    passed_over: tuple[PassedOver, ...]
+    asked: str
+    alias: str | None
+    fallback: Fallback
+    meant: str = field(default="")
+
+
+def shown(text: str, most: int = _MOST_NAME) -> str:
+    """Return a text that a peer or a caller chose, cut, and safe to print."""
+    cut = text if len(text) <= most else text[: most - 1] + "…"
+    return printable(cut)
+
+
+def to_json(decision: Decision, chosen: Choice | None = None) -> dict[str, Any]:
+    """Return a decision as receipts keep it: words and names, and nothing of the prompt.
+
+    Args:
+        decision: which.
+        chosen: what answered; None for the first of its choices.
+
+    Guarantees:
+        It is bounded, whatever peers call their models, and does not name what kinds of personal
+        data the prompt holds (tests/adversary/test_router.py::test_what_a_receipt_keeps).
+    """
+    chosen = chosen or decision.choices[0]
+    told = decision.passed_over[:MOST_TOLD]
+    return {
+        "alias": decision.alias,
+        "asked": shown(decision.asked),
+        "chosen": shown(chosen.offer.name),
+        "fallback": decision.fallback.value,
+        "meant": shown(decision.meant),
+        "passed_over": [
+            {"cause": one.cause.value, "name": shown(one.name), "why": shown(one.why, _MOST_WHY)}
+            for one in told
+        ],
+        "passed_over_more": len(decision.passed_over) - len(told),
+        "reasons": [shown(reason, _MOST_WHY) for reason in chosen.reasons],
+    }
