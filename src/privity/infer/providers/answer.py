@@ -1,0 +1,316 @@
+"""A provider's answer on its way to the client: read, translated and restored as it comes.
+
+Nothing of it is kept: what has passed is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import anyio
+import httpx
+
+from privity.errors import OversizeError, PeerError, TruncatedError
+from privity.infer.providers import failure
+from privity.infer.providers.replay import replay
+from privity.infer.shapes.answers import chat_answer_to_messages, messages_answer_to_chat
+from privity.infer.shapes.errors import error_event
+from privity.infer.shapes.events import Event, EventReader, encode_event
+from privity.infer.shapes.requests import wants_usage
+from privity.infer.shapes.streams import ChatStreamToMessages, MessagesStreamToChat
+
+__all__ = ["MAX_STREAM", "MAX_WHOLE", "Asked", "Restorer", "client_answer", "client_failure"]
+
+MAX_WHOLE = 64 << 20
+"""Largest whole answer, in bytes."""
+MAX_STREAM = 512 << 20
+"""Most bytes of a streamed answer."""
+_MAX_FAILURE = 65_536
+_WHOLE_S = 900.0  # for all of a whole answer, however it drips
+_FAILURE_S = 15.0
+_REST_S = 1.0
+_ENDS = frozenset(
+    {b"message_stop", b"response.completed", b"response.incomplete", b"response.failed"}
+)
+_VALUE = re.compile(r"[\x20-\x7e]{1,64}")
+_EVENTS, _JSON = "text/event-stream", "application/json"
+
+
+class Restorer(Protocol):
+    """Puts the originals back into an answer in the client's shape, as it comes."""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Take the next bytes; return what the client may have now."""
+
+    def end(self) -> bytes:
+        """Return what was held back."""
+
+
+class _Translator(Protocol):
+    def feed(self, event: Event) -> bytes: ...
+
+    def end(self) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked, as far as its answer depends on it.
+
+    Attributes:
+        shape: the client's.
+        spoken: the shape the provider answers in.
+        title: what people call the provider.
+        body: as the client asked it, with what left in place of what it replaced. Not shown.
+        streamed: the provider was asked for a stream.
+        secret: where the key came from, in words.
+    """
+
+    shape: str
+    spoken: str
+    title: str
+    body: Mapping[str, Any]
+    streamed: bool
+    secret: str = ""
+
+    def __repr__(self) -> str:
+        return f"Asked({self.shape!r} of {self.title!r} in {self.spoken!r})"
+
+    @property
+    def model(self) -> str:
+        """The name of the model, as the client knows it."""
+        return str(self.body.get("model", ""))
+
+
+async def client_answer(
+    response: httpx.Response, asked: Asked, restorer: Callable[[str], Restorer]
+) -> tuple[str, httpx.AsyncByteStream]:
+    """Return the media type and the bytes that the client gets of a provider's answer.
+
+    Args:
+        response: with status 200; closed with what is returned, or here.
+        asked: what was asked.
+        restorer: makes what restores an answer of a media type.
+
+    Raises:
+        PeerError: the answer is of another kind than was asked for, or does not come.
+        OversizeError: it is larger than `MAX_WHOLE`.
+        MalformedError: it is not what the provider's API says it is.
+    """
+    try:
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        wanted = _EVENTS if asked.streamed else _JSON
+        if kind != wanted or _encoded(response):
+            raise PeerError(
+                f"{asked.title} answered with another content type than was asked for",
+                hint="is its URL that of the API?",
+            )
+        if asked.streamed:
+            return _EVENTS, _Events(response, asked, restorer(_EVENTS))
+        content = await read(response, MAX_WHOLE, _WHOLE_S, asked.title)
+    except BaseException:
+        await response.aclose()
+        raise
+    await response.aclose()
+    return _whole(content, asked, restorer(_JSON))
+
+
+async def client_failure(
+    response: httpx.Response, asked: Asked
+) -> tuple[bytes, list[tuple[str, str]]]:
+    """Return the body and the headers of a provider's refusal, as the client gets them."""
+    content = b""
+    try:
+        # What it says is of use, not needed: one that sends no end of it is not waited for.
+        with contextlib.suppress(PeerError, OversizeError):
+            content = await read(response, _MAX_FAILURE, _FAILURE_S, asked.title)
+    finally:
+        await response.aclose()
+    status = response.status_code
+    told = failure.parse(content)
+    found = failure.failure_of(
+        told, status, title=asked.title, sent=asked.body, secret=asked.secret
+    )
+    return failure.answer(found, asked.shape, status), limits(response)
+
+
+def limits(response: httpx.Response) -> list[tuple[str, str]]:
+    """Return the headers of a response that say how much more may be asked, and when."""
+    return [
+        (name, value)
+        for name, value in response.headers.multi_items()
+        if (name == "retry-after" or name.startswith("x-ratelimit-")) and _VALUE.fullmatch(value)
+    ]
+
+
+async def read(response: httpx.Response, most: int, seconds: float, title: str) -> bytes:
+    """Return all of a response's body.
+
+    Raises:
+        OversizeError: it is larger than ``most``.
+        PeerError: it does not come within ``seconds``, or breaks off.
+    """
+    body = bytearray()
+    try:
+        with anyio.fail_after(seconds):
+            async for chunk in _chunks(response):
+                body += chunk
+                if len(body) > most:
+                    raise OversizeError(f"{title} sent more than {most} bytes")
+    except TimeoutError:
+        raise PeerError(f"{title} did not send its answer within {seconds:g} seconds") from None
+    except httpx.HTTPError as error:
+        raise TruncatedError(
+            f"{title} broke off its answer: {type(error).__name__}",
+            hint="what came so far is not the whole",
+        ) from None
+    return bytes(body)
+
+
+def _encoded(response: httpx.Response) -> bool:
+    """Return whether an answer is compressed, which was not asked for."""
+    return response.headers.get("content-encoding", "identity").lower() not in ("", "identity")
+
+
+def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
+    if not isinstance(response.stream, httpx.AsyncByteStream):
+        raise PeerError("the provider's connection is not asynchronous")
+    return aiter(response.stream)
+
+
+def _whole(content: bytes, asked: Asked, restorer: Restorer) -> tuple[str, httpx.AsyncByteStream]:
+    """Return a whole answer in the client's shape, as a stream if it asked for one."""
+    told = failure.parse(content)
+    if not isinstance(told, dict):
+        raise PeerError(f"{asked.title} answered something that is no JSON object")
+    if asked.spoken != asked.shape:
+        if asked.spoken == "messages":
+            told = messages_answer_to_chat(told, model=asked.model)
+        else:
+            told = chat_answer_to_messages(told, model=asked.model)
+        content = json.dumps(told).encode()
+    content = restorer.feed(content) + restorer.end()
+    if asked.body.get("stream") is not True:
+        return _JSON, httpx.ByteStream(content)
+    restored = failure.parse(content)
+    if not isinstance(restored, dict):
+        raise PeerError(f"{asked.title} answered something that is no JSON object")
+    events = replay(asked.shape, restored, usage=wants_usage(asked.body))
+    return _EVENTS, httpx.ByteStream(events)
+
+
+class _Events(httpx.AsyncByteStream):
+    """A streamed answer, event by event, whose end has to be there."""
+
+    def __init__(self, response: httpx.Response, asked: Asked, restorer: Restorer) -> None:
+        self._response = response
+        self._asked = asked
+        self._restorer = restorer
+        self._translator = _translator(asked)
+        self._ended = False
+        self._failed = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        asked, reader, size = self._asked, EventReader(), 0
+        chunks = _chunks(self._response)
+        try:
+            async for chunk in chunks:
+                size += len(chunk)
+                if size > MAX_STREAM:
+                    raise OversizeError(f"{asked.title} sent more than {MAX_STREAM} bytes")
+                out = self._restorer.feed(b"".join(map(self._pass, reader.feed(chunk))))
+                if out:
+                    yield out
+                if self._ended or self._failed:
+                    break
+        except httpx.HTTPError as error:
+            raise self._cut_off(type(error).__name__) from None
+        if not self._ended:
+            rest = self._restorer.end()
+            if rest:
+                yield rest
+            raise self._cut_off("it reports an error" if self._failed else "no end")
+        if self._translator is not None:
+            last = self._restorer.feed(self._translator.end())
+            if last:
+                yield last
+        last = self._restorer.end()
+        if last:
+            yield last
+        await self._drain(chunks)
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+    def _pass(self, event: Event) -> bytes:
+        """Return what the client gets of an event, before it is restored."""
+        if self._ended or self._failed:
+            return b""
+        told = failure.parse(event.data) if b'"error"' in event.data else None
+        if isinstance(told, dict):
+            if told.get("type") == "response.failed":
+                event = self._without_quotes(event, told)
+            elif told.get("error") is not None or told.get("type") == "error":
+                self._failed = True
+                return self._error(told)
+        self._ended = _is_end(event)
+        if self._translator is not None:
+            return self._translator.feed(event)
+        # Line feeds are white space in JSON, and ends of lines in events.
+        return encode_event(event.data.replace(b"\n", b" ").replace(b"\r", b" "), event.name)
+
+    def _error(self, told: dict[str, Any]) -> bytes:
+        """Return what the client gets of an error within a stream, without what it may quote."""
+        found = self._found(told)
+        if self._asked.shape != "responses":
+            return error_event(self._asked.shape, found.message, found.kind)
+        body = {"type": "error", "code": found.kind, "message": found.message, "param": None}
+        return encode_event(json.dumps({**body, "sequence_number": 0}).encode(), b"error")
+
+    def _without_quotes(self, event: Event, told: dict[str, Any]) -> Event:
+        """Return the end of a response that failed, without what its error may quote."""
+        inner = told.get("response")
+        if isinstance(inner, dict):
+            error = {"code": "server_error", "message": self._found(inner.get("error")).message}
+            told = {**told, "response": {**inner, "error": error}}
+        return Event(json.dumps(told).encode(), event.name)
+
+    def _found(self, told: object) -> failure.Failure:
+        return failure.failure_of(told, 0, title=self._asked.title, sent=self._asked.body)
+
+    def _cut_off(self, why: str) -> TruncatedError:
+        return TruncatedError(
+            f"{self._asked.title} broke off its answer: {why}",
+            hint="what came so far is not the whole",
+        )
+
+    async def _drain(self, chunks: AsyncIterator[bytes]) -> None:
+        """Wait a moment for the end of the body, so that the connection can be used again."""
+        size = 0
+        with contextlib.suppress(httpx.HTTPError), anyio.move_on_after(_REST_S):
+            async for chunk in chunks:
+                size += len(chunk)
+                if size > _MAX_FAILURE:
+                    break
+
+
+def _translator(asked: Asked) -> _Translator | None:
+    if asked.spoken == asked.shape:
+        return None
+    if asked.spoken == "messages":
+        return MessagesStreamToChat(model=asked.model, usage=wants_usage(asked.body))
+    return ChatStreamToMessages(model=asked.model)
+
+
+def _is_end(event: Event) -> bool:
+    """Return whether an event is the last of an answer, in any of the shapes."""
+    if event.data.strip() == b"[DONE]" or event.name in _ENDS:
+        return True
+    if event.name:
+        return False
+    told = failure.parse(event.data) if b'"type"' in event.data else None
+    return isinstance(told, dict) and str(told.get("type", "")).encode("utf-8", "replace") in _ENDS

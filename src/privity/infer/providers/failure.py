@@ -1,0 +1,150 @@
+"""A provider's refusal, as the client hears it: its status, its kind, and words that are safe.
+
+Providers quote in their errors what they were sent, a key or a prompt, and apps write errors into
+logs. So a provider's words pass on only where they share none with the prompt.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from privity.infer.shapes.errors import error_answer
+
+__all__ = ["Failure", "answer", "failure_of"]
+
+_LONGEST = 300
+_KIND = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
+_PLACE = re.compile(
+    r"[A-Za-z_][A-Za-z0-9_]{0,39}(?:(?:\.[A-Za-z0-9_]{1,40})|(?:\[[0-9]{1,6}\])){0,8}"
+)
+_WORD = re.compile(r"\w{3,}")
+_PRINTABLE = re.compile(r"[\x20-\x7e\u00a0-\u024f\u2018-\u201d]{1,300}")
+# Words that errors are made of, which a prompt may well hold too.
+_ORDINARY = frozenset(
+    """
+    and any are array before body boolean but can cannot content context does exceed exceeded
+    exceeds expected extra failed field fields for found from greater has have input inputs integer invalid
+    its least length less limit limited long max maximum may message messages minimum missing model
+    models more must name not number object one only output over parameter parameters per permitted
+    please property range rate reached reduce request requested requests required resulted role size
+    string supported than that the there this too token tokens tool tools type unknown unsupported
+    use used using value values was with you your
+    """.split()
+)
+_KINDS = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    529: "overloaded_error",
+}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a provider said went wrong, made safe to pass on.
+
+    Attributes:
+        kind: such as ``rate_limit_error``.
+        message: what to say.
+    """
+
+    kind: str
+    message: str
+
+
+def failure_of(
+    told: object, status: int, *, title: str, sent: Mapping[str, Any], secret: str = ""
+) -> Failure:
+    """Return what a provider's error says, without anything it may quote.
+
+    Args:
+        told: the parsed body of the error, whatever it is.
+        status: the HTTP status; 0 within a stream.
+        title: what people call the provider.
+        sent: the request's body, whose words must not come back.
+        secret: where the key came from; said for a key that was refused, and nothing else.
+
+    Guarantees:
+        Total, whatever the provider sent; shorter than `_LONGEST` and a line; shares no word of
+        three letters or more with a text of the request, but for ordinary words of errors
+        (tests/adversary/test_zero_retention.py::test_an_error_never_quotes_the_prompt).
+    """
+    fields = _error_fields(told)
+    kind = fields.get("type")
+    kind = kind if isinstance(kind, str) and _KIND.fullmatch(kind) else _kind_of(status)
+    if status in (401, 403):
+        return Failure(kind, f"{title} refused {secret or 'the key'} ({status})")
+    words = _words_of(sent)
+    parts = []
+    for name, form in (("code", _KIND), ("param", _PLACE)):
+        value = fields.get(name)
+        if isinstance(value, str) and form.fullmatch(value) and not _quotes(value, words):
+            parts.append(f"{'field ' if name == 'param' else ''}{value}")
+    said = fields.get("message")
+    message = f"{title} refused the request" if 400 <= status < 500 else f"{title} failed"
+    message += f" ({', '.join([str(status) if status else 'in its stream', kind, *parts])})"
+    if isinstance(said, str) and _PRINTABLE.fullmatch(said) and not _quotes(said, words):
+        message += f": {said}"
+    return Failure(kind, message[:_LONGEST])
+
+
+def answer(failure: Failure, shape: str, status: int) -> bytes:
+    """Return the body of an error answer in the client's shape."""
+    return error_answer(shape, status, failure.message, failure.kind)
+
+
+def parse(body: bytes) -> object:
+    """Return a body as JSON, or None for one that is none."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _error_fields(told: object) -> Mapping[str, Any]:
+    """Return the fields of an error, wherever providers put it."""
+    if isinstance(told, dict):
+        inner = told.get("error")
+        if isinstance(inner, dict):
+            return inner
+        if isinstance(inner, str):
+            return {"message": inner}
+        return told
+    return {}
+
+
+def _kind_of(status: int) -> str:
+    return _KINDS.get(status, "api_error" if status == 0 or status >= 500 else _KINDS[400])
+
+
+def _quotes(said: str, words: frozenset[str]) -> bool:
+    return any(word in words for word in _WORD.findall(said.casefold()))
+
+
+def _words_of(sent: Mapping[str, Any]) -> frozenset[str]:
+    """Return the words in all texts of a request, and in all names below its own fields."""
+    found: set[str] = set()
+    for name, value in sent.items():
+        if name != "model":
+            for text in _texts(value):
+                found.update(_WORD.findall(text.casefold()))
+    return frozenset(found - _ORDINARY)
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield str(name)
+            yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)

@@ -1,0 +1,346 @@
+"""The zero-retention route: a provider answers, after what is personal was replaced on the device.
+
+Layer 2. The provider reads what is sent to it, and promises what becomes of it. What it is sent
+names nobody it need not know, as far as personal data was recognised; the account is the person's
+own, so who asks is known.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import anyio
+import httpx
+
+from privity.attested import AttestedEnclave
+from privity.disclosure import Asset, Basis, Cell, Disclosure, Ground, Party, View
+from privity.errors import InputError, PeerError
+from privity.identity.timestamps import Clock, utc_now
+from privity.infer.peers import ProviderPeer
+from privity.infer.providers.answer import Asked, client_answer, client_failure, limits
+from privity.infer.providers.credentials import Credentials
+from privity.infer.providers.desk import Desk, Outgoing
+from privity.infer.providers.guard import MAX_REQUEST, read_request, shape_of
+from privity.infer.providers.profile import Profile, stand_in
+from privity.policy import Kind, Mode, Policy, Terms
+from privity.seal.transport import KeySource
+from privity.statement import Model
+
+if TYPE_CHECKING:
+    from privity.infer.pseudonyms.pseudonymiser import Departure, Pseudonymiser
+
+__all__ = ["Left", "ZeroRetentionRoute", "provider_disclosure", "zero_retention_route"]
+
+_CONTENT = (Asset.PROMPT, Asset.ANSWER)
+_WHO = (Asset.IDENTITY, Asset.ADDRESS, Asset.PAYMENT)
+_MODELS = "/v1/models"
+
+
+@dataclass(frozen=True)
+class Left:
+    """What left the device for one request: ``response.extensions["left"]``.
+
+    Attributes:
+        body: the bytes the provider was sent. Not shown.
+        replaced: how many of each kind of personal data were replaced.
+        kept: how many were recognised and sent as they are.
+    """
+
+    body: bytes = field(repr=False)
+    replaced: Mapping[Kind, int] = field(default_factory=dict)
+    kept: Mapping[Kind, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ZeroRetentionRoute:
+    """A provider, the terms that hold there, and what asking it discloses.
+
+    Attributes:
+        peer: the person's account.
+        profile: the provider's.
+        terms: what the provider says of what it is sent, by the person's agreement.
+        disclosure: computed from the terms and from where the provider is reached.
+        mode: what happens to personal data on its way there.
+    """
+
+    peer: ProviderPeer
+    profile: Profile
+    terms: Terms
+    disclosure: Disclosure
+    mode: Mode
+    _desk: Desk = field(repr=False)
+    _credentials: Credentials = field(repr=False)
+    _pseudonyms: Callable[[], Pseudonymiser] = field(repr=False)
+    _clock: Clock = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """``zdr``."""
+        return "zdr"
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """The models the person offers of the provider, for which its terms hold."""
+        return tuple(Model(one.id, None, self.profile.name) for one in self._desk.models)
+
+    @property
+    def enclave(self) -> AttestedEnclave | None:
+        """None: nobody attests what a provider does, and nobody signs for it."""
+        return None
+
+    def transport(
+        self, keys: KeySource, inner: httpx.AsyncBaseTransport
+    ) -> httpx.AsyncBaseTransport:
+        """Return a transport to the provider; ``keys`` has no part in it.
+
+        Guarantees:
+            Nothing is sent of a request that asks the provider to keep anything, unless the policy
+            names the feature; every request asks for no storage where the provider's API has a way
+            to; of the client's header nothing but its media types is sent; no redirect is followed;
+            an answer that was cut off is an error (tests/adversary/test_zero_retention.py).
+        """
+        return _ProviderTransport(self, inner)
+
+
+def zero_retention_route(
+    peer: ProviderPeer,
+    profile: Profile,
+    *,
+    policy: Policy,
+    pseudonyms: Callable[[], Pseudonymiser],
+    clock: Clock = utc_now,
+) -> ZeroRetentionRoute:
+    """Return the route to a provider, as a person's settings and policy have it.
+
+    Nothing is sent for it. The policy decides what is replaced and which features pass; whether the
+    route may be taken at all, `Policy.admit` says.
+
+    Args:
+        peer: the account there.
+        profile: the provider.
+        policy: the person's.
+        pseudonyms: gives what replaces personal data; called beside the event loop, for it may have
+            to load models first.
+        clock: the time, for lists of models.
+
+    Raises:
+        InputError: the peer does not fit the profile.
+    """
+    desk = Desk(peer, profile, policy.terms.stateful)
+    terms = profile.agreement(peer.agreement).terms
+    if peer.region:
+        terms = Terms(
+            terms.provider,
+            terms.retention_days,
+            terms.training,
+            (peer.region,),
+            terms.source,
+            terms.as_of,
+            terms.agreement,
+        )
+    mode = policy.sensitive.mode
+    return ZeroRetentionRoute(
+        peer,
+        profile,
+        terms,
+        provider_disclosure(profile, terms, desk.base, mode),
+        mode,
+        desk,
+        Credentials(profile, peer),
+        pseudonyms,
+        clock,
+    )
+
+
+def provider_disclosure(profile: Profile, terms: Terms, url: str, mode: Mode) -> Disclosure:
+    """Return who learns what when the provider at ``url`` answers.
+
+    It never flatters: what is not one of the provider's own addresses is not under its terms, and
+    what goes over the wire in the clear is read on the way.
+    """
+    parts = urlsplit(url)
+    encrypted = parts.scheme == "https"
+    if stand_in(url):
+        basis, ending = _nothing("a stand-in on this machine, not the provider"), " · dev"
+    elif not encrypted:
+        basis, ending = _nothing("sent in the clear"), " · dev"
+    elif profile.hosts and not profile.is_own(url):
+        basis, ending = _nothing(f"not an address of {profile.title}"), f" at {parts.hostname}"
+    else:
+        basis, ending = frozenset({Basis(Ground.PROMISE, _promise(terms))}), ""
+    trusted = not ending
+    cells: dict[tuple[Party, Asset], Cell] = {}
+    for asset in _CONTENT:
+        cells[Party.PERSON, asset] = Cell(View.EVERYTHING)
+        cells[Party.PROVIDER, asset] = Cell(View.EVERYTHING, basis)
+        cells[Party.OBSERVER, asset] = _wire(encrypted)
+    for asset in _WHO:
+        cells[Party.PROVIDER, asset] = Cell(View.EVERYTHING, frozenset() if trusted else basis)
+    cells[Party.OBSERVER, Asset.ADDRESS] = Cell(View.EVERYTHING)
+    replaced = ", pseudonymised" if mode is Mode.REPLACE else ""
+    label = f"provider · {profile.name}{replaced}{ending}"
+    return Disclosure(cells, {Party.PROVIDER: frozenset({label})})
+
+
+def _nothing(why: str) -> frozenset[Basis]:
+    return frozenset({Basis(Ground.NOTHING, why)})
+
+
+def _wire(encrypted: bool) -> Cell:
+    if encrypted:
+        return Cell(View.SIZE, frozenset({Basis(Ground.MATHEMATICS, "TLS")}))
+    return Cell(View.EVERYTHING, _nothing("sent in the clear"))
+
+
+def _promise(terms: Terms) -> str:
+    """Return in words what a provider promises, and what it does not say."""
+    days = terms.retention_days
+    kept = "keeps nothing" if days == 0 else f"keeps it for up to {days} days"
+    said, unsaid = [kept] if days is not None else [], []
+    if days is None:
+        unsaid.append("how long it keeps it")
+    if terms.training is None:
+        unsaid.append("whether it trains on it")
+    else:
+        said.append("trains on it" if terms.training else "trains on nothing")
+    text = f"{terms.provider} says it {' and '.join(said)}" if said else terms.provider
+    if unsaid:
+        text += f"{', and' if said else ''} does not say {' nor '.join(unsaid)}"
+    return f"{text} (as of {terms.as_of.isoformat()})"
+
+
+class _ProviderTransport(httpx.AsyncBaseTransport):
+    """Carries requests to the provider: examined, replaced, translated, and their answers back."""
+
+    def __init__(self, route: ZeroRetentionRoute, inner: httpx.AsyncBaseTransport) -> None:
+        self._route = route
+        self._inner = inner
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Run one request.
+
+        Raises:
+            InputError: it may not be sent to this provider; nothing was.
+            PolicyRefusal: it holds personal data, and the policy refuses to send any; nothing was.
+            PeerError: the provider does not answer, or not as it should.
+        """
+        path = request.url.path
+        if request.method == "GET" and path == _MODELS:
+            return self._models()
+        shape = shape_of(path)
+        if request.method != "POST" or request.url.query:
+            raise InputError(f"{path} takes a POST without a query")
+        desk, route = self._route._desk, self._route
+        body = desk.examine(path, read_request(await _content(request)))
+        departure = await anyio.to_thread.run_sync(self._depart, path, body)
+        outgoing = desk.outgoing(path, departure.body)
+        asked = Asked(
+            shape,
+            shape_of(outgoing.path),
+            route.profile.title,
+            departure.body,
+            outgoing.streamed,
+            route._credentials.source,
+        )
+        response = await self._send(outgoing, request.extensions)
+        left = Left(outgoing.content, departure.replaced, departure.kept)
+        if response.status_code != 200:
+            return await self._refused(response, asked, left)
+        kind, stream = await client_answer(response, asked, departure.answer)
+        return httpx.Response(
+            200,
+            headers=[("content-type", kind), *limits(response)],
+            stream=stream,
+            extensions={"left": left},
+        )
+
+    def _depart(self, path: str, body: dict[str, Any]) -> Departure:
+        """Return what may leave; run beside the event loop."""
+        return self._route._pseudonyms().replace(path, body, self._route.mode)
+
+    async def _send(self, outgoing: Outgoing, extensions: Mapping[str, Any]) -> httpx.Response:
+        title = self._route.profile.title
+        request = httpx.Request(
+            "POST",
+            outgoing.url,
+            headers=[
+                ("accept", "text/event-stream" if outgoing.streamed else "application/json"),
+                ("content-type", "application/json"),
+                await self._route._credentials.header(),
+                *self._route._desk.headers,
+            ],
+            content=outgoing.content,
+            # Its time limits, and nothing else: others can name another host.
+            extensions={k: v for k, v in extensions.items() if k == "timeout"},
+        )
+        try:
+            return await self._inner.handle_async_request(request)
+        except httpx.HTTPError as error:
+            raise PeerError(
+                f"{title} could not be reached: {type(error).__name__}",
+                hint="is the network there, and the provider's URL right?",
+            ) from None
+
+    async def _refused(self, response: httpx.Response, asked: Asked, left: Left) -> httpx.Response:
+        status = response.status_code
+        if not 400 <= status < 600:
+            await response.aclose()
+            what = "a redirect, which is not followed" if 300 <= status < 400 else "no answer"
+            raise PeerError(f"{asked.title} answered with status {status}, {what}")
+        if status == 401:
+            self._route._credentials.forget()
+        content, headers = await client_failure(response, asked)
+        return httpx.Response(
+            status,
+            headers=[("content-type", "application/json"), *headers],
+            stream=httpx.ByteStream(content),
+            extensions={"left": left},
+        )
+
+    def _models(self) -> httpx.Response:
+        """Answer what models there are, from the profile: nobody is asked."""
+        made = self._route._clock()
+        names = [model.id for model in self._route.models]
+        entries = [
+            {
+                "id": name,
+                "object": "model",
+                "created": int(made.timestamp()),
+                "owned_by": self._route.profile.name,
+                "type": "model",
+                "display_name": name,
+                "created_at": made.isoformat(),
+            }
+            for name in names
+        ]
+        listed = {
+            "object": "list",
+            "data": entries,
+            "has_more": False,
+            "first_id": names[0],
+            "last_id": names[-1],
+        }
+        return httpx.Response(
+            200,
+            headers=[("content-type", "application/json")],
+            stream=httpx.ByteStream(json.dumps(listed).encode()),
+        )
+
+
+async def _content(request: httpx.Request) -> bytes:
+    """Return a request's body, whole: what may leave of it is known only then."""
+    if isinstance(request.stream, httpx.ByteStream):
+        return await request.aread()
+    if not isinstance(request.stream, httpx.AsyncByteStream):
+        raise PeerError("an asynchronous transport needs an asynchronous request body")
+    stream: AsyncIterator[bytes] = aiter(request.stream)
+    body = bytearray()
+    async for chunk in stream:
+        body += chunk
+        if len(body) > MAX_REQUEST:
+            raise InputError(f"a request of more than {MAX_REQUEST >> 20} MiB")
+    return bytes(body)
