@@ -14,7 +14,7 @@ import pytest
 
 from privity.errors import EngineError, PolicyRefusal, TruncatedError
 from privity.identity.keys import SigningKey
-from privity.infer import opening
+from privity.infer import local_engine
 from privity.infer.asker import Asker
 from privity.infer.config import Config
 from privity.infer.engines.embedded import EmbeddedEngine
@@ -22,6 +22,7 @@ from privity.infer.engines.openai_server import OpenAIServer
 from privity.infer.journal import Journal
 from privity.infer.opening import SessionSettings, open_session
 from privity.infer.receipts import ReceiptStore
+from privity.infer.ladder import Ladder
 from privity.infer.routes.keeper import RouteKeeper
 from privity.infer.routes.local import LocalRoute, local_disclosure
 from privity.infer.session import PrivateTransport
@@ -51,7 +52,7 @@ def session(
 
     keeper = RouteKeeper(find, Policy.load(policy), max_age=math.inf)
     journal = Journal(ReceiptStore(tmp_path / "receipts"), SigningKey.generate())
-    return PrivateTransport(keeper, journal, inner)
+    return PrivateTransport(Ladder.of(keeper, "local"), journal, inner)
 
 
 def test_what_only_looks_like_a_line_end_breaks_no_piece(tmp_path: Path) -> None:
@@ -192,7 +193,7 @@ async def test_detecting_takes_a_server_with_a_model_and_never_gives_it_the_key(
 
     monkeypatch.setenv("PRIVITY_ENGINE_KEY", "k")
     monkeypatch.setattr("privity.infer.engines.discover.discover", discover)
-    engine = await opening._LocalEngine("detect")._choose()
+    engine = await local_engine.LocalEngine("detect")._choose()
     assert (engine is found) == loaded
     assert isinstance(engine, OpenAIServer if loaded else EmbeddedEngine)
     assert engine.headers.get("authorization") != "Bearer k"

@@ -28,7 +28,7 @@ def test_each_error_of_the_tree_has_a_status_and_a_code(name: str) -> None:
     assert body["code"] == code
     assert body["message"] == "what (do)"
     assert body["hint"] == "do"
-    assert error_event(error) == b"data: " + describe(error) + b"\n\n"
+    assert error_event(error) == b"event: error\ndata: " + describe(error) + b"\n\n"
 
 
 def test_what_programs_act_on_is_kept() -> None:

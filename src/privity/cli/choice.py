@@ -43,6 +43,7 @@ class RouteKind(enum.StrEnum):
     AUTO = "auto"
     LOCAL = "local"
     CONFIDENTIAL = "confidential"
+    ZDR = "zdr"
 
 
 PolicyOption = Annotated[
@@ -57,7 +58,10 @@ PolicyOption = Annotated[
 ]
 RouteOption = Annotated[
     RouteKind,
-    typer.Option(help="auto: your enclave, or the devnet's, if there is one; else this device."),
+    typer.Option(
+        help="auto: what the policy admits of your enclaves, engines and providers, as `[routing]` "
+        "orders them; zdr: a provider, on its promise of zero retention."
+    ),
 ]
 EnclaveOption = Annotated[
     str | None, typer.Option(help="An enclave: its URL, or its name in config.toml.", metavar="URL")
@@ -66,7 +70,12 @@ RelayOption = Annotated[
     str | None, typer.Option(help="The relay's resource for that enclave.", metavar="URL")
 ]
 ModelOption = Annotated[
-    str | None, typer.Option("--model", "-m", help="A model's id; by default the route's first.")
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="A model's id, or an alias such as private/best; by default the first there is.",
+    ),
 ]
 MaxTokensOption = Annotated[
     int | None, typer.Option(help="The most tokens an answer may have.", min=1)

@@ -22,6 +22,8 @@ __all__ = ["TIMEOUT", "Answer", "AnswerStream", "Asker"]
 BASE_URL = "http://enclave.privity/v1"
 """Any host would do: the route decides where a request goes."""
 
+CHAT_PATH = "/v1/chat/completions"
+
 TIMEOUT = httpx.Timeout(600, connect=15)
 """A model may think for minutes before its first word; connecting may not take that long."""
 
@@ -169,15 +171,45 @@ class Asker:
             transport=self._sync, base_url=BASE_URL, timeout=TIMEOUT, trust_env=False
         )
 
-    def route(self) -> AdmittedRoute[Route]:
+    def route(self, body: Mapping[str, Any] | None = None) -> AdmittedRoute[Route]:
         """Find, verify and admit the route now, without sending anything of a prompt.
+
+        Args:
+            body: the request it is for, as `body` makes it; None for no particular one.
 
         Raises:
             PolicyRefusal: the policy does not allow it; `.report` holds its disclosure.
             EvidenceError: the enclave did not prove what it must.
             PeerError: it cannot be reached.
         """
-        return self._sync.call(self.transport.routes.current())
+        return self._sync.call(self._route(body))
+
+    async def _route(self, body: Mapping[str, Any] | None) -> AdmittedRoute[Route]:
+        ladder = self.transport.ladder
+        if body is None:
+            return await ladder.current()
+        plan = await ladder.plan(CHAT_PATH, json.dumps(body).encode())
+        return await plan.steps[0].rung.keeper.current()
+
+    def body(
+        self,
+        messages: Sequence[Message],
+        *,
+        model: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+    ) -> dict[str, Any]:
+        """Return the request that `stream` sends for these arguments."""
+        body: dict[str, Any] = {"messages": list(messages), "stream": True}
+        body["stream_options"] = {"include_usage": True}
+        named = model or self._default_model()
+        if named is not None:
+            body["model"] = named
+        if max_tokens is not None:
+            body["max_tokens"] = max_tokens
+        if temperature is not None:
+            body["temperature"] = temperature
+        return body
 
     def stream(
         self,
@@ -200,13 +232,7 @@ class Asker:
         Raises:
             PrivityError: nothing was sent, or nothing was answered.
         """
-        body: dict[str, Any] = {"messages": list(messages), "stream": True}
-        body["stream_options"] = {"include_usage": True}
-        body["model"] = model or self._default_model()
-        if max_tokens is not None:
-            body["max_tokens"] = max_tokens
-        if temperature is not None:
-            body["temperature"] = temperature
+        body = self.body(messages, model=model, max_tokens=max_tokens, temperature=temperature)
         request = self._http.build_request("POST", "/chat/completions", json=body)
         response = self._http.send(request, stream=True)
         if response.status_code != 200:
@@ -228,7 +254,10 @@ class Asker:
     ) -> None:
         self.close()
 
-    def _default_model(self) -> str:
+    def _default_model(self) -> str | None:
+        """Return the only rung's first model; a ladder of more chooses by itself."""
+        if not self.transport.ladder.takes_all:
+            return None
         models = self.route().route.models
         if not models:
             raise EngineError("this route has no model", hint="name one with `model`")

@@ -39,6 +39,19 @@
     allowed_origins = []             # web pages that may call the daemon from a browser
     engine          = "embedded"     # or "detect": one on its usual port; or a base URL
 
+    [routing]
+    order    = ["confidential", "local", "zdr"]   # which route a bare model id means first
+    fallback = "stricter"            # what may answer in place of what failed: none, what shows
+                                     # nobody more, or ("ceiling") whatever the policy admits
+
+    [routing.budget]
+    currency = "USD"
+    per_day  = 2.00
+
+    [[alias]]                        # private/fast, private/best, private/cheap, private/strict
+    name   = "work"                  # are there already
+    models = ["zdr/openai/gpt-5", "private-model"]
+
     [pseudonyms]
     vocabulary = "vocabulary.txt"    # words of your own that never leave as they are, one a line
     keep       = "memory"            # or "sealed": what stands for what outlives the daemon
@@ -63,6 +76,8 @@ from privity.attest.trust import Trust
 from privity.errors import InputError
 from privity.home import home, read_file, read_private
 from privity.infer import tables as toml
+from privity.infer.budget import Budget
+from privity.infer.decision import Rules
 from privity.infer.peers import (
     EnclavePeer,
     EnginePeer,
@@ -74,6 +89,7 @@ from privity.infer.peers import (
     read_log,
     read_provider,
 )
+from privity.infer.routing_config import read_aliases, read_budget, read_routing
 from privity.policy.evidence import EvidencePolicy
 from privity.seal.records import CADENCES, DEFAULT_SIZE, SIZES
 
@@ -87,6 +103,7 @@ _MAX_CONFIG_BYTES = 1 << 20
 _MAX_MANIFEST = 1 << 20
 _TABLES = {
     *("policy", "engine", "enclave", "provider", "log", "trust", "seal", "device", "pseudonyms"),
+    *("routing", "alias"),
 }
 _TRUST = {"signers", "manifests", "witnesses", "dev_roots", "max_age"}
 
@@ -117,6 +134,8 @@ class Config:
             get the prompts.
         engines: further engines for the local route.
         providers: for the zdr route.
+        rules: how requests are routed: ``[routing]`` and ``[[alias]]``.
+        budget: the most that is spent with providers; None for no limit.
         vocabulary: the file with the person's own words, in the privity home unless absolute.
         keep_pseudonyms: whether what stands for what is kept in ``memory`` alone, or ``sealed``.
         folder: where `load_config` read it; None for one made otherwise.
@@ -137,6 +156,8 @@ class Config:
     port: int = DEFAULT_PORT
     allowed_origins: tuple[str, ...] = ()
     engine: str = EMBEDDED
+    rules: Rules = field(default_factory=Rules)
+    budget: Budget | None = None
     vocabulary: str = ""
     keep_pseudonyms: str = "memory"
     devnet: Devnet | None = field(default=None, compare=False)
@@ -304,6 +325,7 @@ def _parse(table: Mapping[str, Any], devnet: Devnet | None) -> Config:
     seal = toml.section(table, "seal", {"records", "cadence_ms"})
     device = toml.section(table, "device", {"port", "allowed_origins", "engine"})
     pseudonyms = toml.section(table, "pseudonyms", {"vocabulary", "keep"})
+    routing = table.get("routing", {})
     engine = toml.text_or(device, "engine", EMBEDDED)
     if engine not in (EMBEDDED, DETECT):
         check_url(engine)
@@ -323,6 +345,8 @@ def _parse(table: Mapping[str, Any], devnet: Devnet | None) -> Config:
         port=int(toml.number(device, "port", DEFAULT_PORT, 0, 65535)),
         allowed_origins=toml.texts(device, "allowed_origins"),
         engine=engine,
+        rules=read_routing(routing, read_aliases(table.get("alias", []))),
+        budget=read_budget(routing.get("budget")),
         vocabulary=toml.text_or(pseudonyms, "vocabulary", ""),
         keep_pseudonyms=_kept(pseudonyms),
         devnet=devnet,

@@ -12,7 +12,7 @@ import contextlib
 import json
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -32,6 +32,7 @@ from privity.receipt import (
     JobReceipt,
     Outcome,
     ReceiptFile,
+    Routing,
     VerifiedReceipt,
     check_claims,
     decode_trailer,
@@ -104,13 +105,20 @@ class Journal:
         self.recent: deque[Job] = deque(maxlen=_RECENT)
         self.totals: Counter[str] = Counter()
 
-    def open(self, admitted: AdmittedRoute[Route], path: str, content: bytes | None) -> Entry:
+    def open(
+        self,
+        admitted: AdmittedRoute[Route],
+        path: str,
+        content: bytes | None,
+        routing: Routing | None = None,
+    ) -> Entry:
         """Write the record of a job that is about to begin, and return its entry.
 
         Args:
             admitted: the route it will run on.
             path: of the request.
             content: the request's body, or None if it is not at hand yet.
+            routing: why it takes this route.
 
         Raises:
             InputError: the record cannot be written; then nothing may be sent.
@@ -119,7 +127,7 @@ class Journal:
         model = _named_model(content)
         job = Job(new_receipt_id(now), path, model, admitted.route.name, now)
         salt = new_salt(entropy=self._entropy) if self._entropy else new_salt()
-        entry = Entry(self, job, salt, admitted)
+        entry = Entry(self, job, salt, admitted, routing)
         if content is not None:
             entry.take_request(content)
         entry.write_unfinished()
@@ -137,13 +145,19 @@ class Entry:
     """One job's record on its way from ``unfinished`` to its one outcome."""
 
     def __init__(
-        self, journal: Journal, job: Job, salt: bytes, admitted: AdmittedRoute[Route]
+        self,
+        journal: Journal,
+        job: Job,
+        salt: bytes,
+        admitted: AdmittedRoute[Route],
+        routing: Routing | None = None,
     ) -> None:
         self.job = job
         self.salt_text = encode_salt(salt)
         self._journal = journal
         self._salt = salt
         self._admitted = admitted
+        self._routing = routing
         self._request = BodyDigest("request", salt)
         self._answer = BodyDigest("answer", salt)
         self._request_whole = False
@@ -160,6 +174,21 @@ class Entry:
         job = self.job
         job.chunks += 1
         job.size += len(chunk)
+
+    def note_left(self, response: httpx.Response) -> None:
+        """Note what left for a provider, if one answers: the digest of its bytes, and the counts.
+
+        The transport of a zdr route says it in ``response.extensions["left"]``.
+        """
+        left = response.extensions.get("left")
+        if left is None or self._routing is None:
+            return
+        self._routing = replace(
+            self._routing,
+            sent=BodyDigest("sent", self._salt).update(left.body).digest(),
+            replaced={kind.value: count for kind, count in left.replaced.items() if count},
+            kept={kind.value: count for kind, count in left.kept.items() if count},
+        )
 
     def write_unfinished(self) -> None:
         """Write the record as it stands before anything is known of the job's end."""
@@ -285,6 +314,7 @@ class Entry:
             started=self.job.started,
             ended=self.job.ended,
             outcome=outcome,
+            routing=self._routing,
         )
 
     def _put(self, record: DeviceRecord, receipt: dict[str, Any] | None) -> None:

@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
+from urllib.parse import urlsplit
 
-import anyio
 import httpx
 
 from privity.errors import InputError
 from privity.home import home
 from privity.identity.keystore import device_key
-from privity.infer.config import DETECT, EMBEDDED, Config, load_config, load_devnet
+from privity.infer.budget import Spending
+from privity.infer.catalogue import Shelf
+from privity.infer.config import Config, load_config, load_devnet
 from privity.infer.journal import Journal
+from privity.infer.ladder import Ladder, Rung
+from privity.infer.local_engine import ENGINE_KEY, LocalEngine
 from privity.infer.peers import EnclavePeer
+from privity.infer.provider_rung import LazyPseudonyms, provider_rung
 from privity.infer.receipts import ReceiptStore
 from privity.infer.routes.confidential import discover
 from privity.infer.routes.keeper import RouteKeeper
-from privity.infer.routes.local import LocalRoute, local_disclosure
 from privity.infer.routes.route import Route
 from privity.infer.session import PrivateTransport
 from privity.policy import Policy
 from privity.seal.transport import Shape, default_pool
 
-if TYPE_CHECKING:
-    from privity.infer.engines.engine import Engine
+__all__ = ["ENGINE_KEY", "RouteName", "SessionSettings", "open_ladder", "open_session", "shelves"]
 
-__all__ = ["ENGINE_KEY", "RouteName", "SessionSettings", "open_session"]
-
-ENGINE_KEY = "PRIVITY_ENGINE_KEY"
-"""Names the environment variable with the API key of an engine that is configured by URL."""
-
-RouteName = Literal["auto", "local", "confidential"]
+RouteName = Literal["auto", "local", "confidential", "zdr"]
 
 
 @dataclass(frozen=True)
@@ -46,8 +42,9 @@ class SessionSettings:
         policy: a preset's name, or the path of a policy file.
         enclave: a configured enclave's name, or a URL.
         relay: URL of a relay's resource for that enclave.
-        route: ``auto`` takes the configured enclave or the devnet, and the local engine only
-            where there is neither; it never falls from one to the other because of a failure.
+        route: ``auto`` takes the configured enclaves or the devnet, the local engine where there
+            is none or one is configured, and the providers there are; it never falls from one to
+            another that shows more because of a failure, unless ``[routing] fallback`` says so.
     """
 
     policy: str | Path | None = None
@@ -78,30 +75,105 @@ def open_session(
     settings = settings or SessionSettings()
     config = config or load_config()
     policy = Policy.load(settings.policy or config.policy_source)
-    peer = _peer(settings, config)
     inner = inner or default_pool()
     journal = Journal(store or ReceiptStore(), device_key())
-    if peer is None:
-        local = _LocalEngine(config.engine)
-        keeper = RouteKeeper(local.find, policy, max_age=math.inf)
-        return PrivateTransport(keeper, journal, inner, close=local.aclose)
-    find = _finder(peer, config, policy, inner)
-    keeper = RouteKeeper(find, policy, max_age=config.max_age)
-    return PrivateTransport(keeper, journal, inner)
+    return PrivateTransport(open_ladder(settings, config, policy, inner), journal, inner)
 
 
-def _peer(settings: SessionSettings, config: Config) -> EnclavePeer | None:
-    if settings.route == "local":
-        if settings.enclave or settings.relay:
-            raise InputError("the local route has no enclave and no relay")
-        return None
-    peer = config.peer(settings.enclave, settings.relay)
-    if peer is None and settings.route == "confidential":
+async def shelves(settings: SessionSettings, config: Config) -> tuple[Shelf, ...]:
+    """Return what every rung a person asked for has and discloses now; nothing of a job is sent.
+
+    Raises:
+        InputError: a setting is wrong.
+    """
+    policy = Policy.load(settings.policy or config.policy_source)
+    inner = default_pool()
+    try:
+        ladder = open_ladder(settings, config, policy, inner)
+        try:
+            return await ladder.shelves()
+        finally:
+            await ladder.aclose()
+    finally:
+        await inner.aclose()
+
+
+def open_ladder(
+    settings: SessionSettings, config: Config, policy: Policy, inner: httpx.AsyncBaseTransport
+) -> Ladder:
+    """Return the rungs a person asked for; nothing is sent or started yet.
+
+    Raises:
+        InputError: as `open_session`.
+    """
+    pseudonyms = LazyPseudonyms(config)
+    rungs = [
+        *_enclaves(settings, config, policy, inner),
+        *_locals(settings, config, policy),
+        *_providers(settings, config, policy, pseudonyms),
+    ]
+    if not rungs:
         raise InputError(
-            "no enclave is configured and no devnet runs",
-            hint="start one with `privity devnet`, or add an [[enclave]] to config.toml",
+            "no provider is configured",
+            hint="add a [[provider]] to config.toml: docs/how-to/use-a-provider.md",
         )
-    return peer
+    spending = Spending(config.budget) if any(rung.route == "zdr" for rung in rungs) else None
+    return Ladder(rungs, policy, rules=config.rules, examine=pseudonyms.examine, spending=spending)
+
+
+def _enclaves(
+    settings: SessionSettings, config: Config, policy: Policy, inner: httpx.AsyncBaseTransport
+) -> list[Rung]:
+    if settings.route not in ("auto", "confidential"):
+        if settings.enclave or settings.relay:
+            raise InputError(f"the {settings.route} route has no enclave and no relay")
+        return []
+    first = config.peer(settings.enclave, settings.relay)
+    if first is None:
+        if settings.route == "confidential":
+            raise InputError(
+                "no enclave is configured and no devnet runs",
+                hint="start one with `privity devnet`, or add an [[enclave]] to config.toml",
+            )
+        return []
+    # Whoever names one enclave means that one.
+    named = settings.enclave is not None or settings.relay is not None
+    peers = [first] if named else [first, *config.enclaves[1:]]
+    rungs = []
+    for peer in peers:
+        find = _finder(peer, config, policy, inner)
+        keeper = RouteKeeper(find, policy, max_age=config.max_age)
+        rungs.append(Rung("confidential", _rung_name(peer), keeper))
+    return rungs
+
+
+def _rung_name(peer: EnclavePeer) -> str:
+    return peer.name or urlsplit(peer.url).netloc
+
+
+def _locals(settings: SessionSettings, config: Config, policy: Policy) -> list[Rung]:
+    """Return the engines: all of them where asked for, else those that were configured."""
+    if settings.route not in ("auto", "local"):
+        return []
+    if settings.route == "auto" and settings.enclave is not None:
+        return []
+    # Where there is an enclave and nothing else, nobody asked for a choice.
+    alone = config.peer() is not None and not (config.engines or config.providers)
+    if settings.route == "auto" and alone:
+        return []
+    engines = [LocalEngine(config.engine, "")]
+    engines += [LocalEngine(peer.url, peer.name, peer.key_env) for peer in config.engines]
+    return [engine.rung(policy) for engine in engines]
+
+
+def _providers(
+    settings: SessionSettings, config: Config, policy: Policy, pseudonyms: LazyPseudonyms
+) -> list[Rung]:
+    if settings.route not in ("auto", "zdr"):
+        return []
+    if settings.route == "auto" and settings.enclave is not None:
+        return []
+    return [provider_rung(peer, policy, pseudonyms.get) for peer in config.providers]
 
 
 def _finder(
@@ -122,40 +194,3 @@ def _finder(
         return await discover(found, trust, inner, shape=shape, logs=current.logs)
 
     return find
-
-
-class _LocalEngine:
-    """The engine of a local route: found or started once, closed with the session."""
-
-    def __init__(self, wanted: str) -> None:
-        self._wanted = wanted
-        self._engine: Engine | None = None
-        self._lock = anyio.Lock()
-
-    async def find(self) -> Route:
-        async with self._lock:
-            if self._engine is None:
-                engine = await self._choose()
-                await engine.start()
-                self._engine = engine
-        return LocalRoute(self._engine, local_disclosure(self._engine.base_url, self._engine.kind))
-
-    async def aclose(self) -> None:
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            await engine.aclose()
-
-    async def _choose(self) -> Engine:
-        # Imported here: a session that seals never needs them.
-        from privity.infer.engines.discover import discover as discover_servers
-        from privity.infer.engines.embedded import EmbeddedEngine
-        from privity.infer.engines.openai_server import OpenAIServer
-
-        if self._wanted not in (EMBEDDED, DETECT):
-            return OpenAIServer(self._wanted, api_key=os.environ.get(ENGINE_KEY) or None)
-        if self._wanted == DETECT:
-            # The key is for the engine that was named, not for whoever came first to a port.
-            for server in await discover_servers():
-                if server.models:
-                    return server
-        return EmbeddedEngine()

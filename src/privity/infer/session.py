@@ -6,22 +6,42 @@ unchanged: the URL's host does not matter, for the route decides where a request
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator
 
 import httpx
 
-from privity.errors import EngineError, PeerError
+from privity.errors import (
+    EngineError,
+    EvidenceError,
+    InputError,
+    PeerError,
+    PolicyRefusal,
+    PrivityError,
+)
+from privity.infer.asked import LIMITS, with_field
+from privity.infer.breaker import Trial
+from privity.infer.budget import Reservation
+from privity.infer.engines.usage import UsageReader
 from privity.infer.held_end import HeldEnd
 from privity.infer.journal import Entry, Journal
+from privity.infer.ladder import Ladder, Plan, Step
+from privity.infer.listing import listing
 from privity.infer.routes.keeper import RouteKeeper
 from privity.infer.routes.route import Route
 from privity.policy import AdmittedRoute
-from privity.receipt import SALT_HEADER
+from privity.receipt import SALT_HEADER, Routing
+from privity.receipt.routing import MAX_PASSED_OVER, MAX_REASONS
 from privity.seal.key_config import KeyConfig, parse_configs, preferred
+from privity.wording import printable
 
-__all__ = ["RECEIPT_ID_HEADER", "REPLAYABLE_BYTES", "PrivateTransport"]
+__all__ = ["RECEIPT_ID_HEADER", "REPLAYABLE_BYTES", "ROUTE_HEADER", "PrivateTransport"]
 
 RECEIPT_ID_HEADER = "privity-receipt-id"
+ROUTE_HEADER = "privity-route"
+_BUSY = 429
+_MAX_DRAINED = 1 << 20
+_MAX_TOLD = 500
 
 # One authority for everyone: the name a client happens to use must not tell clients apart.
 _AUTHORITY = "enclave.privity"
@@ -37,16 +57,15 @@ REPLAYABLE_BYTES = 4 << 20
 
 
 class PrivateTransport(httpx.AsyncBaseTransport):
-    """Sends each request by the admitted route, and keeps a receipt of each that has a body.
+    """Sends each request by the first rung of the ladder that may take it, and keeps a receipt.
 
-    A response carries the header ``privity-receipt-id``. A request without a body, such as a list
-    of models, holds nothing to be privy to: it is sealed alike and leaves no receipt.
+    A response carries the headers ``privity-receipt-id`` and ``privity-route``. A request without
+    a body, such as a list of models, holds nothing to be privy to: it leaves no receipt.
 
     Args:
-        routes: gives the admitted route, and a fresh one when the enclave's keys changed.
+        ladder: says which admitted routes a request may take, and in which order.
         journal: writes the receipts.
         inner: connections to the first hop; closed with this transport.
-        close: what else to close with it, such as a local engine.
 
     Guarantees:
         Before the first byte of a request leaves, its record exists as ``unfinished``.
@@ -56,58 +75,102 @@ class PrivateTransport(httpx.AsyncBaseTransport):
         No answer sends the client elsewhere: a redirect is an error, and of the header only what
         describes the body and an engine's limits passes
         (tests/adversary/session/test_answer_head.py).
+        A rung that failed is left for one that the rules allow, before an answer began and never
+        after; each attempt is sealed anew and leaves a receipt of its own
+        (tests/adversary/session/test_ladder.py).
     """
 
-    def __init__(
-        self,
-        routes: RouteKeeper,
-        journal: Journal,
-        inner: httpx.AsyncBaseTransport,
-        *,
-        close: Callable[[], Awaitable[None]] | None = None,
-    ) -> None:
-        self.routes = routes
+    def __init__(self, ladder: Ladder, journal: Journal, inner: httpx.AsyncBaseTransport) -> None:
+        self.ladder = ladder
         self.journal = journal
         self._inner = inner
-        self._close = close
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Run one job.
 
         Raises:
-            PolicyRefusal: the route would disclose more than the policy allows; nothing was sent.
+            PolicyRefusal: every route would disclose more than the policy allows; nothing was sent.
             EvidenceError: the enclave did not prove what it must; nothing was sent.
             PrivityError: what else can go wrong on the way; reading the answer raises them too.
         """
-        admitted = await self.routes.current()
         content = await _content(request)
         if content == b"":
-            return await self._pass(admitted, request)
-        entry = self.journal.open(admitted, request.url.path, content)
-        keys = _JobKeys(self.routes, admitted, entry)
+            return await self._pass(request)
+        plan = await self.ladder.plan(request.url.path, content)
+        given_up: list[tuple[str, str]] = []
+        for step in plan.steps[:-1]:
+            try:
+                response = await self._run(request, content, plan, step, given_up)
+            except (PeerError, EngineError, EvidenceError) as error:
+                given_up.append((step.rung.label, f"it failed: {error.message}"))
+                continue
+            if response.status_code < 500 and response.status_code != _BUSY:
+                return response
+            await _drain(response)
+            given_up.append((step.rung.label, f"it answered with status {response.status_code}"))
+        return await self._run(request, content, plan, plan.steps[-1], given_up)
+
+    async def aclose(self) -> None:
+        """Close the connections, and what came with them."""
+        await self.ladder.aclose()
+        await self._inner.aclose()
+
+    async def _run(
+        self,
+        request: httpx.Request,
+        content: bytes | None,
+        plan: Plan,
+        step: Step,
+        given_up: list[tuple[str, str]],
+    ) -> httpx.Response:
+        """Try one rung."""
+        rung = step.rung
+        admitted = await rung.keeper.current()
+        trial = None if self.ladder.takes_all else rung.breaker.attempt()
+        if trial is None and not self.ladder.takes_all:
+            raise PeerError(f"{rung.label}: {rung.breaker.broken}", hint="try again a little later")
+        content = _for_step(content, plan, step, limit=self.ladder.spending is not None)
+        held = await self.ladder.reserve(step, plan.asked)
+        bill = None if held is None else _Bill(self.ladder, step, held)
+        try:
+            routing = _routing(plan, step, admitted, given_up)
+            entry = self.journal.open(admitted, request.url.path, content, routing)
+        except BaseException:
+            await _settle(bill, sent=False)
+            raise
         sent = _outgoing(request, content, entry)
         try:
-            carrier = admitted.route.transport(keys, self._inner)
+            carrier = admitted.route.transport(_JobKeys(rung.keeper, admitted, entry), self._inner)
             response = await _not_redirected(await carrier.handle_async_request(sent))
         except BaseException as error:
             entry.fail(error)
+            if trial is not None:
+                trial.failed(error)
+            await _settle(bill, sent=not isinstance(error, PolicyRefusal | InputError))
             raise
-        stream = _AnswerStream(response, entry)
-        headers = [*_answer_headers(response), (RECEIPT_ID_HEADER, entry.job.id)]
+        if trial is not None:
+            trial.answered(response.status_code)
+        entry.note_left(response)
+        stream = _AnswerStream(response, entry, bill, trial)
+        headers = [
+            *_answer_headers(response),
+            (RECEIPT_ID_HEADER, entry.job.id),
+            (ROUTE_HEADER, step.offer.name if step.offer else rung.label),
+        ]
         return httpx.Response(
             response.status_code, headers=headers, stream=stream, extensions=response.extensions
         )
 
-    async def aclose(self) -> None:
-        """Close the connections, and what came with them."""
-        await self.routes.aclose()
-        await self._inner.aclose()
-        if self._close is not None:
-            await self._close()
+    async def _pass(self, request: httpx.Request) -> httpx.Response:
+        """Send a request that has no body: sealed like any other, without a receipt.
 
-    async def _pass(self, admitted: AdmittedRoute[Route], request: httpx.Request) -> httpx.Response:
-        """Send a request that has no body: sealed like any other, without a receipt."""
-        carrier = admitted.route.transport(_JobKeys(self.routes, admitted, None), self._inner)
+        Where there is more than one rung, the only one that means anything is the list of models.
+        """
+        if not self.ladder.takes_all:
+            return await listing(self.ladder, request)
+        rung = self.ladder.rungs[0]
+        admitted = await rung.keeper.current()
+        carrier = admitted.route.transport(_JobKeys(rung.keeper, admitted, None), self._inner)
         sent = _outgoing(request, b"", None)
         response = await _not_redirected(await carrier.handle_async_request(sent))
         return httpx.Response(
@@ -118,6 +181,27 @@ class PrivateTransport(httpx.AsyncBaseTransport):
         )
 
 
+class _Bill:
+    """What was set aside for one step, and what the provider counted."""
+
+    def __init__(self, ladder: Ladder, step: Step, held: Reservation) -> None:
+        self._ladder = ladder
+        self._step = step
+        self._held = held
+        self.usage = UsageReader()
+
+    async def settle(self, *, sent: bool) -> None:
+        """Settle it; a second time does nothing."""
+        self.usage.done()
+        counted = (self.usage.prompt_tokens, self.usage.completion_tokens)
+        await self._ladder.settle(self._held, self._step, counted, sent=sent)
+
+
+async def _settle(bill: _Bill | None, *, sent: bool) -> None:
+    if bill is not None:
+        await bill.settle(sent=sent)
+
+
 class _JobKeys:
     """The keys of one job: those of the route it was admitted on, and of its successor.
 
@@ -126,9 +210,9 @@ class _JobKeys:
     """
 
     def __init__(
-        self, routes: RouteKeeper, admitted: AdmittedRoute[Route], entry: Entry | None
+        self, keeper: RouteKeeper, admitted: AdmittedRoute[Route], entry: Entry | None
     ) -> None:
-        self._routes = routes
+        self._keeper = keeper
         self._admitted = admitted
         self._entry = entry
 
@@ -136,7 +220,7 @@ class _JobKeys:
         return _key_config(self._admitted.route)
 
     async def refresh(self, stale: KeyConfig) -> KeyConfig:
-        self._admitted = await self._routes.refresh(self._admitted)
+        self._admitted = await self._keeper.refresh(self._admitted)
         if self._entry is not None:
             self._entry.move(self._admitted)
         return _key_config(self._admitted.route)
@@ -145,23 +229,31 @@ class _JobKeys:
 class _AnswerStream(httpx.AsyncByteStream):
     """The answer on its way to the client: digested, its end held back until it is verified."""
 
-    def __init__(self, response: httpx.Response, entry: Entry) -> None:
+    def __init__(
+        self, response: httpx.Response, entry: Entry, bill: _Bill | None, trial: Trial | None
+    ) -> None:
         self._response = response
         self._entry = entry
+        self._bill = bill
+        self._trial = trial
         media_type = response.headers.get("content-type", "")
         self._held = HeldEnd(events=media_type.startswith("text/event-stream"))
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        entry, feed = self._entry, self._held.feed
+        entry, feed, bill = self._entry, self._held.feed, self._bill
         try:
             async for chunk in _chunks(self._response):
                 entry.take(chunk)
+                if bill is not None:
+                    bill.usage.feed(chunk)
                 out = feed(chunk)
                 if out:
                     yield out
             entry.complete(self._response)
         except BaseException as error:
             entry.fail(error)
+            if self._trial is not None:
+                self._trial.failed(error)
             raise
         end = self._held.end()
         if end:
@@ -169,7 +261,64 @@ class _AnswerStream(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         self._entry.interrupt()  # no effect once the outcome is known
-        await self._response.aclose()
+        try:
+            await self._response.aclose()
+        finally:
+            await _settle(self._bill, sent=True)
+
+
+async def _drain(response: httpx.Response) -> None:
+    """Read an error to its end, so that its receipt says what it was; and forget it."""
+    with contextlib.suppress(PrivityError):
+        read = 0
+        async for chunk in _chunks(response):
+            read += len(chunk)
+            if read > _MAX_DRAINED:
+                break
+    await response.aclose()
+
+
+def _for_step(content: bytes | None, plan: Plan, step: Step, *, limit: bool) -> bytes | None:
+    """Return the body as this rung shall get it: with the model's own id, and a limit if one pays.
+
+    Raises:
+        InputError: a body that streams cannot be changed, nor looked at.
+    """
+    if step.offer is None:
+        return content
+    if content is None or plan.asked.body is None:
+        raise InputError(
+            "this request is too large to be routed by its contents",
+            hint=f"requests of up to {REPLAYABLE_BYTES >> 20} MiB are",
+        )
+    if step.offer.model != plan.asked.model:
+        content = with_field(content, "model", step.offer.model)
+    fields = LIMITS.get(plan.asked.shape, ())
+    if limit and step.offer.price is not None and not plan.asked.limited and fields:
+        content = with_field(content, fields[0], plan.asked.completion_tokens)
+    return content
+
+
+def _routing(
+    plan: Plan, step: Step, admitted: AdmittedRoute[Route], given_up: list[tuple[str, str]]
+) -> Routing:
+    """Return why this step is taken, as the receipt keeps it."""
+    terms = admitted.route.terms
+    mode = "" if terms is None else admitted.policy.sensitive.mode.value
+    name = step.offer.name if step.offer else step.rung.label
+    over = [*given_up, *plan.passed_over]
+    return Routing(
+        asked=printable(plan.asked.model),
+        chosen=printable(name),
+        reasons=tuple(map(_told, step.reasons[:MAX_REASONS])),
+        passed_over=tuple((_told(what), _told(why)) for what, why in over[:MAX_PASSED_OVER]),
+        mode=mode,
+        terms=None if terms is None else terms.to_json(),
+    )
+
+
+def _told(text: str) -> str:
+    return printable(text)[:_MAX_TOLD]
 
 
 def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:

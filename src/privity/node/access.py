@@ -32,7 +32,7 @@ _MIN_TOKEN = 20
 # What a page may send once the person allowed its origin; the answers are for it alone.
 _CORS = (
     (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
-    (b"access-control-allow-headers", b"authorization, content-type"),
+    (b"access-control-allow-headers", b"authorization, content-type, x-api-key"),
     (b"access-control-max-age", b"600"),
 )
 
@@ -79,7 +79,8 @@ class AccessControl:
     """Decides which local requests the daemon serves; run on every request, before anything else.
 
     Args:
-        token: what clients send as ``Authorization: Bearer``.
+        token: what clients send as ``Authorization: Bearer``, or, as those of Anthropic's API do,
+            as ``x-api-key``.
         allowed_origins: web origins, such as ``http://localhost:3000``, whose pages may call.
     """
 
@@ -116,13 +117,14 @@ class AccessControl:
         return origins[0]
 
     def admit_token(self, headers: Headers) -> None:
-        """Check the bearer token, in time that does not depend on how much of it is right.
+        """Check the token, in time that does not depend on how much of it is right.
 
         Raises:
             AccessRefused: absent or wrong.
         """
-        given = _single(headers, b"authorization") or ""
-        scheme, _, token = given.partition(" ")
+        scheme, _, token = (_single(headers, b"authorization") or "").partition(" ")
+        if not token:  # with both, the one that is meant for us counts
+            scheme, token = "bearer", _single(headers, b"x-api-key") or ""
         expected = self.token.encode()
         right = hmac.compare_digest(token.strip().encode("latin-1"), expected)
         if scheme.lower() != "bearer" or not right:

@@ -73,7 +73,7 @@ class DeviceApp:
         await receive()
         _quiet_server_log()
         # Found and verified before the first prompt needs it, and kept so.
-        self._fresh = asyncio.create_task(self.transport.routes.keep_fresh())
+        self._fresh = asyncio.create_task(self.transport.ladder.keep_fresh())
         await send({"type": "lifespan.startup.complete"})
         await receive()
         self._fresh.cancel()
@@ -153,8 +153,10 @@ class _Exchange:
             continue
 
     async def _serve(self) -> None:
+        ladder = self._transport.ladder
         try:
-            await self._transport.routes.current()
+            if ladder.takes_all:  # else what a request is for decides what it may take
+                await ladder.current()
         except PrivityError as error:
             await self._refuse(error, *_route_error(error))
             return

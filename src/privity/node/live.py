@@ -38,11 +38,15 @@ _OUTCOMES = {
 
 def live_state(transport: PrivateTransport, *, clock: Clock = utc_now) -> dict[str, Any]:
     """Return the daemon's state as JSON-ready data; may be called from any thread."""
-    routes, journal = transport.routes, transport.journal
+    ladder, journal = transport.ladder, transport.journal
     now = clock()
     return {
-        "policy": routes.policy.name,
-        "route": _route_state(routes.cached, routes.problem),
+        "policy": ladder.policy.name,
+        "route": _route_state(ladder.cached, ladder.problem),
+        "rungs": [
+            {"name": rung.label, **_route_state(rung.keeper.cached, rung.keeper.problem)}
+            for rung in (() if ladder.takes_all else ladder.rungs)
+        ],
         "streams": [_job_state(job, now) for job in list(journal.running.values())],
         "totals": {outcome.value: journal.totals[outcome.value] for outcome in _ENDED},
         "recent": [_job_state(job, now) for job in list(journal.recent)],

@@ -1,7 +1,9 @@
-"""The errors of the device daemon, in the shape clients of the OpenAI API understand.
+"""The errors of the device daemon, in the shape clients of the two APIs understand.
 
-``{"error": {"message", "type", "param", "code", "hint"}}``. The ``type`` is ``privity_error`` for
-what privity says; an error that the engine itself answered is passed on as it was.
+``{"error": {"message", "type", "param", "code", "hint"}}`` is OpenAI's; Anthropic's is the same
+with ``"type": "error"`` beside it, and its event has a name. The clients of each take both. The
+``type`` is ``privity_error`` for what privity says; an error that the engine itself answered is
+passed on as it was.
 
 Each status is what a client can act on: 4xx is for the caller to mend, 502 says that a peer
 answered but what it answered may not be used, 503 that trying again later can help.
@@ -29,6 +31,7 @@ from privity.errors import (
     StaleKeyError,
     TruncatedError,
 )
+from privity.infer.shapes.events import encode_event
 
 __all__ = ["describe", "error_body", "error_event", "error_status", "should_retry"]
 
@@ -76,7 +79,7 @@ def error_body(message: str, code: str, hint: str, **more: Any) -> bytes:
         "hint": hint,
         **more,
     }
-    return json.dumps({"error": error}, ensure_ascii=False).encode()
+    return json.dumps({"type": "error", "error": error}, ensure_ascii=False).encode()
 
 
 def describe(error: PrivityError, code: str | None = None) -> bytes:
@@ -97,6 +100,7 @@ def describe(error: PrivityError, code: str | None = None) -> bytes:
 def error_event(error: PrivityError) -> bytes:
     """Return the error as one server-sent event, for an answer that had already begun.
 
-    The stock ``openai`` client raises ``openai.APIError`` for it, with the message and the code.
+    The stock ``openai`` client raises ``openai.APIError`` for it, with the message and the code,
+    and the stock ``anthropic`` client ``anthropic.APIStatusError``.
     """
-    return b"data: " + describe(error) + b"\n\n"
+    return encode_event(describe(error), b"error")

@@ -29,6 +29,7 @@ from privity.identity.keys import SigningKey
 from privity.infer.journal import Journal
 from privity.infer.peers import EnclavePeer
 from privity.infer.receipts import ReceiptStore
+from privity.infer.ladder import Ladder
 from privity.infer.routes.confidential import discover
 from privity.infer.routes.keeper import RouteKeeper
 from privity.infer.session import PrivateTransport
@@ -292,7 +293,7 @@ class World:
             return await discover(self.peer, trust, inner)
 
         keeper = RouteKeeper(find, Policy.load(policy), max_age=max_age)
-        return PrivateTransport(keeper, Journal(self.store, self.device_key), inner)
+        return PrivateTransport(Ladder.of(keeper), Journal(self.store, self.device_key), inner)
 
     def serve(self, app: Any) -> Served:
         served = Served(app)

@@ -77,6 +77,7 @@ async def test_of_an_answers_head_only_what_describes_it_passes(world: Any) -> N
     async with httpx.AsyncClient(transport=world.transport()) as client:
         response = await client.post(URL, json=BODY)
     assert set(response.headers) == {
+        "privity-route",
         "content-type",
         "retry-after",
         "x-ratelimit-limit-requests",

@@ -326,7 +326,7 @@ def test_a_broken_stream_says_so_and_never_ends_clean(daemon: Daemon, failure: s
                     daemon.world.relay.cut()
     *_, last, end = got.split(b"\n\n")
     assert end == b""
-    error = json.loads(last.removeprefix(b"data: "))["error"]
+    error = json.loads(last.removeprefix(b"event: error\ndata: "))["error"]
     expected = "receipt_not_verified" if failure == "no receipt" else "answer_truncated"
     assert error["code"] == expected
     assert b"[DONE]" not in got

@@ -15,10 +15,12 @@ import httpx
 
 from privity.attested import AttestedEnclave
 from privity.disclosure import Asset, Basis, Cell, Disclosure, Ground, Party, View
-from privity.errors import EngineError, TruncatedError
+from privity.errors import EngineError, InputError, TruncatedError
+from privity.infer.asked import read_asked
 from privity.infer.loopback import is_loopback
 from privity.seal.transport import KeySource
 from privity.statement import Model
+from privity.wording import printable
 
 if TYPE_CHECKING:
     from privity.infer.engines.engine import Engine
@@ -108,6 +110,7 @@ class _EngineTransport(httpx.AsyncBaseTransport):
         self._inner = inner
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await self._check_model(request)
         try:
             try:
                 response = await self._send(request)
@@ -121,6 +124,23 @@ class _EngineTransport(httpx.AsyncBaseTransport):
             ) from error
         response.stream = _EngineStream(response.stream, self._engine.kind)
         return response
+
+    async def _check_model(self, request: httpx.Request) -> None:
+        """Refuse a model that the engine would pass on to a server elsewhere.
+
+        An Ollama takes names that it does not list, and forwards what they are asked.
+        """
+        has = getattr(self._engine, "has", None)
+        if has is None or self._engine.kind != "ollama" or request.method != "POST":
+            return
+        if not isinstance(request.stream, httpx.ByteStream):
+            raise InputError("this request is too large to see which model it names")
+        model = read_asked(request.url.path, await request.aread()).model
+        if not has(model):
+            raise InputError(
+                f"the ollama engine does not run {printable(model)[:80]!r} on this device",
+                hint="`privity models --route local` lists what it runs",
+            )
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
         base = httpx.URL(self._engine.base_url)

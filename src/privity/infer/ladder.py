@@ -1,0 +1,385 @@
+"""The ladder: every configured way to have a prompt answered, and the climb for one request.
+
+Each way is a `Rung`: an engine on this device, an attested enclave, or a provider. A request climbs
+no further than the policy allows, never in silence, and never down from where it failed to a rung
+that shows more to anyone, unless the person's settings say so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import anyio
+from anyio import to_thread
+
+from privity.disclosure import Disclosure
+from privity.errors import InputError, PeerError, PolicyRefusal, PrivityError
+from privity.infer.asked import Asked, read_asked
+from privity.infer.breaker import Breaker
+from privity.infer.budget import Reservation, Spending, rate
+from privity.infer.catalogue import Offer, Shelf
+from privity.infer.decision import Decision, Rules, Standing, Wanted
+from privity.infer.router import decide
+from privity.infer.routes.keeper import RouteKeeper
+from privity.infer.routes.route import Route
+from privity.policy import AdmittedRoute, Kind, Policy
+from privity.policy.sensitive import ROUTES
+
+__all__ = ["Examine", "Ladder", "Plan", "Rung", "Step"]
+
+Examine = Callable[[str, Mapping[str, Any]], Mapping[Kind, int]]
+"""Counts the personal data in a request's body, by kind; slow, so it has a thread."""
+
+_GLANCE_S = 20.0  # for a rung to say what it has, while others wait
+_PAUSE_S = 5.0
+
+
+@dataclass
+class Rung:
+    """One configured way to have a prompt answered.
+
+    Attributes:
+        route: ``local``, ``confidential`` or ``zdr``.
+        name: what the person calls it.
+        keeper: finds, verifies and admits the route.
+        list_offers: returns what an admitted route has; None takes its models as they are.
+        shown: its disclosure where that is known before it is started; None asks the keeper.
+        lazy: what it has where that is known before it is started.
+        breaker: whether it is worth trying.
+    """
+
+    route: str
+    name: str
+    keeper: RouteKeeper
+    list_offers: Callable[[Route], Awaitable[tuple[Offer, ...]]] | None = None
+    shown: Disclosure | None = None
+    lazy: tuple[Offer, ...] = ()
+    close: Callable[[], Awaitable[None]] | None = None
+    breaker: Breaker = field(default_factory=Breaker)
+    _listed: tuple[Route, tuple[Offer, ...]] | None = field(default=None, repr=False)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells it from others: ``("zdr", "openai")``."""
+        return self.route, self.name
+
+    @property
+    def label(self) -> str:
+        """``zdr/openai``."""
+        return f"{self.route}/{self.name}"
+
+    async def glance(self) -> Shelf:
+        """Return what it has and discloses now; what is wrong with it is part of that."""
+        started = self.keeper.cached is not None
+        if self.shown is not None and not started:
+            offences = self.keeper.policy.offences(self.shown)
+            if not offences:
+                return Shelf(self.route, self.name, self.lazy, self.shown, None)
+        try:
+            with anyio.fail_after(_GLANCE_S):
+                admitted = await self.keeper.current()
+                offers = await self._offers(admitted.route)
+        except TimeoutError:
+            problem = PeerError(f"{self.label} did not say in time what it has")
+            return Shelf(self.route, self.name, (), None, problem)
+        except PolicyRefusal as refusal:
+            return Shelf(self.route, self.name, self.lazy, _refused_table(refusal), refusal)
+        except PrivityError as error:
+            return Shelf(self.route, self.name, self.lazy, None, error)
+        return Shelf(self.route, self.name, offers, admitted.disclosure, None)
+
+    async def _offers(self, route: Route) -> tuple[Offer, ...]:
+        if self._listed is not None and self._listed[0] is route:
+            return self._listed[1]
+        if self.list_offers is not None:
+            offers = await self.list_offers(route)
+        else:
+            offers = tuple(Offer(model.id, self.route, self.name) for model in route.models)
+        self._listed = (route, offers)
+        return offers
+
+    async def aclose(self) -> None:
+        """Stop what it keeps running."""
+        await self.keeper.aclose()
+        if self.close is not None:
+            await self.close()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One rung to try for one request.
+
+    Attributes:
+        rung: which.
+        offer: what is asked of it; None where the request goes as it is.
+        reasons: why, in words.
+    """
+
+    rung: Rung
+    offer: Offer | None = None
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be tried for one request, in order.
+
+    Attributes:
+        asked: what it asks for.
+        steps: at least one.
+        passed_over: what is not tried, or was before, each with the reason.
+        found: how many of each kind of personal data were recognised; None where nobody looked.
+    """
+
+    asked: Asked
+    steps: tuple[Step, ...]
+    passed_over: tuple[tuple[str, str], ...] = ()
+    found: Mapping[Kind, int] | None = None
+
+
+class Ladder:
+    """All rungs of a session, and which of them a request takes.
+
+    Args:
+        rungs: at least one; the first is what a request without a choice takes.
+        policy: the ceiling; every rung's keeper has the same.
+        rules: how to choose; None for the defaults.
+        examine: counts the personal data in a request; None where nothing can.
+        spending: upholds the budget; None where there is none.
+        clock: seconds, monotonic.
+
+    Guarantees:
+        A request whose contents demand a stricter route takes none that is looser, also where what
+        it holds cannot be looked at (tests/adversary/session/test_ladder.py).
+        Nothing is sent to a rung that the policy does not admit
+        (tests/adversary/session/test_ladder.py).
+    """
+
+    def __init__(
+        self,
+        rungs: Sequence[Rung],
+        policy: Policy,
+        *,
+        rules: Rules | None = None,
+        examine: Examine | None = None,
+        spending: Spending | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if not rungs:
+            raise InputError("there is no way to have anything answered")
+        self.rungs = tuple(rungs)
+        self.policy = policy
+        self.spending = spending
+        self.clock = clock
+        self._rules = replace(rules or Rules(), rungs=tuple(rung.key for rung in rungs))
+        self._examine = examine
+
+    @classmethod
+    def of(cls, keeper: RouteKeeper, route: str = "confidential", name: str = "it") -> Ladder:
+        """Return a ladder of one rung."""
+        return cls([Rung(route, name, keeper)], keeper.policy)
+
+    @property
+    def cached(self) -> AdmittedRoute[Route] | None:
+        """The first rung's route at hand, however old; for showing, not for running."""
+        return next((rung.keeper.cached for rung in self.rungs if rung.keeper.cached), None)
+
+    @property
+    def problem(self) -> PrivityError | None:
+        """Why no rung is at hand; None where one is."""
+        if any(rung.keeper.cached and not rung.keeper.problem for rung in self.rungs):
+            return None
+        return next((rung.keeper.problem for rung in self.rungs if rung.keeper.problem), None)
+
+    async def current(self) -> AdmittedRoute[Route]:
+        """Return the first rung's admitted route, or of the first that can be had.
+
+        Raises:
+            PrivityError: none can be had; it is what is wrong with the first.
+        """
+        first: PrivityError | None = None
+        for rung in self.rungs:
+            try:
+                return await rung.keeper.current()
+            except PrivityError as error:
+                first = first or error
+        raise first or InputError("there is no way to have anything answered")
+
+    async def keep_fresh(self) -> None:
+        """Renew the routes that age, for as long as this runs."""
+        aging = [rung for rung in self.rungs if rung.route == "confidential"]
+        async with anyio.create_task_group() as group:
+            for rung in aging or self.rungs[:1]:
+                group.start_soon(rung.keeper.keep_fresh)
+
+    async def aclose(self) -> None:
+        """Close every rung."""
+        for rung in self.rungs:
+            await rung.aclose()
+
+    async def shelves(self) -> tuple[Shelf, ...]:
+        """Return what every rung has and discloses now, all asked at once."""
+        return await _glances(self.rungs)
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """The names of choices of models, privity's own and the person's."""
+        return tuple(alias.name for alias in self._rules.aliases)
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether there is one rung and nothing to choose: requests go there as they are."""
+        return len(self.rungs) == 1 and self.rungs[0].route != "zdr"
+
+    async def plan(self, path: str, content: bytes | None) -> Plan:
+        """Return what to try for a request, in order. Run by the device before anything is sent.
+
+        Args:
+            path: of the request.
+            content: its body; None where it is not at hand, being streamed.
+
+        Raises:
+            PolicyRefusal: nothing may serve it.
+            PeerError: what may serve it cannot be had.
+            InputError: nothing has the model it names.
+            MissingDependency: what it holds must be looked at, and nothing here can.
+        """
+        asked = read_asked(path, content)
+        found, loosest, because = await self._sensitive(asked)
+        if self.takes_all and not _is_name_of_ours(asked.model):
+            rung = self.rungs[0]
+            if ROUTES.index(rung.route) > ROUTES.index(loosest):
+                raise _too_sensitive(rung, loosest, because)
+            return Plan(asked, (Step(rung),), (), found)
+        wanted = Wanted(
+            asked.model or None,
+            asked.needs,
+            asked.prompt_tokens,
+            asked.completion_tokens,
+            loosest,
+            because,
+        )
+        shelves = await _glances(self.rungs)
+        decision = decide(
+            wanted,
+            [offer for shelf in shelves for offer in shelf.offers],
+            {(shelf.route, shelf.rung): self._standing(shelf) for shelf in shelves},
+            self._rules,
+            await self._allowance(),
+        )
+        by_key = {rung.key: rung for rung in self.rungs}
+        steps = tuple(
+            Step(by_key[choice.offer.route, choice.offer.rung], choice.offer, choice.reasons)
+            for choice in decision.choices
+        )
+        return Plan(asked, steps, _passed_over(decision), found)
+
+    async def reserve(self, step: Step, asked: Asked) -> Reservation | None:
+        """Set aside the most a step can cost; None where it costs nothing.
+
+        Raises:
+            PolicyRefusal: it is more than the budget has left.
+        """
+        price = None if step.offer is None else step.offer.price
+        known = None if price is None else rate(price)
+        if self.spending is None or known is None:
+            return None
+        cost = known.cost(asked.prompt_tokens, asked.completion_tokens)
+        spending, currency = self.spending, known.currency
+        return await to_thread.run_sync(lambda: spending.reserve(cost, currency))
+
+    async def settle(
+        self, held: Reservation, step: Step, usage: tuple[int | None, int | None], *, sent: bool
+    ) -> None:
+        """Put what a step did cost in place of what was set aside.
+
+        Args:
+            held: what was set aside.
+            step: the step.
+            usage: tokens of prompt and completion as the provider counted; None where it did not
+                say: then what was set aside counts in full.
+            sent: whether anything was sent at all.
+        """
+        price = None if step.offer is None else step.offer.price
+        known = None if price is None else rate(price)
+        if self.spending is None or known is None:
+            return
+        prompt, completion = usage
+        cost = held.micro
+        if not sent:
+            cost = 0
+        elif prompt is not None and completion is not None:
+            cost = known.cost(prompt, completion)
+        spending = self.spending
+        with suppress(InputError):  # then what was set aside counts in full, which is safe
+            await to_thread.run_sync(lambda: spending.settle(held, cost))
+
+    async def _sensitive(
+        self, asked: Asked
+    ) -> tuple[Mapping[Kind, int] | None, str, frozenset[Kind]]:
+        """Return what was recognised, and the loosest route that allows."""
+        sensitive = self.policy.sensitive
+        if not sensitive.asks:
+            return None, ROUTES[-1], frozenset()
+        if asked.body is None:  # what cannot be looked at may hold anything
+            return None, *sensitive.loosest(Kind)
+        if self._examine is None:
+            raise InputError("nothing on this device can look for personal data")
+        examine, body = self._examine, asked.body
+        found = await to_thread.run_sync(lambda: examine(asked.path, body))
+        return found, *sensitive.loosest(kind for kind, count in found.items() if count)
+
+    async def _allowance(self) -> Any:
+        return None if self.spending is None else await to_thread.run_sync(self.spending.allowance)
+
+    def _standing(self, shelf: Shelf) -> Standing:
+        breaker = next(rung.breaker for rung in self.rungs if rung.key == (shelf.route, shelf.rung))
+        refused = isinstance(shelf.problem, PolicyRefusal)
+        message = shelf.problem.message if shelf.problem else ""
+        return Standing(
+            disclosure=None if shelf.problem else shelf.disclosure,
+            refused=message if refused else "",
+            broken=breaker.broken or ("" if refused else message),
+            first_token_ms=breaker.first_token_ms,
+            default=shelf.offers[0].model if shelf.offers else "",
+        )
+
+
+async def _glances(rungs: Sequence[Rung]) -> tuple[Shelf, ...]:
+    found: dict[tuple[str, str], Shelf] = {}
+
+    async def look(rung: Rung) -> None:
+        found[rung.key] = await rung.glance()
+
+    async with anyio.create_task_group() as group:
+        for rung in rungs:
+            group.start_soon(look, rung)
+    return tuple(found[rung.key] for rung in rungs)
+
+
+def _refused_table(refusal: PolicyRefusal) -> Disclosure | None:
+    with suppress(PrivityError, KeyError):
+        return Disclosure.from_json(refusal.report["disclosure"])
+    return None
+
+
+def _is_name_of_ours(model: str) -> bool:
+    """Tell whether a model's name is one that only the ladder understands."""
+    return model.partition("/")[0] in (*ROUTES, "private")
+
+
+def _too_sensitive(rung: Rung, loosest: str, because: frozenset[Kind]) -> PolicyRefusal:
+    kinds = ", ".join(sorted(kind.value for kind in because))
+    return PolicyRefusal(
+        f"what it holds ({kinds}) may go no further than {loosest}; {rung.label} is looser",
+        report={"policy": rung.keeper.policy.name, "route": rung.route, "kinds": sorted(because)},
+        hint=f"configure a rung of the route {loosest}, or change [sensitive] in your policy",
+    )
+
+
+def _passed_over(decision: Decision) -> tuple[tuple[str, str], ...]:
+    return tuple((one.name, one.why) for one in decision.passed_over)
