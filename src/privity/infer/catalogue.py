@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from privity.disclosure import Disclosure
@@ -42,6 +41,7 @@ class Offer:
         rank: how capable it is beside others, higher is more; None where nothing is known.
         can: what it takes and does: ``chat``, ``tools``, ``vision``, ``embeddings``, ``reasoning``;
             empty where nobody says.
+        note: what a person should know of it, such as a context that is cut short.
     """
 
     model: str
@@ -51,6 +51,7 @@ class Offer:
     price: Price | None = None
     rank: float | None = None
     can: frozenset[str] = frozenset()
+    note: str = ""
 
     @property
     def name(self) -> str:
@@ -65,6 +66,7 @@ class Offer:
             "context": self.context,
             "model": self.model,
             "name": self.name,
+            "note": self.note,
             "price": None
             if price is None
             else {
@@ -87,7 +89,6 @@ class Shelf:
         offers: its models.
         disclosure: who would be privy to a job there; None where that could not be found out.
         problem: why it cannot be asked; None where it can.
-        notes: by model, what a person should know of it, such as a context that is cut short.
         version: the release of an engine, where it says.
     """
 
@@ -96,7 +97,6 @@ class Shelf:
     offers: tuple[Offer, ...] = ()
     disclosure: Disclosure | None = None
     problem: PrivityError | None = None
-    notes: Mapping[str, str] = field(default_factory=dict)
     version: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -104,7 +104,6 @@ class Shelf:
         problem, disclosure = self.problem, self.disclosure
         return {
             "disclosure": None if disclosure is None else disclosure.to_json(),
-            "notes": dict(self.notes),
             "offers": [offer.to_json() for offer in self.offers],
             "problem": None
             if problem is None

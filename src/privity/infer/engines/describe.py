@@ -132,7 +132,10 @@ async def offers(engine: Engine, rung: str) -> tuple[Offer, ...]:
 
 def offers_of(facts: tuple[Facts, ...], rung: str) -> tuple[Offer, ...]:
     """Return what is known of models as offers of the local route, on the rung of that name."""
-    return tuple(Offer(one.id, "local", rung, context=one.context, can=one.can) for one in facts)
+    return tuple(
+        Offer(one.id, "local", rung, context=one.context, can=one.can, note=one.note)
+        for one in facts
+    )
 
 
 async def describe(engine: Engine) -> tuple[Facts, ...]:
@@ -180,10 +183,7 @@ def read_listed(answer: object) -> dict[str, Facts]:
         said = (entry.get("max_model_len"), meta.get("n_ctx"), entry.get("context_length"))
         context = next((count for count in map(count_of, said) if count is not None), None)
         trained = count_of(meta.get("n_ctx_train"))
-        inputs = _table(entry, "architecture").get("input_modalities")
-        sees = isinstance(inputs, list) and "image" in inputs
-        can = frozenset({"vision"}) if sees else frozenset()
-        found[entry["id"]] = Facts(entry["id"], context, trained, can)
+        found[entry["id"]] = Facts(entry["id"], context, trained)
     return found
 
 
@@ -193,15 +193,18 @@ async def _llama_server(ask: Questions) -> dict[str, Facts]:
         props = await ask.get("/props")
     except EngineError:  # it may be told not to say
         return found
-    return {name: read_props(facts, props) for name, facts in found.items()}
+    # Whether it embeds it says nowhere; asked to embed nothing, it refuses in one way or the other.
+    status, _ = await ask.exchange("POST", "/v1/embeddings", {})
+    embeds = status == 400
+    return {name: read_props(facts, props, embeds=embeds) for name, facts in found.items()}
 
 
-def read_props(facts: Facts, props: object) -> Facts:
+def read_props(facts: Facts, props: object, *, embeds: bool = False) -> Facts:
     """Add what llama-server says in ``/props`` of the model that it has loaded."""
     if not isinstance(props, dict):
         return facts
     context = count_of(_table(props, "default_generation_settings").get("n_ctx"))
-    can = {"chat"}
+    can = {"chat", "embeddings"} if embeds else {"chat"}
     if _table(props, "chat_template_caps").get("supports_tools") is True:
         can.add("tools")
     if _table(props, "modalities").get("vision") is True:

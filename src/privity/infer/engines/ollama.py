@@ -96,6 +96,19 @@ def is_elsewhere(name: str) -> bool:
     return tag == "cloud" or tag.endswith("-cloud")
 
 
+async def version_of(ask: Questions) -> str:
+    """Return the release of the Ollama that answers.
+
+    Raises:
+        EngineError: nothing answers, or no Ollama.
+    """
+    status, answer = await ask.exchange("GET", "/api/version")
+    version = words_of(answer.get("version")) if isinstance(answer, dict) else ""
+    if status != 200 or not version:
+        raise EngineError("what answers there is no Ollama", hint="--engine says where it listens")
+    return version
+
+
 async def installed(ask: Questions) -> tuple[Installed, ...]:
     """Return the models that Ollama lists, those that it forwards to other servers too.
 
