@@ -27,9 +27,9 @@ from privity.attest.publish import build_statement
 from privity.attest.trust import Trust
 from privity.identity.keys import SigningKey
 from privity.infer.journal import Journal
+from privity.infer.ladder import Ladder
 from privity.infer.peers import EnclavePeer
 from privity.infer.receipts import ReceiptStore
-from privity.infer.ladder import Ladder
 from privity.infer.routes.confidential import discover
 from privity.infer.routes.keeper import RouteKeeper
 from privity.infer.session import PrivateTransport
