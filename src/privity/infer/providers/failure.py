@@ -27,12 +27,12 @@ _PRINTABLE = re.compile(r"[\x20-\x7e\u00a0-\u024f\u2018-\u201d]{1,300}")
 _ORDINARY = frozenset(
     """
     and any are array before body boolean but can cannot content context does exceed exceeded
-    exceeds expected extra failed field fields for found from greater has have input inputs integer invalid
-    its least length less limit limited long max maximum may message messages minimum missing model
-    models more must name not number object one only output over parameter parameters per permitted
-    please property range rate reached reduce request requested requests required resulted role size
-    string supported than that the there this too token tokens tool tools type unknown unsupported
-    use used using value values was with you your
+    exceeds expected extra failed field fields for found from greater has have input inputs
+    integer invalid its least length less limit limited long max maximum may message messages
+    minimum missing model models more must name not number object one only output over parameter
+    parameters per permitted please property range rate reached reduce request requested
+    requests required resulted role size string supported than that the there this token tokens
+    too tool tools type unknown unsupported use used using value values was with you your
     """.split()
 )
 _KINDS = {
