@@ -13,6 +13,7 @@ from privity.disclosure import Asset, Basis, Cell, Disclosure, Ground, Party, Vi
 
 __all__ = [
     "ASSET_HEADINGS",
+    "DEV",
     "NOTHING_WORD",
     "SEEN",
     "WEAKEST_FIRST",
@@ -41,6 +42,9 @@ ASSET_HEADINGS = {
 """What an asset is called at the head of a column."""
 
 NOTHING_WORD = "\N{EN DASH}"
+
+DEV = " · dev"
+"""How the label of a party ends that only plays what it stands for."""
 
 _IN_A_SENTENCE = {
     Asset.IDENTITY: "who you are",

@@ -19,7 +19,7 @@ from privity.cli.choice import (
 )
 
 if TYPE_CHECKING:
-    from privity.infer.client import AnswerStream
+    from privity.infer.client import AnswerStream, Asker
     from privity.infer.routes.route import Route
     from privity.policy import AdmittedRoute
 
@@ -46,6 +46,12 @@ def ask(
         bool,
         typer.Option("--explain", "-e", help="First draw who will be privy to what, and ask."),
     ] = False,
+    preview: Annotated[
+        bool,
+        typer.Option(
+            "--preview", help="Show exactly what would leave for a provider; nothing is sent."
+        ),
+    ] = False,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="With --explain: draw it and go on.")
     ] = False,
@@ -63,12 +69,18 @@ def ask(
     messages = [{"role": "system", "content": system}] if system else []
     messages.append({"role": "user", "content": prompt})
     with Asker(settings(policy, route, enclave, relay)) as asker:
-        admitted = verified_route(asker, quiet=as_json)
+        body = None
+        if not asker.transport.ladder.takes_all:  # what is asked decides how far it may go
+            body = asker.body(messages, model=model, max_tokens=max_tokens)
+        admitted = verified_route(asker, body, quiet=as_json)
+        if preview:
+            _preview(asker, body, admitted, as_json=as_json)
+            return
         if explain and not _explained(admitted, yes=yes, as_json=as_json):
             output.note("nothing was sent")
             raise typer.Exit(1)
         if explain:
-            admitted = _still(admitted, asker.route())
+            admitted = _still(admitted, asker.route(body))
         stream = asker.stream(messages, model=model, max_tokens=max_tokens, temperature=temperature)
         with stream:
             if as_json:
@@ -76,6 +88,31 @@ def ask(
                 output.emit_json(_document(stream, admitted))
                 return
             _write(stream, admitted)
+
+
+def _preview(
+    asker: Asker,
+    body: dict[str, Any] | None,
+    admitted: AdmittedRoute[Route],
+    *,
+    as_json: bool,
+) -> None:
+    """Show what would leave, and send nothing."""
+    from privity.cli.preview import draw_preview, preview_document
+
+    with output.progress("looking for personal data", quiet=as_json):
+        found = None if body is None else asker.preview(body)
+    if found is None:
+        who = "stays on this device" if admitted.route.name == "local" else "leaves sealed"
+        if as_json:
+            output.emit_json({"body": None, "route": admitted.route.name, "sent": False})
+        else:
+            output.out(f"no provider gets it: on the route {admitted.route.name} it {who}")
+    elif as_json:
+        output.emit_json(preview_document(found))
+    else:
+        draw_preview(found)
+    output.note("nothing was sent")
 
 
 def _write(stream: AnswerStream, admitted: AdmittedRoute[Route]) -> None:
@@ -95,7 +132,15 @@ def _write(stream: AnswerStream, admitted: AdmittedRoute[Route]) -> None:
         raise
     if stream.finish_reason == "length":
         output.note("the answer was cut at its limit of tokens")
+    _tell_fall(stream, admitted)
     output.note(receipt_line(stream.receipt_id, admitted))
+
+
+def _tell_fall(stream: AnswerStream, admitted: AdmittedRoute[Route]) -> None:
+    """Say where another route answered than the one that was meant."""
+    meant = admitted.route.name
+    if stream.route and stream.route.partition("/")[0] != meant:
+        output.note(f"{meant} failed, and {stream.route} answered in its place")
 
 
 def receipt_line(receipt_id: str, admitted: AdmittedRoute[Route]) -> str:
@@ -157,6 +202,7 @@ def _document(stream: AnswerStream, admitted: AdmittedRoute[Route]) -> dict[str,
         "usage": stream.usage,
         "receipt": stream.receipt_id,
         "route": admitted.route.name,
+        "answered_by": stream.route,
         "policy": admitted.policy.name,
         "dev": is_dev(admitted),
         "disclosure": admitted.disclosure.to_json(),

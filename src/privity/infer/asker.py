@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
 from privity.errors import EngineError, MalformedError
+from privity.infer.asked import with_field
 from privity.infer.opening import SessionSettings, open_session
 from privity.infer.routes.route import Route
-from privity.infer.session import RECEIPT_ID_HEADER, PrivateTransport
+from privity.infer.session import RECEIPT_ID_HEADER, ROUTE_HEADER, PrivateTransport
 from privity.policy import AdmittedRoute
 from privity.receipt import ReceiptFile
 from privity.seal.sync_transport import SyncTransport
+
+if TYPE_CHECKING:
+    from privity.infer.routes.zero_retention import Preview
 
 __all__ = ["TIMEOUT", "Answer", "AnswerStream", "Asker"]
 
@@ -65,6 +69,7 @@ class AnswerStream:
         receipt_id: the receipt's name in the store.
         usage: the token counts the engine reported, once they came.
         finish_reason: why the model stopped, such as ``stop`` or ``length``, once it did.
+        route: what answered, such as ``confidential/home`` or ``zdr/openai/gpt-5``.
     """
 
     def __init__(self, asker: Asker, response: httpx.Response, *, close_asker: bool) -> None:
@@ -73,6 +78,7 @@ class AnswerStream:
         self._close_asker = close_asker
         self._parts: list[str] = []
         self.receipt_id = response.headers[RECEIPT_ID_HEADER]
+        self.route = response.headers.get(ROUTE_HEADER, "")
         self.usage: dict[str, Any] | None = None
         self.finish_reason: str | None = None
         self._pieces = self._read()
@@ -190,6 +196,31 @@ class Asker:
             return await ladder.current()
         plan = await ladder.plan(CHAT_PATH, json.dumps(body).encode())
         return await plan.steps[0].rung.keeper.current()
+
+    def preview(self, body: Mapping[str, Any]) -> Preview | None:
+        """Return what would leave for a provider if this were sent; None where none gets it.
+
+        Args:
+            body: as `body` makes it.
+
+        Raises:
+            PrivityError: as for the request itself; nothing is sent either way.
+        """
+        return self._sync.call(self._preview(body))
+
+    async def _preview(self, body: Mapping[str, Any]) -> Preview | None:
+        content = json.dumps(body).encode()
+        plan = await self.transport.ladder.plan(CHAT_PATH, content)
+        step = plan.steps[0]
+        admitted = await step.rung.keeper.current()
+        if step.offer is None or step.rung.route != "zdr":
+            return None
+        from privity.infer.routes.zero_retention import ZeroRetentionRoute
+
+        if not isinstance(admitted.route, ZeroRetentionRoute):
+            return None
+        sent = with_field(content, "model", step.offer.model)
+        return await admitted.route.preview(CHAT_PATH, sent)
 
     def body(
         self,
