@@ -63,8 +63,9 @@ def _of_alias(
         listed = [_model(name, index, standings, rules).candidates for name in alias.models]
         ordered = dict.fromkeys(offer for offers in listed for offer in offers)
         if alias.prefer is not Prefer.ORDER:
+            meant = {offer.name for offer in ordered}
             every = index.ordered(alias.prefer, wanted, standings, rules)
-            ordered = [offer for offer in every if offer in set(ordered)]
+            ordered = [offer for offer in every if offer.name in meant]
     return [offer for offer in ordered if offer.route in alias.routes]
 
 

@@ -28,7 +28,6 @@ _CREDIBLE_B = 3000.0
 _UNMEASURED_MS = 1000.0
 _READ_CHARACTERS = 200
 _SIZE = re.compile(r"(?<![a-z0-9.])(?:(\d{1,3})x)?(\d{1,6}(?:\.\d{1,3})?)([mb])(?![a-z0-9])")
-_WINDOWS = (8_192, 32_768)
 _DEAREST = math.inf
 
 
@@ -222,7 +221,6 @@ class _Keys:
         context = room(offer) or 0
         return (
             prompt + completion if compared else _DEAREST,
-            -sum(context >= window for window in _WINDOWS),
             *self._place.rung(offer),
             -(stated_size(offer.model) or 0.0),
             -context,

@@ -11,7 +11,7 @@ from privity.infer.preference import OfferIndex
 
 __all__ = ["nothing_left"]
 
-_TOLD = 4
+_TOLD = 8
 _MOST_REPORTED = 64
 _MOST_COMPARED = 128
 _RULES = frozenset({Cause.SENSITIVE, Cause.POLICY, Cause.BUDGET, Cause.FALLBACK})
