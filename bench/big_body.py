@@ -100,7 +100,7 @@ async def measure(report: Report, url: str, size: int) -> None:
     """Run both ways, unsealed and sealed, and report."""
     async with httpx.AsyncClient(timeout=300) as plain:
         config = preferred(parse_configs((await plain.get(url + GATEWAY_PATH)).content))
-        shape = Shape(records=None)
+        shape = Shape(records=None, cadence_ms=None)
         transport = SealedTransport(_Published(config), url + GATEWAY_PATH, shape=shape)
         async with httpx.AsyncClient(transport=transport, timeout=300) as sealed:
             for client in (plain, sealed):  # warm, and the memory a small body takes

@@ -90,7 +90,10 @@ class Meddler(httpx.AsyncBaseTransport):
 
 async def ask(meddler: Meddler, content: bytes = b"question", **shape: Any) -> httpx.Response:
     transport = SealedTransport(
-        Keys(), GATEWAY_URL, inner=meddler, shape=Shape(**{"records": 32, **shape})
+        Keys(),
+        GATEWAY_URL,
+        inner=meddler,
+        shape=Shape(**{"records": 32, "cadence_ms": None, **shape}),
     )
     async with httpx.AsyncClient(transport=transport) as client:
         return await client.post("https://enclave.test/ask", content=content)

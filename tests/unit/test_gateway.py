@@ -232,15 +232,17 @@ async def test_cadence_sends_one_record_at_each_tick_and_cover_when_idle() -> No
         await asyncio.sleep(0.3)
         await send({"type": "http.response.body", "body": b"end"})
 
-    fields = ((b"privity-records", b"64"), (b"privity-cadence", b"20"))
+    fields = ((b"privity-records", b"160"), (b"privity-cadence", b"20"))
     host, answer = await ask(app, encode_request(head(*fields)))
     assert answer.headers[b"privity-cadence"] == b"20"
-    assert b"".join(RecordReader(64).feed(answer.content)) == b"x" * 150 + b"end"
-    bodies = [message["body"] for message in host.sent[1:]]
-    _, *records, final = bodies
-    assert {len(record) for record in records} == {2 + 1 + 64 + 1 + 16}  # one record in each
-    assert 6 <= len(records) <= 20  # in 300 ms; only four of them carry anything
-    assert len(final) > 1024  # padded
+    assert b"privity-pace" not in answer.headers
+    assert b"".join(RecordReader(160).feed(answer.content)) == b"x" * 150 + b"end"
+    first, *ticks, final = (len(message["body"]) for message in host.sent[1:])
+    record = 2 + 2 + 160 + 16  # the chunk's length, the content's, and the tag
+    assert set(ticks) == {record}  # one record in each
+    assert 6 <= len(ticks) <= 20  # in 300 ms; only two of them carry anything
+    assert first > 1024 + record  # the padded head is with the first
+    assert final > 1024 + record  # the padded end is with the last
 
 
 async def test_nothing_is_buffered_before_the_head_is_sent() -> None:

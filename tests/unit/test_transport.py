@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -31,6 +32,7 @@ from privity.node.relay import relay_app
 from privity.seal import problem
 from privity.seal.gateway import GATEWAY_PATH, Gateway, GatewayLimits
 from privity.seal.key_config import GatewayKeys, KeyConfig, preferred
+from privity.seal.shaping import Pace
 from privity.seal.transport import SealedTransport, Shape, SyncTransport
 
 Serve = Callable[[Any], str]
@@ -99,7 +101,7 @@ async def test_request_and_answer_pass_unchanged(relay: str, keys: GatewayKeys) 
     assert answer.headers["content-type"] == "application/json"
     assert missing.status_code == 404
     assert answer.extensions["sealed"].ended
-    assert answer.extensions["sealed"].records == 512
+    assert answer.extensions["sealed"].shape == Shape()
     assert not [name for name in answer.headers if name.startswith("privity-")]
 
 
@@ -125,7 +127,9 @@ async def test_what_identifies_a_clients_software_is_left_out(
 
 async def test_answer_streams(relay: str, keys: GatewayKeys) -> None:
     async with (
-        httpx.AsyncClient(transport=SealedTransport(Keys(keys), relay)) as client,
+        httpx.AsyncClient(
+            transport=SealedTransport(Keys(keys), relay, shape=Shape(cadence_ms=5))
+        ) as client,
         client.stream("GET", f"{ENCLAVE}/count") as answer,
     ):
         sealed = answer.extensions["sealed"]
@@ -136,21 +140,33 @@ async def test_answer_streams(relay: str, keys: GatewayKeys) -> None:
     assert sealed.ended
 
 
-@pytest.mark.parametrize("cadence", [None, 2])
-@pytest.mark.parametrize("records", [None, 64, 512])
+@pytest.mark.parametrize("padded", [True, False])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        Shape(None, None),
+        Shape(64, None),
+        Shape(64, None, delay_ms=3),
+        Shape(16, 2, pace=Pace.EVEN),
+        Shape(512, 2, pace=Pace.BUCKET),
+        Shape(512, 2, pace=Pace.BATCH),
+        Shape(512, 2, pace=Pace.BATCH, delay_ms=3),
+        Shape(16, None, pace=Pace.WHOLE),
+        Shape(16380, 2, pace=Pace.WHOLE),
+        Shape(),
+    ],
+    ids=str,
+)
 async def test_every_shape_carries_the_same(
-    relay: str, keys: GatewayKeys, records: int | None, cadence: int | None
+    relay: str, keys: GatewayKeys, shape: Shape, padded: bool
 ) -> None:
-    if records is None and cadence is not None:
-        with pytest.raises(InputError):
-            Shape(records, cadence)
-        return
-    for padded in (True, False):
-        shape = Shape(records, cadence, padded)
-        transport = SealedTransport(Keys(keys), relay, shape=shape)
-        async with httpx.AsyncClient(transport=transport) as client:
-            answer = await client.get(f"{ENCLAVE}/count")
-        assert answer.content == b"0 1 2 3 4 5 6 7 8 9 "
+    transport = SealedTransport(Keys(keys), relay, shape=replace(shape, pad_requests=padded))
+    async with httpx.AsyncClient(transport=transport) as client:
+        answer = await client.get(f"{ENCLAVE}/count")
+    assert answer.content == b"0 1 2 3 4 5 6 7 8 9 "
+    confirmed = answer.extensions["sealed"].shape
+    assert (confirmed.records, confirmed.acts) == (shape.records, shape.acts)
+    assert confirmed.delay_ms == shape.delay_ms
 
 
 async def test_upload_streams(relay: str, keys: GatewayKeys) -> None:
@@ -286,9 +302,12 @@ async def test_silent_gateway_is_a_peer_error(serve: Serve, keys: GatewayKeys) -
         await asyncio.sleep(60)
 
     url = serve(Gateway(app, keys)) + GATEWAY_PATH
-    async with httpx.AsyncClient(transport=SealedTransport(Keys(keys), url)) as client:
-        with pytest.raises(PeerError, match="time-out"):
-            await client.get(ENCLAVE, timeout=0.2)
+    # Cover is nothing said: with a cadence the time-out counts from the last content.
+    for shape in (Shape(cadence_ms=None), Shape(cadence_ms=5), Shape(cadence_ms=5, pace=Pace.EVEN)):
+        transport = SealedTransport(Keys(keys), url, shape=shape)
+        async with httpx.AsyncClient(transport=transport) as client:
+            with pytest.raises(PeerError, match="time-out"):
+                await client.get(ENCLAVE, timeout=0.2)
 
 
 async def test_oversize_is_said_so(serve: Serve, keys: GatewayKeys) -> None:

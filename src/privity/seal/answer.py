@@ -3,7 +3,8 @@
 A writer seals whatever the application has sent so far, all of it each time it wakes, so that a
 burst costs one wake-up and one send. The beginning of an answer and a lone token leave at once;
 tokens that follow each other quickly are gathered for `GATHER_S`. With a cadence the writer wakes
-by the clock instead. The application waits while the client is slow to read.
+by the clock instead, and for a whole answer at its end (shaping.py). The application waits while
+the client is slow to read.
 """
 
 from __future__ import annotations
@@ -21,13 +22,22 @@ from privity.seal.chunked_ohttp import MAX_CHUNK
 from privity.seal.http_message import Fields, ResponseHead
 from privity.seal.padding import PAD_HEADER, pad, pad_head
 from privity.seal.problem import Problem
-from privity.seal.records import CADENCE_HEADER, RECORDS_HEADER, RecordWriter
+from privity.seal.records import RecordWriter
+from privity.seal.shaping import (
+    SHAPE_FIELDS,
+    Batches,
+    Pace,
+    Shape,
+    length_bucket,
+    random_delay,
+)
 
 __all__ = [
     "CONNECTION_FIELDS",
     "GATEWAY_FIELDS",
     "GATHER_S",
     "MARK",
+    "WHOLE_MOST",
     "Answer",
     "Sink",
     "encode_problem",
@@ -40,6 +50,12 @@ GATHER_S = 0.025
 """Seconds after a send during which more is gathered. A reader does not see them; every hop has a
 third of the work at a hundred tokens a second; and the rhythm of single tokens does not show."""
 
+WHOLE_MOST = 4 << 20
+"""Bytes of a whole answer that are held; of a longer one as much leaves each time."""
+
+_SILENCE_S = 15.0  # after which a held answer shows that it is alive; hops wait two minutes
+_BODY_S = 0.01  # that a head waits for content, which mostly comes with it
+
 _EAGER = 4  # sends that never wait: the head and the beginning of the answer
 _ENOUGH = 4096  # bytes that are worth a send at once
 
@@ -50,7 +66,7 @@ CONNECTION_FIELDS = frozenset(
 )
 """Fields that mean a connection, which a sealed message does not have (RFC 9292 §6)."""
 
-GATEWAY_FIELDS = frozenset((RECORDS_HEADER, CADENCE_HEADER, PAD_HEADER, problem.INSIDE_HEADER))
+GATEWAY_FIELDS = SHAPE_FIELDS | {PAD_HEADER, problem.INSIDE_HEADER}
 """Fields by which gateway and client speak to each other; an application's are left out."""
 
 
@@ -73,21 +89,21 @@ class Sink(Protocol):
 
 
 class Answer:
-    """The application's response on its way into the seal."""
+    """The application's response on its way into the seal.
 
-    def __init__(self, sink: Sink, *, records: int | None, cadence_ms: int | None) -> None:
+    Args:
+        sink: where it goes.
+        shape: what the client asked for.
+    """
+
+    def __init__(self, sink: Sink, shape: Shape) -> None:
         self.sink = sink
         self.begun = False
         self.ended = False
         self.over = asyncio.Event()
-        self._confirmed: list[tuple[bytes, bytes]] = []
-        self._records = None if records is None else RecordWriter(records)
-        self._room_per_tick = 0 if records is None else records - 2
-        self._cadence_s = None if cadence_ms is None else cadence_ms / 1000
-        if records is not None:
-            self._confirmed.append((RECORDS_HEADER, b"%d" % records))
-        if cadence_ms is not None:
-            self._confirmed.append((CADENCE_HEADER, b"%d" % cadence_ms))
+        self._shape = shape
+        self._records = None if shape.records is None else RecordWriter(shape.records)
+        self._most = WHOLE_MOST if shape.acts is Pace.WHOLE else MARK
         self._encoder = ResponseEncoder()
         self._front = b""  # the encoded head, until it is sealed
         self._parts: deque[bytes] = deque()  # what the application sent, message by message
@@ -98,6 +114,7 @@ class Answer:
         self._pending = asyncio.Event()
         self._hurry = asyncio.Event()
         self._eager = _EAGER
+        self._enough = _ENOUGH  # bytes for which the writer is woken before its time
         self._sent_at = 0.0
         self._room = asyncio.Event()
 
@@ -108,10 +125,10 @@ class Answer:
             self._keep(message.get("body", b""))
             if not message.get("more_body", False) and not self._expect_trailers:
                 self._finish()
-            if self._held >= _ENOUGH:
+            if self._held >= self._enough:
                 self._hurry.set()
             self._pending.set()
-            while self._held > MARK:
+            while self._held > self._most:
                 self._room.clear()
                 await self._room.wait()
         elif kind == "http.response.start" and not self.begun:
@@ -131,12 +148,21 @@ class Answer:
         self._pending.set()
 
     async def write(self) -> None:
-        """Seal and send until the end: as soon as there is something, or at each tick."""
-        if self._cadence_s is not None:
-            await self._write_paced(self._cadence_s)
+        """Seal and send until the end: as soon as there is something, at each tick, or at once."""
+        acts = self._shape.acts
+        await self._pending.wait()
+        if acts is Pace.WHOLE and self._records is not None:
+            await self._write_whole(self._records)
+        elif acts is not None and self._records is not None and self._shape.cadence_ms is not None:
+            await self._write_paced(self._records, acts, self._shape.cadence_ms / 1000)
+        else:
+            await self._write_freely()
+
+    async def _write_freely(self) -> None:
         while not self.over.is_set():
             await self._pending.wait()
             await self._gather()
+            await self._delay()
             self._pending.clear()
             parts = self._drawn(MARK)
             last = self._end is not None and not self._parts
@@ -150,24 +176,79 @@ class Answer:
         if self._eager:
             self._eager -= 1
         elif self._end is None and self._held < _ENOUGH:
-            self._hurry.clear()
+            await self._hurried(self._sent_at + GATHER_S)
+
+    async def _delay(self) -> None:
+        if self._shape.delay_ms is not None:
+            await asyncio.sleep(random_delay(self._shape.delay_ms))
+
+    async def _hurried(self, until: float) -> None:
+        """Wait until then, or until the writer is woken: there is enough, or the end."""
+        self._hurry.clear()
+        if self._held < self._enough and self._end is None:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(self._sent_at + GATHER_S):
+                async with asyncio.timeout_at(until):
                     await self._hurry.wait()
 
-    async def _write_paced(self, period: float) -> None:
-        await self._pending.wait()
+    async def _write_paced(self, records: RecordWriter, pace: Pace, period: float) -> None:
+        """Send a batch at each tick, the head with the first and the end with the last."""
+        batches = Batches(records.room, MARK)
+        self._enough = batches.full
         loop = asyncio.get_running_loop()
-        due = loop.time()
+        if self._end is None and not self._held:
+            self._pending.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_BODY_S):
+                    await self._pending.wait()
+        due, bulk = loop.time(), False
         while not self.over.is_set():
-            await asyncio.sleep(max(0.0, due - loop.time()))
-            due = max(due + period, loop.time())  # behind a slow client no burst makes up for it
-            if self._front:  # the head has a tick of its own
-                await self._send([], last=False)
-                continue
-            data = b"".join(self._drawn(self._room_per_tick))
-            last = self._end is not None and not data
-            await self._send([] if last else self._cut([data], cover=True), last=last)
+            await self._tick(due)
+            if pace is Pace.BATCH and not self._front:
+                await self._something()
+                await self._delay()
+                due = max(due, loop.time())
+            now = loop.time()
+            bulk = bulk or now < due
+            due = max(min(due, now) + period, now)  # behind a slow client no burst makes up for it
+            count = batches.next(self._held)
+            pieces = records.batch(b"".join(self._drawn(count * records.room)), count)
+            last = self._end is not None and not self._parts
+            if pace is Pace.BUCKET and not bulk:  # whose length shows all the same
+                last = last and batches.ticks == length_bucket(batches.ticks)
+            await self._send(pieces, last=last)
+
+    async def _tick(self, due: float) -> None:
+        """Wait for the tick, whatever happens before it, but for a full batch: that is no token."""
+        loop = asyncio.get_running_loop()
+        while self._held < self._enough and loop.time() < due:
+            self._hurry.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
+                    await self._hurry.wait()
+
+    async def _something(self) -> None:
+        while not self._held and self._end is None:
+            self._pending.clear()
+            await self._pending.wait()
+
+    async def _write_whole(self, records: RecordWriter) -> None:
+        """Send the head at once, and all else when the answer has ended."""
+        self._enough = WHOLE_MOST
+        loop = asyncio.get_running_loop()
+        await self._send([], last=False)
+        while not self.over.is_set():
+            while self._end is None and self._held < WHOLE_MOST:
+                waited = loop.time() + _SILENCE_S
+                await self._hurried(waited)
+                if loop.time() >= waited:
+                    await self._send([records.cover()], last=False)
+            left = length_bucket(-(-min(self._held, WHOLE_MOST) // records.room))
+            while left:
+                count = min(left, max(MARK // records.room, 1))
+                left -= count
+                pieces = records.batch(b"".join(self._drawn(count * records.room)), count)
+                last = not left and self._end is not None and not self._parts
+                await self._send(pieces, last=last)
 
     def _keep(self, data: bytes) -> None:
         if data:
@@ -188,7 +269,7 @@ class Answer:
         self._room.set()
         return drawn
 
-    def _cut(self, parts: list[bytes], *, cover: bool = False) -> list[bytes]:
+    def _cut(self, parts: list[bytes]) -> list[bytes]:
         """Return the contents to seal. With records, each message of the application begins one.
 
         So the number of records tells the number of messages, and a token's length only where it
@@ -196,8 +277,7 @@ class Answer:
         """
         if self._records is None:
             return _blocks(b"".join(parts), _LARGEST_CONTENT)
-        records = [record for part in parts for record in self._records.write(part)]
-        return records or ([self._records.cover()] if cover else [])
+        return [record for part in parts for record in self._records.write(part)]
 
     async def _send(self, pieces: list[bytes], *, last: bool) -> None:
         chunk, content = self.sink.chunk, self._encoder.content
@@ -218,7 +298,7 @@ class Answer:
         self._expect_trailers = bool(message.get("trailers", False))
         head = ResponseHead(message["status"], _kept(message.get("headers", ())))
         if self._records is not None:
-            head = pad_head(replace(head, headers=(*head.headers, *self._confirmed)))
+            head = pad_head(replace(head, headers=(*head.headers, *self._shape.fields())))
         self._front = self._encoder.head(head)
         self.begun = True
         self._pending.set()

@@ -29,7 +29,7 @@ from privity.seal.asgi import ASGIApp, Message, Scope
 from privity.seal.binary_http import Decoder, Limits
 from privity.seal.http_message import Content, Event, RequestHead, field
 from privity.seal.problem import Problem, Refused
-from privity.seal.records import CADENCE_HEADER, RECORDS_HEADER, parse_cadence, parse_size
+from privity.seal.shaping import Shape
 
 __all__ = ["ClientGone", "Exchange", "Source"]
 
@@ -213,13 +213,8 @@ class Exchange:
         }
         if "state" in self._outer:
             scope["state"] = self._outer["state"]
-        size = field(head.headers, RECORDS_HEADER) if sink.streams else None
-        cadence = field(head.headers, CADENCE_HEADER) if size is not None else None
-        return scope, Answer(
-            sink,
-            records=None if size is None else parse_size(size),
-            cadence_ms=None if cadence is None else parse_cadence(cadence),
-        )
+        # A plain response has one size and one time: it is gathered and sealed as a whole.
+        return scope, Answer(sink, Shape.read(head.headers if sink.streams else ()))
 
     # The response
 

@@ -2,9 +2,8 @@
 
 Asked for and confirmed *inside* the seal: a request with the field ``privity-records: 512`` asks,
 a response with the same field and value confirms, and its content then is a sequence of records of
-512 bytes, each in a sealed chunk of its own. ``privity-cadence: <ms>`` asks, and confirms, that one
-record leaves every so many milliseconds, whether or not there is something to say. A gateway that
-does not know the fields leaves them out of its response, and the content is plain.
+512 bytes, each in a sealed chunk of its own. When they leave is in shaping.py. A gateway that does
+not know a field leaves it out of its response; without this one the content is plain.
 
 A record is the number of bytes used (two bytes, network order), those bytes, and zero bytes up to
 its size. One that uses none is *cover*.
@@ -23,6 +22,7 @@ __all__ = [
     "RecordReader",
     "RecordWriter",
     "parse_cadence",
+    "parse_number",
     "parse_size",
 ]
 
@@ -33,9 +33,9 @@ _LENGTH = 2
 # With its Binary HTTP chunk length (up to 4 bytes) a record has to fit one sealed chunk.
 SIZES = range(16, 16384 - 4 + 1)
 """Bytes a record may have."""
-DEFAULT_SIZE = 512
+DEFAULT_SIZE = 2048
 CADENCES = range(1, 60_000 + 1)
-"""Milliseconds there may be between records."""
+"""Milliseconds there may be between batches of records."""
 
 
 def parse_size(value: bytes) -> int:
@@ -44,16 +44,28 @@ def parse_size(value: bytes) -> int:
     Raises:
         MalformedError: not a number from 16 to 16380.
     """
-    return _number(value, SIZES, RECORDS_HEADER)
+    return parse_number(value, SIZES, RECORDS_HEADER)
 
 
 def parse_cadence(value: bytes) -> int:
-    """Return the milliseconds between records in a `CADENCE_HEADER` field.
+    """Return the milliseconds between batches in a `CADENCE_HEADER` field.
 
     Raises:
         MalformedError: not a number from 1 to 60000.
     """
-    return _number(value, CADENCES, CADENCE_HEADER)
+    return parse_number(value, CADENCES, CADENCE_HEADER)
+
+
+def parse_number(value: bytes, allowed: range, name: bytes) -> int:
+    """Return the number in a field ``name`` of a sealed head.
+
+    Raises:
+        MalformedError: not a number of ``allowed``.
+    """
+    # ASCII digits only: int() would also take signs, spaces, underscores and other scripts.
+    if not 1 <= len(value) <= 5 or not value.isdigit() or int(value) not in allowed:
+        raise MalformedError(f"{name.decode()} is not a number from {allowed[0]} to {allowed[-1]}")
+    return int(value)
 
 
 class RecordWriter:
@@ -62,6 +74,9 @@ class RecordWriter:
     Args:
         size: bytes of each record, 16 to 16380.
 
+    Attributes:
+        room: bytes of content that one holds.
+
     Guarantees:
         Every record has exactly that size, whatever was written (tests/property/test_sizes.py).
     """
@@ -69,15 +84,20 @@ class RecordWriter:
     def __init__(self, size: int) -> None:
         if size not in SIZES:
             raise InputError(f"records have {SIZES[0]} to {SIZES[-1]} bytes")
-        self._room = size - _LENGTH
-        self._zeros = bytes(self._room)
+        self.room = size - _LENGTH
+        self._zeros = bytes(self.room)
 
     def write(self, data: bytes) -> list[bytes]:
         """Return as few records as hold ``data``; none for no data."""
-        room = self._room
+        room = self.room
         if 0 < len(data) <= room:  # the hot path: a token's worth
             return [self._record(data)]
         return [self._record(data[at : at + room]) for at in range(0, len(data), room)]
+
+    def batch(self, data: bytes, count: int) -> list[bytes]:
+        """Return ``count`` records with ``data``, which must fit them: the rest is cover."""
+        records = self.write(data)
+        return records + [self.cover()] * (count - len(records))
 
     def cover(self) -> bytes:
         """Return a record that says nothing."""
@@ -139,10 +159,3 @@ class RecordReader:
         if end > self._size or record[end:] != self._zeros[end:]:
             raise MalformedError("a record has an impossible length, or its fill is not zero")
         return record[_LENGTH:end]
-
-
-def _number(value: bytes, allowed: range, name: bytes) -> int:
-    # ASCII digits only: int() would also take signs, spaces, underscores and other scripts.
-    if not 1 <= len(value) <= 5 or not value.isdigit() or int(value) not in allowed:
-        raise MalformedError(f"{name.decode()} is not a number from {allowed[0]} to {allowed[-1]}")
-    return int(value)

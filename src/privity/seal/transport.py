@@ -28,13 +28,8 @@ from privity.seal.http_message import Content, RequestHead, ResponseHead, Traile
 from privity.seal.http_message import field as field_of
 from privity.seal.key_config import KeyConfig
 from privity.seal.padding import PAD_HEADER, PaddedBlocks
-from privity.seal.records import (
-    CADENCE_HEADER,
-    DEFAULT_SIZE,
-    RECORDS_HEADER,
-    RecordReader,
-    parse_size,
-)
+from privity.seal.records import RecordReader
+from privity.seal.shaping import SHAPE_FIELDS, Shape, longest_tail
 from privity.seal.sync_transport import SyncTransport
 
 __all__ = ["KeySource", "SealedExchange", "SealedTransport", "Shape", "SyncTransport"]
@@ -43,8 +38,9 @@ __all__ = ["KeySource", "SealedExchange", "SealedTransport", "Shape", "SyncTrans
 # together it tells one person's software from another's.
 _IDENTIFYING = frozenset((b"user-agent", b"accept-encoding", b"host", b"date"))
 _IDENTIFYING_PREFIX = b"x-stainless-"
-_HIDDEN = frozenset((RECORDS_HEADER, CADENCE_HEADER, PAD_HEADER)) | CONNECTION_FIELDS
+_HIDDEN = SHAPE_FIELDS | CONNECTION_FIELDS | {PAD_HEADER}
 _PROBLEM_BYTES = 16 * 1024
+_SILENT = "the gateway sent nothing for longer than the time-out"
 
 
 class KeySource(Protocol):
@@ -57,46 +53,26 @@ class KeySource(Protocol):
         """Return a newer one, verified afresh, after the gateway refused ``stale``."""
 
 
-@dataclass(frozen=True)
-class Shape:
-    """How much of a message's sizes and timing shows outside the seal.
-
-    Attributes:
-        records: bytes of each record in which the answer is asked for; None for the sizes it has.
-        cadence_ms: milliseconds between records, sent whether or not there is something to say;
-            None to send at once. Needs ``records``.
-        pad_requests: whether requests are lengthened to size buckets.
-    """
-
-    records: int | None = DEFAULT_SIZE
-    cadence_ms: int | None = None
-    pad_requests: bool = True
-
-    def __post_init__(self) -> None:
-        if self.cadence_ms is not None and self.records is None:
-            raise InputError("a cadence needs records of a fixed size")
-
-    def fields(self) -> list[tuple[bytes, bytes]]:
-        """Return the sealed fields that ask the gateway for this shape."""
-        asked = ((RECORDS_HEADER, self.records), (CADENCE_HEADER, self.cadence_ms))
-        return [(name, b"%d" % value) for name, value in asked if value is not None]
-
-
 @dataclass
 class SealedExchange:
     """What is known of a sealed exchange; ``response.extensions["sealed"]``.
 
     Attributes:
         config: the key configuration that was sealed to.
-        records: bytes of each record of the answer; None where the gateway did not confirm them.
+        shape: the shape of the answer that the gateway confirmed; None before its head has come.
         ended: whether the answer has ended authentically.
         trailers: its trailer fields, by lower-case name; empty until it has ended.
     """
 
     config: KeyConfig = field(repr=False)
-    records: int | None = None
+    shape: Shape | None = None
     ended: bool = False
     trailers: dict[bytes, bytes] = field(default_factory=dict)
+
+    @property
+    def records(self) -> int | None:
+        """Bytes of each record of the answer; None where the gateway did not confirm them."""
+        return None if self.shape is None else self.shape.records
 
 
 class SealedTransport(httpx.AsyncBaseTransport):
@@ -167,7 +143,8 @@ class SealedTransport(httpx.AsyncBaseTransport):
             response = await self._inner.handle_async_request(outer)
         except (httpx.HTTPError, httpx.StreamError) as error:
             raise _unreachable(error) from error
-        answer = _Answer(response, sealer.response_opener(), SealedExchange(config))
+        patience = outer.extensions.get("timeout", {}).get("read")
+        answer = _Answer(response, sealer.response_opener(), SealedExchange(config), patience)
         try:
             return await answer.opened()
         except BaseException:
@@ -242,7 +219,11 @@ class _Answer(httpx.AsyncByteStream):
     """A sealed response: its head first, then its content as it comes, then its end."""
 
     def __init__(
-        self, response: httpx.Response, opener: ResponseOpener, exchange: SealedExchange
+        self,
+        response: httpx.Response,
+        opener: ResponseOpener,
+        exchange: SealedExchange,
+        patience: float | None,
     ) -> None:
         if not isinstance(response.stream, httpx.AsyncByteStream):
             raise InputError("the inner transport of a sealed one must be asynchronous")
@@ -255,6 +236,8 @@ class _Answer(httpx.AsyncByteStream):
         self._head: ResponseHead | None = None
         self._records: RecordReader | None = None
         self._ready: list[bytes] = []  # content that arrived with the head
+        self._patience = patience  # seconds without content, or None
+        self._said_at = time.monotonic()
 
     async def opened(self) -> httpx.Response:
         """Read up to the head; return the response inside the seal."""
@@ -282,10 +265,20 @@ class _Answer(httpx.AsyncByteStream):
             content = b"".join(await self._next())  # what came together goes on together
             if content:
                 yield content
+                self._said_at = time.monotonic()  # a reader that took its time is not silence
+            elif not self._exchange.ended:
+                self._refuse_silence()
 
     async def aclose(self) -> None:
         """Close the outer response; if it has not ended, the relay and gateway stop serving it."""
         await self._stream.aclose()
+
+    def _refuse_silence(self) -> None:
+        """Cover keeps the connections' own time-outs from firing, also before one that hangs."""
+        if self._patience is None or self._exchange.shape is None:
+            return
+        if time.monotonic() - self._said_at > self._patience + longest_tail(self._exchange.shape):
+            raise PeerError(_SILENT)
 
     async def _next(self) -> list[bytes]:
         """Return the content in the next bytes, having opened and authenticated them."""
@@ -293,7 +286,7 @@ class _Answer(httpx.AsyncByteStream):
             data = await anext(self._pieces, None)
         except (httpx.HTTPError, httpx.StreamError) as error:
             if isinstance(error, httpx.TimeoutException):
-                raise PeerError("the gateway sent nothing for longer than the time-out") from error
+                raise PeerError(_SILENT) from error
             raise TruncatedError(
                 "the connection broke before the authenticated end of the answer",
                 hint="what came so far is not the whole; ask again",
@@ -322,9 +315,8 @@ class _Answer(httpx.AsyncByteStream):
 
     def _begin(self, head: ResponseHead) -> None:
         self._head = head
-        size = field_of(head.headers, RECORDS_HEADER)
-        if size is not None:
-            self._exchange.records = parse_size(size)
+        self._exchange.shape = Shape.read(head.headers)
+        if self._exchange.records is not None:
             self._records = RecordReader(self._exchange.records)
 
     def _finish(self) -> None:
