@@ -14,14 +14,15 @@ import pytest
 
 from privity.infer.peers import ProviderPeer
 from privity.infer.providers.profile import load_profile
+from privity.infer.pseudonyms.pseudonymiser import Pseudonymiser
 from privity.infer.routes.zero_retention import zero_retention_route
-from privity.policy import Kind, Mode, Policy
+from privity.policy import Kind, Policy
 from providers.anthropic_api import anthropic_app
-from providers.front import Double, Front
+from providers.front import Front
 from providers.openai_api import azure_app, openai_app
 from providers.standin import KEY, Call, Reply, StandIn, echo
+from scripted_detector import ScriptedDetector
 
-SWAPS = {"Anna Schmidt": "Maria Keller"}
 ASKED = "Say the name Anna Schmidt, wherever she is"
 TOOL = {
     "name": "look_up",
@@ -40,17 +41,16 @@ class World:
     """A stand-in, the route to it, and the route's own address for clients."""
 
     def __init__(self, serve: Callable[..., str], name: str, **settings: Any) -> None:
-        # The double cannot restore what is split over pieces; the pseudonymiser's own tests do.
-        self.standin = StandIn(lambda text, body: replace(echo(text, body), piece=1000))
+        self.standin = StandIn(lambda text, body: replace(echo(text, body), piece=3))
         url = serve(APPS[name](self.standin))
         deployments = {MODELS[name]: "my-deployment"} if name == "azure-openai" else {}
         peer = ProviderPeer("p", name, url, deployments=deployments, **settings)
-        self.double = Double(SWAPS)
+        pseudonyms = Pseudonymiser(ScriptedDetector({"Anna Schmidt": Kind.PERSON}))
         route = zero_retention_route(
             peer,
             load_profile(name),
             policy=Policy.load("dev"),
-            pseudonyms=lambda: self.double,  # type: ignore[arg-type,return-value]
+            pseudonyms=lambda: pseudonyms,
         )
         self.inner = httpx.AsyncHTTPTransport()
         self.front = Front(route.transport(None, self.inner), self.inner)  # type: ignore[arg-type]
@@ -104,12 +104,10 @@ def test_chat_is_answered_by_every_provider(world: World, chat: openai.OpenAI) -
     assert answer.choices[0].message.content == f"You said: {ASKED}"
     assert answer.choices[0].finish_reason == "stop"
     assert b"Anna" not in world.standin.bytes_received
-    assert b"Maria Keller" in world.standin.bytes_received
     (left,) = world.front.left
     assert left.body == world.standin.received[-1].body
     assert left.replaced == {Kind.PERSON: 1}
-    assert "Maria" not in repr(left)
-    assert world.double.modes == [Mode.REPLACE]
+    assert "Say the name" not in repr(left)
 
 
 def test_chat_streams_from_every_provider(world: World, chat: openai.OpenAI) -> None:
@@ -284,10 +282,16 @@ def test_an_error_keeps_its_status_and_comes_in_the_clients_shape(
 def test_what_several_tools_are_called_with_is_not_mixed_up(
     world: World, chat: openai.OpenAI
 ) -> None:
-    calls = (Call("look_up", '{"text": "a"}'), Call("look_up", '{"text": "Maria Keller"}'))
-    world.standin.script = lambda text, body: Reply("Two.", calls, piece=1000)
+
+    def two(text: str, body: dict[str, Any]) -> Reply:
+        named = json.dumps({"text": text.removeprefix("Of ")})
+        return Reply("Two.", (Call("look_up", '{"text": "a"}'), Call("look_up", named)), piece=1)
+
+    world.standin.script = two
     tools: Any = [{"type": "function", "function": TOOL}]
-    with chat.chat.completions.stream(model=world.model, messages=ask("x"), tools=tools) as stream:
+    with chat.chat.completions.stream(
+        model=world.model, messages=ask("Of Anna Schmidt"), tools=tools
+    ) as stream:
         message = stream.get_final_completion().choices[0].message
     found = [json.loads(call.function.arguments)["text"] for call in message.tool_calls or []]
     assert found == ["a", "Anna Schmidt"]
