@@ -138,6 +138,7 @@ def messages_answer_to_chat(
         Total, and what it returns is read by OpenAI's client (tests/property/test_shapes.py,
         tests/unit/test_shapes_clients.py).
     """
+    _check(body)
     texts: list[str] = []
     thoughts: list[str] = []
     calls: list[dict[str, Any]] = []
@@ -183,6 +184,12 @@ def _with_tier(answer: dict[str, Any], body: Mapping[str, Any]) -> dict[str, Any
     return answer
 
 
+def _check(body: object) -> None:
+    """Refuse what is JSON and no answer: whoever parsed it knows no more than that."""
+    if not isinstance(body, Mapping):
+        raise MalformedError("an answer is not an object")
+
+
 def _list(value: object, name: str) -> list[Mapping[str, Any]]:
     if not isinstance(value, list) or not all(isinstance(one, Mapping) for one in value):
         raise MalformedError(f"`{name}` of an answer is not a list of objects")
@@ -221,6 +228,7 @@ def chat_answer_to_messages(body: Mapping[str, Any], *, model: str) -> dict[str,
         Total, and what it returns is read by Anthropic's client (tests/property/test_shapes.py,
         tests/unit/test_shapes_clients.py).
     """
+    _check(body)
     choices = _list(body.get("choices"), "choices")
     message = choices[0].get("message") if len(choices) == 1 else None
     if not isinstance(message, Mapping):
