@@ -54,6 +54,13 @@ def test_what_cost_more_than_was_set_aside_counts_as_it_was(path: Path) -> None:
     spending.reserve(0, "USD")  # what is free stays allowed
 
 
+def test_an_absurd_cost_does_not_damage_the_file(path: Path) -> None:
+    spending = Spending(DAILY, path=path, clock=at(NOON))
+    spending.settle(spending.reserve(10, "USD"), 10**5000)
+    left = spending.allowance()
+    assert left is not None and left.micro < 0
+
+
 def test_days_and_months_are_those_of_utc(path: Path) -> None:
     budget = Budget("USD", per_day=100, per_month=150)
     Spending(budget, path=path, clock=at(NOON)).reserve(100, "USD")

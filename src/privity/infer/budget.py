@@ -31,6 +31,7 @@ __all__ = ["Allowance", "Budget", "Rate", "Reservation", "Spending", "Spent", "a
 MICRO = 1_000_000
 CURRENCY = re.compile(r"[A-Z]{3}")
 _MOST = 10**15
+_MOST_KEPT = 10**18  # what a provider that reports absurd numbers can make of a day
 _MAX_BYTES = 1 << 20
 _KEPT_DAYS = 400
 _MOST_CURRENCIES = 32
@@ -280,7 +281,7 @@ class Spending:
         if not change:
             return
         days = spent.setdefault(to.currency, {})
-        days[to.day] = max(0, days.get(to.day, 0) + change)
+        days[to.day] = min(max(0, days.get(to.day, 0) + change), _MOST_KEPT)
         for old in sorted(days)[:-_KEPT_DAYS]:
             del days[old]
         data = json.dumps({"spent": spent, "unit": "millionths"}, indent=1, sort_keys=True)
@@ -355,6 +356,6 @@ def _parsed(data: Any) -> dict[str, dict[str, int]]:
         for day, micro in days.items():
             if date.fromisoformat(day).isoformat() != day:
                 raise ValueError("not a day")
-            if type(micro) is not int or not 0 <= micro <= _MOST * MICRO:
+            if type(micro) is not int or not 0 <= micro <= _MOST_KEPT:
                 raise ValueError("not an amount")
     return spent
