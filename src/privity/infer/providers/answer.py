@@ -67,7 +67,7 @@ class Asked:
         title: what people call the provider.
         body: as the client asked it, with what left in place of what it replaced. Not shown.
         streamed: the provider was asked for a stream.
-        secret: where the key came from, in words.
+        key: what it was asked with.
     """
 
     shape: str
@@ -75,7 +75,7 @@ class Asked:
     title: str
     body: Mapping[str, Any]
     streamed: bool
-    secret: str = ""
+    key: failure.Key = failure.NO_KEY
 
     def __repr__(self) -> str:
         return f"Asked({self.shape!r} of {self.title!r} in {self.spoken!r})"
@@ -132,9 +132,7 @@ async def client_failure(
         await response.aclose()
     status = response.status_code
     told = failure.parse(content)
-    found = failure.failure_of(
-        told, status, title=asked.title, sent=asked.body, secret=asked.secret
-    )
+    found = failure.failure_of(told, status, title=asked.title, sent=asked.body, key=asked.key)
     return failure.answer(found, asked.shape, status), limits(response)
 
 
@@ -280,7 +278,9 @@ class _Events(httpx.AsyncByteStream):
         return Event(json.dumps(told).encode(), event.name)
 
     def _found(self, told: object) -> failure.Failure:
-        return failure.failure_of(told, 0, title=self._asked.title, sent=self._asked.body)
+        return failure.failure_of(
+            told, 0, title=self._asked.title, sent=self._asked.body, key=self._asked.key
+        )
 
     def _cut_off(self, why: str) -> TruncatedError:
         return TruncatedError(

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from privity.infer.shapes.errors import error_answer
 
-__all__ = ["Failure", "answer", "failure_of"]
+__all__ = ["NO_KEY", "Failure", "Key", "answer", "failure_of", "parse"]
 
 _LONGEST = 300
 _KIND = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
@@ -47,6 +47,27 @@ _KINDS = {
 
 
 @dataclass(frozen=True)
+class Key:
+    """What a request was authorised with.
+
+    Attributes:
+        source: where it came from, in words.
+        value: itself. Not shown.
+    """
+
+    source: str
+    value: str = field(repr=False)
+
+    @property
+    def folded(self) -> str:
+        """Itself, as it is compared."""
+        return self.value.casefold()
+
+
+NO_KEY = Key("the key", "")
+
+
+@dataclass(frozen=True)
 class Failure:
     """What a provider said went wrong, made safe to pass on.
 
@@ -60,7 +81,7 @@ class Failure:
 
 
 def failure_of(
-    told: object, status: int, *, title: str, sent: Mapping[str, Any], secret: str = ""
+    told: object, status: int, *, title: str, sent: Mapping[str, Any], key: Key = NO_KEY
 ) -> Failure:
     """Return what a provider's error says, without anything it may quote.
 
@@ -69,28 +90,35 @@ def failure_of(
         status: the HTTP status; 0 within a stream.
         title: what people call the provider.
         sent: the request's body, whose words must not come back.
-        secret: where the key came from; said for a key that was refused, and nothing else.
+        key: what the request was authorised with, which must not come back either.
 
     Guarantees:
         Total, whatever the provider sent; shorter than `_LONGEST` and a line; shares no word of
-        three letters or more with a text of the request, but for ordinary words of errors
+        three letters or more with a text of the request, but for ordinary words of errors, nor
+        with the key
         (tests/adversary/test_zero_retention.py::test_an_error_never_quotes_the_prompt).
     """
     fields = _error_fields(told)
-    kind = fields.get("type")
-    kind = kind if isinstance(kind, str) and _KIND.fullmatch(kind) else _kind_of(status)
-    if status in (401, 403):
-        return Failure(kind, f"{title} refused {secret or 'the key'} ({status})")
     words = _words_of(sent)
+
+    def quotes(said: str) -> bool:
+        found = set(_WORD.findall(said.casefold())) - _ORDINARY
+        return not words.isdisjoint(found) or any(word in key.folded for word in found)
+
+    kind = fields.get("type")
+    named = isinstance(kind, str) and _KIND.fullmatch(kind) and not quotes(kind)
+    kind = str(kind) if named else _kind_of(status)
+    if status in (401, 403):
+        return Failure(kind, f"{title} refused {key.source} ({status})")
     parts = []
     for name, form in (("code", _KIND), ("param", _PLACE)):
         value = fields.get(name)
-        if isinstance(value, str) and form.fullmatch(value) and not _quotes(value, words):
+        if isinstance(value, str) and form.fullmatch(value) and not quotes(value):
             parts.append(f"{'field ' if name == 'param' else ''}{value}")
     said = fields.get("message")
     message = f"{title} refused the request" if 400 <= status < 500 else f"{title} failed"
     message += f" ({', '.join([str(status) if status else 'in its stream', kind, *parts])})"
-    if isinstance(said, str) and _PRINTABLE.fullmatch(said) and not _quotes(said, words):
+    if isinstance(said, str) and _PRINTABLE.fullmatch(said) and not quotes(said):
         message += f": {said}"
     return Failure(kind, message[:_LONGEST])
 
@@ -122,10 +150,6 @@ def _error_fields(told: object) -> Mapping[str, Any]:
 
 def _kind_of(status: int) -> str:
     return _KINDS.get(status, "api_error" if status == 0 or status >= 500 else _KINDS[400])
-
-
-def _quotes(said: str, words: frozenset[str]) -> bool:
-    return any(word in words for word in _WORD.findall(said.casefold()))
 
 
 def _words_of(sent: Mapping[str, Any]) -> frozenset[str]:

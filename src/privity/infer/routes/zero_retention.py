@@ -24,6 +24,7 @@ from privity.infer.peers import ProviderPeer
 from privity.infer.providers.answer import Asked, client_answer, client_failure, limits
 from privity.infer.providers.credentials import Credentials
 from privity.infer.providers.desk import Desk, Outgoing
+from privity.infer.providers.failure import Key
 from privity.infer.providers.guard import MAX_REQUEST, read_request, shape_of
 from privity.infer.providers.profile import Profile, stand_in
 from privity.policy import Kind, Mode, Policy, Terms
@@ -228,7 +229,7 @@ class _ProviderTransport(httpx.AsyncBaseTransport):
             PolicyRefusal: it holds personal data, and the policy refuses to send any; nothing was.
             PeerError: the provider does not answer, or not as it should.
         """
-        path = request.url.path
+        path = request.url.raw_path.decode("ascii").partition("?")[0]  # as it is spelt
         if request.method == "GET" and path == _MODELS:
             return self._models()
         shape = shape_of(path)
@@ -238,15 +239,16 @@ class _ProviderTransport(httpx.AsyncBaseTransport):
         body = desk.examine(path, read_request(await _content(request)))
         departure = await anyio.to_thread.run_sync(self._depart, path, body)
         outgoing = desk.outgoing(path, departure.body)
+        header = await route._credentials.header()
         asked = Asked(
             shape,
             shape_of(outgoing.path),
             route.profile.title,
             departure.body,
             outgoing.streamed,
-            route._credentials.source,
+            Key(route._credentials.source, header[1]),
         )
-        response = await self._send(outgoing, request.extensions)
+        response = await self._send(outgoing, header, request.extensions)
         left = Left(outgoing.content, departure.replaced, departure.kept)
         if response.status_code != 200:
             return await self._refused(response, asked, left)
@@ -262,7 +264,9 @@ class _ProviderTransport(httpx.AsyncBaseTransport):
         """Return what may leave; run beside the event loop."""
         return self._route._pseudonyms().replace(path, body, self._route.mode)
 
-    async def _send(self, outgoing: Outgoing, extensions: Mapping[str, Any]) -> httpx.Response:
+    async def _send(
+        self, outgoing: Outgoing, header: tuple[str, str], extensions: Mapping[str, Any]
+    ) -> httpx.Response:
         title = self._route.profile.title
         request = httpx.Request(
             "POST",
@@ -270,7 +274,7 @@ class _ProviderTransport(httpx.AsyncBaseTransport):
             headers=[
                 ("accept", "text/event-stream" if outgoing.streamed else "application/json"),
                 ("content-type", "application/json"),
-                await self._route._credentials.header(),
+                header,
                 *self._route._desk.headers,
             ],
             content=outgoing.content,
