@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack, aclosing
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,7 @@ from privity.cli.meter import bytes_text, meter
 if TYPE_CHECKING:
     from privity.infer.catalogue import Offer, Price, Shelf
     from privity.infer.engines.ollama import Progress
+    from privity.infer.engines.openai_server import OpenAIServer
 
 __all__ = ["app"]
 
@@ -56,7 +58,8 @@ def list_models(
     else:
         _write(found)
     if found and all(one.problem for one in found):
-        raise typer.Exit(output.FAILURE)
+        refused = all(_is_refused(one) for one in found)
+        raise typer.Exit(output.REFUSED if refused else output.FAILURE)
 
 
 def _write(found: Sequence[Shelf]) -> None:
@@ -71,7 +74,8 @@ def _write(found: Sequence[Shelf]) -> None:
         if shelf.disclosure is not None:
             output.out(f"  {output.style(_line(_summary(shelf)), 'dim')}")
         if shelf.problem is not None:
-            output.out(f"  {output.style('not reachable:', 'red')} {_line(shelf.problem.message)}")
+            word = "refused:" if _is_refused(shelf) else "not reachable:"
+            output.out(f"  {output.style(word, 'red')} {_line(shelf.problem.message)}")
             if shelf.problem.hint:
                 output.out(f"  {output.style('hint:', 'cyan')} {_line(shelf.problem.hint)}")
         elif not shelf.offers:
@@ -164,7 +168,8 @@ def pull(
         str, typer.Argument(help="A model of Ollama's, such as llama3.2:3b.", metavar="NAME")
     ],
     engine: Annotated[
-        str, typer.Option(help="Where Ollama listens.", metavar="URL", show_default=_OLLAMA)
+        str,
+        typer.Option(help="Which Ollama: its URL, or its name in config.toml.", metavar="URL"),
     ] = _OLLAMA,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it starts.")] = False,
     as_json: Json = False,
@@ -180,15 +185,17 @@ def pull(
     from privity.infer.engines.ollama import check_name
 
     host = check_name(name) or "its registry"
+    ollama = _ollama(engine)
     if not yes:
-        told = f"Ollama at {engine} will download {name} from {host}; that tells it what you fetch."
+        told = f"Ollama at {ollama.base_url} will download {name} from {host}"
+        told += "; that tells it what you fetch."
         if as_json:
             raise InputError(told, hint="add --yes to have it done")
         output.note(_line(told))
         if not output.confirm("go on?"):
             raise typer.Abort
     try:
-        facts = anyio.run(_pull, name, engine, as_json)
+        facts = anyio.run(_pull, name, ollama, as_json)
     except KeyboardInterrupt:
         output.note("stopped; Ollama keeps what it has, and the same command goes on from there")
         raise
@@ -201,12 +208,26 @@ def pull(
         output.note(f"note: {_line(facts['note'])}")
 
 
-async def _pull(name: str, url: str, quiet: bool) -> dict[str, Any]:
-    from privity.errors import EngineError
-    from privity.infer.engines import ollama
+def _ollama(engine: str) -> OpenAIServer:
+    """Return the Ollama that an option means."""
+    from privity.errors import InputError
+    from privity.infer.config import load_config
     from privity.infer.engines.openai_server import OpenAIServer
 
-    engine = OpenAIServer(url, timeout_s=_TIMEOUT_S)
+    if "://" in engine:
+        return OpenAIServer(engine, timeout_s=_TIMEOUT_S)
+    peers = {peer.name: peer for peer in load_config().engines}
+    if engine not in peers:
+        known = ", ".join(peers) or "none"
+        raise InputError(f"no engine is called {engine!r}; configured: {known}", hint="give a URL")
+    key = os.environ.get(peers[engine].key_env) if peers[engine].key_env else None
+    return OpenAIServer(peers[engine].url, api_key=key or None, timeout_s=_TIMEOUT_S)
+
+
+async def _pull(name: str, engine: OpenAIServer, quiet: bool) -> dict[str, Any]:
+    from privity.errors import EngineError
+    from privity.infer.engines import ollama
+
     async with AsyncExitStack() as stack:
         ask = await stack.enter_async_context(engine.questions())
         version = await ollama.version_of(ask)
@@ -260,12 +281,17 @@ def _shelves(*, quiet: bool) -> tuple[Shelf, ...]:
     import anyio
 
     from privity.infer.config import load_config
-    from privity.infer.ladder import shelves
-    from privity.infer.opening import SessionSettings
+    from privity.infer.opening import SessionSettings, shelves
 
     config = load_config()
     with output.progress("asking what there is", quiet=quiet):
         return anyio.run(shelves, SessionSettings(), config)
+
+
+def _is_refused(shelf: Shelf) -> bool:
+    from privity.errors import PolicyRefusal
+
+    return isinstance(shelf.problem, PolicyRefusal)
 
 
 def _summary(shelf: Shelf) -> str:

@@ -79,7 +79,10 @@ def _exchange(method: str, path: str, fields: Any, answer: httpx.Response) -> di
     exchange |= {"status": answer.status_code, "content_type": kind}
     if "ndjson" in kind:
         lines = [json.loads(line) for line in answer.text.splitlines()]
-        return exchange | {"lines": lines if len(lines) < 20 else [*lines[:8], *lines[-8:]]}
+        by_part: dict[str, list[Any]] = {}
+        for line in lines:
+            by_part.setdefault(line.get("digest") or line.get("status", ""), []).append(line)
+        return exchange | {"lines": [line for part in by_part.values() for line in _few(part)]}
     body = answer.json()
     cut = [name for name in CUT if isinstance(body, dict) and body.pop(name, None)]
     for one in [body, *(body.get("models") or [])]:
@@ -88,6 +91,11 @@ def _exchange(method: str, path: str, fields: Any, answer: httpx.Response) -> di
             details["parent_model"] = ""
             cut.append("details.parent_model")
     return exchange | {"cut": cut, "body": body}
+
+
+def _few(lines: list[Any]) -> list[Any]:
+    """Return the first lines of a part and its last ones; a large part has hundreds."""
+    return lines if len(lines) <= 6 else [*lines[:3], *lines[-3:]]
 
 
 def _write(name: str, release: str, exchanges: list[dict[str, Any]]) -> None:

@@ -18,10 +18,21 @@ from privity.errors import EngineError, PrivityError
 from privity.infer.catalogue import Offer
 from privity.infer.engines import ollama
 from privity.infer.engines.asking import Questions, count_of, words_of
+from privity.infer.engines.embedded import CONTEXT
 from privity.infer.engines.engine import Engine
 from privity.infer.engines.openai_server import OpenAIServer
+from privity.infer.engines.weights import find_default
 
-__all__ = ["Facts", "Health", "State", "describe", "health", "offers"]
+__all__ = [
+    "Facts",
+    "Health",
+    "State",
+    "describe",
+    "embedded_offer",
+    "health",
+    "offers",
+    "offers_of",
+]
 
 _TIMEOUT_S = 10.0
 _MAX_ASKED = 64  # models of an Ollama, each of which is asked about by itself
@@ -90,16 +101,14 @@ async def health(engine: Engine) -> Health:
 
 
 async def _health(engine: Engine, ask: Questions) -> Health:
-    if engine.kind in ("embedded", "llama-server", "vllm"):
-        status, _ = await ask.exchange("GET", "/health")
-        if status == 503:
-            problem = EngineError("the engine still loads its model", hint="try again in a while")
-            return Health(engine.kind, State.LOADING, problem=problem)
-        if status != 200:
-            problem = EngineError(f"the engine says that it is not well: status {status}")
-            return Health(engine.kind, State.SILENT, problem=problem)
-    else:
-        await ask.get("/v1/models")
+    tells = engine.kind in ("embedded", "llama-server", "vllm")
+    status, answer = await ask.exchange("GET", "/health" if tells else "/v1/models")
+    if status == 503:
+        problem = EngineError("the engine still loads its model", hint="try again in a while")
+        return Health(engine.kind, State.LOADING, problem=problem)
+    if status != 200 or not (tells or isinstance(answer, dict)):
+        problem = EngineError(f"the engine says that it is not well: status {status}")
+        return Health(engine.kind, State.SILENT, problem=problem)
     return Health(engine.kind, State.READY, await _version(engine.kind, ask))
 
 
@@ -136,6 +145,19 @@ def offers_of(facts: tuple[Facts, ...], rung: str) -> tuple[Offer, ...]:
         Offer(one.id, "local", rung, context=one.context, can=one.can, note=one.note)
         for one in facts
     )
+
+
+def embedded_offer(rung: str) -> Offer:
+    """Return what the embedded engine would offer, without starting it.
+
+    Raises:
+        MissingDependency: no weights are installed.
+
+    Guarantees:
+        It is what the engine itself says once it runs (tests/interop/test_llama_server.py).
+    """
+    can = frozenset({"chat", "embeddings", "tools"})
+    return Offer(find_default().model, "local", rung, context=CONTEXT, can=can)
 
 
 async def describe(engine: Engine) -> tuple[Facts, ...]:

@@ -29,7 +29,10 @@ from privity.infer.engines.llama_process import LlamaSettings
 from privity.infer.engines.weights import Weights, find_default
 from privity.statement import Model
 
-__all__ = ["EmbeddedEngine", "default_threads"]
+__all__ = ["CONTEXT", "EmbeddedEngine", "default_threads"]
+
+CONTEXT = 4096
+"""Tokens of prompt and answer together, for each request, where nothing else is said."""
 
 logger = logging.getLogger("privity.engine")
 
@@ -74,7 +77,7 @@ class EmbeddedEngine(Engine):
         weights: Weights | None = None,
         *,
         slots: int = 4,
-        context: int = 4096,
+        context: int = CONTEXT,
         threads: int | None = None,
         randomness: Callable[[int], str] = secrets.token_urlsafe,
         unsafe_inspectable: bool = False,
@@ -111,6 +114,11 @@ class EmbeddedEngine(Engine):
     def models(self) -> tuple[Model, ...]:
         """The one model it has."""
         return self._models
+
+    @property
+    def context(self) -> int:
+        """Tokens of prompt and answer together, for each request."""
+        return self._context
 
     @property
     def pid(self) -> int:

@@ -192,10 +192,11 @@ def read_shown(answer: Mapping[str, Any], *, in_use: int | None, version: str) -
         return Shown(in_use, trained, True, can, _truncation(in_use, trained))
     parameters = answer.get("parameters")
     said = _NUM_CTX.search(parameters) if isinstance(parameters, str) else None
-    wanted = (count_of(int(said.group(1))) if said else None) or _default(version)
+    chosen = count_of(int(said.group(1))) if said else None
+    wanted = chosen or _default(version)
     context = min(wanted, trained or wanted)
     note = _truncation(context, trained)
-    if note and not said:
+    if note and chosen is None:
         note = f"assumed until it is loaded, as Ollama's default: {note}"
     return Shown(context, trained, False, can, note)
 
