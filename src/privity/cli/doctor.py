@@ -205,14 +205,22 @@ def _weights() -> Iterator[Finding]:
 
 
 def _servers() -> Iterator[Finding]:
+    """Say which model servers answer on their usual ports, and what is odd about their models."""
     import anyio
 
     from privity.infer.engines.discover import discover
 
     found = anyio.run(discover)
     for server in found:
-        models = ", ".join(model.id for model in server.models[:3]) or "no model loaded"
-        yield Finding("servers", State.GOOD, f"{server.kind} at {server.base_url}: {models}")
+        models = ", ".join(model.id for model in server.models[:3]) or "no model"
+        more = len(server.models) - 3
+        models += f" and {more} more" if more > 0 else ""
+        name = f"{server.kind} {server.version}".rstrip()
+        yield Finding("servers", State.GOOD, f"{name} at {server.base_url}: {models}")
+        for away in server.forwarded:
+            detail = f"{away.id} is not on this machine: Ollama forwards it to {away.elsewhere}"
+            hint = "privity does not ask it; OLLAMA_NO_CLOUD=1 turns that off"
+            yield Finding("servers", State.NOTE, detail, hint)
     if not found:
         detail = "no Ollama, LM Studio, vLLM or llama-server on its usual port"
         yield Finding("servers", State.NOTE, detail, "none is needed: there is an embedded engine")

@@ -69,8 +69,8 @@ def _write(found: Sequence[Shelf]) -> None:
     for number, shelf in enumerate(found):
         if number:
             output.out()
-        head = f"{shelf.route}/{shelf.rung}" + (f"  {shelf.version}" if shelf.version else "")
-        output.out(output.style(_line(head), "bold"))
+        head = f"{_line(shelf.route)}/{_line(shelf.rung)}  {_line(shelf.version)}".rstrip()
+        output.out(output.style(head, "bold"))
         if shelf.disclosure is not None:
             output.out(f"  {output.style(_line(_summary(shelf)), 'dim')}")
         if shelf.problem is not None:
@@ -86,10 +86,10 @@ def _write(found: Sequence[Shelf]) -> None:
 def _write_offers(shelf: Shelf) -> None:
     longest = max((len(_line(offer.model)) for offer in shelf.offers), default=0)
     for offer in shelf.offers:
-        facts = [_context(offer).rjust(14), _price(offer.price)]
+        facts = [_context(offer).rjust(14), _line(_price(offer.price))]
         if offer.can:
-            facts.append(", ".join(sorted(offer.can)))
-        output.out(f"  {_line(offer.model).ljust(longest)}  {_line('  '.join(facts))}")
+            facts.append(_line(", ".join(sorted(offer.can))))
+        output.out(f"  {_line(offer.model).ljust(longest)}  {'  '.join(facts)}")
         if offer.note:
             output.out(f"    {output.style('note:', 'yellow')} {_line(offer.note)}")
 

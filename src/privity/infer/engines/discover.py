@@ -1,4 +1,9 @@
-"""Finds engines that run on this device, at the ports they usually take; loopback alone."""
+"""Finds engines that run on this device, at the ports they usually take; loopback alone.
+
+It is done where somebody asks for it by name: whoever came first to a port, another user among
+them, answers there. What is found has been asked its kind, its release and its models, and nothing
+of a job.
+"""
 
 from __future__ import annotations
 
