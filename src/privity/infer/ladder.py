@@ -8,105 +8,30 @@ that shows more to anyone, unless the person's settings say so.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import anyio
 from anyio import to_thread
 
-from privity.disclosure import Disclosure
-from privity.errors import InputError, PeerError, PolicyRefusal, PrivityError
+from privity.errors import InputError, PolicyRefusal, PrivityError
 from privity.infer.asked import Asked, read_asked
-from privity.infer.breaker import Breaker
-from privity.infer.budget import Reservation, Spending, rate
+from privity.infer.budget import Allowance, Reservation, Spending, rate
 from privity.infer.catalogue import Offer, Shelf
 from privity.infer.decision import Decision, Rules, Standing, Wanted
-from privity.infer.router import decide
+from privity.infer.router import OfferIndex, decide
 from privity.infer.routes.keeper import RouteKeeper
 from privity.infer.routes.route import Route
+from privity.infer.rung import Rung, glances
 from privity.policy import AdmittedRoute, Kind, Policy
 from privity.policy.sensitive import ROUTES
 
-__all__ = ["Examine", "Ladder", "Plan", "Rung", "Step"]
+__all__ = ["Examine", "Ladder", "Plan", "Step"]
 
 Examine = Callable[[str, Mapping[str, Any]], Mapping[Kind, int]]
 """Counts the personal data in a request's body, by kind; slow, so it has a thread."""
-
-_GLANCE_S = 20.0  # for a rung to say what it has, while others wait
-_PAUSE_S = 5.0
-
-
-@dataclass
-class Rung:
-    """One configured way to have a prompt answered.
-
-    Attributes:
-        route: ``local``, ``confidential`` or ``zdr``.
-        name: what the person calls it.
-        keeper: finds, verifies and admits the route.
-        list_offers: returns what an admitted route has; None takes its models as they are.
-        shown: its disclosure where that is known before it is started; None asks the keeper.
-        lazy: what it has where that is known before it is started.
-        breaker: whether it is worth trying.
-    """
-
-    route: str
-    name: str
-    keeper: RouteKeeper
-    list_offers: Callable[[Route], Awaitable[tuple[Offer, ...]]] | None = None
-    shown: Disclosure | None = None
-    lazy: tuple[Offer, ...] = ()
-    close: Callable[[], Awaitable[None]] | None = None
-    breaker: Breaker = field(default_factory=Breaker)
-    _listed: tuple[Route, tuple[Offer, ...]] | None = field(default=None, repr=False)
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """What tells it from others: ``("zdr", "openai")``."""
-        return self.route, self.name
-
-    @property
-    def label(self) -> str:
-        """``zdr/openai``."""
-        return f"{self.route}/{self.name}"
-
-    async def glance(self) -> Shelf:
-        """Return what it has and discloses now; what is wrong with it is part of that."""
-        started = self.keeper.cached is not None
-        if self.shown is not None and not started:
-            offences = self.keeper.policy.offences(self.shown)
-            if not offences:
-                return Shelf(self.route, self.name, self.lazy, self.shown, None)
-        try:
-            with anyio.fail_after(_GLANCE_S):
-                admitted = await self.keeper.current()
-                offers = await self._offers(admitted.route)
-        except TimeoutError:
-            problem = PeerError(f"{self.label} did not say in time what it has")
-            return Shelf(self.route, self.name, (), None, problem)
-        except PolicyRefusal as refusal:
-            return Shelf(self.route, self.name, self.lazy, _refused_table(refusal), refusal)
-        except PrivityError as error:
-            return Shelf(self.route, self.name, self.lazy, None, error)
-        return Shelf(self.route, self.name, offers, admitted.disclosure, None)
-
-    async def _offers(self, route: Route) -> tuple[Offer, ...]:
-        if self._listed is not None and self._listed[0] is route:
-            return self._listed[1]
-        if self.list_offers is not None:
-            offers = await self.list_offers(route)
-        else:
-            offers = tuple(Offer(model.id, self.route, self.name) for model in route.models)
-        self._listed = (route, offers)
-        return offers
-
-    async def aclose(self) -> None:
-        """Stop what it keeps running."""
-        await self.keeper.aclose()
-        if self.close is not None:
-            await self.close()
 
 
 @dataclass(frozen=True)
@@ -177,6 +102,7 @@ class Ladder:
         self.clock = clock
         self._rules = replace(rules or Rules(), rungs=tuple(rung.key for rung in rungs))
         self._examine = examine
+        self._index: tuple[tuple[Offer, ...], OfferIndex] | None = None
 
     @classmethod
     def of(cls, keeper: RouteKeeper, route: str = "confidential", name: str = "it") -> Ladder:
@@ -223,7 +149,7 @@ class Ladder:
 
     async def shelves(self) -> tuple[Shelf, ...]:
         """Return what every rung has and discloses now, all asked at once."""
-        return await _glances(self.rungs)
+        return await glances(self.rungs)
 
     @property
     def aliases(self) -> tuple[str, ...]:
@@ -263,20 +189,28 @@ class Ladder:
             loosest,
             because,
         )
-        shelves = await _glances(self.rungs)
-        decision = decide(
-            wanted,
-            [offer for shelf in shelves for offer in shelf.offers],
-            {(shelf.route, shelf.rung): self._standing(shelf) for shelf in shelves},
-            self._rules,
-            await self._allowance(),
-        )
+        shelves = await glances(self.rungs)
+        decision = self._decide(wanted, shelves, await self._allowance())
         by_key = {rung.key: rung for rung in self.rungs}
         steps = tuple(
             Step(by_key[choice.offer.route, choice.offer.rung], choice.offer, choice.reasons)
             for choice in decision.choices
         )
         return Plan(asked, steps, _passed_over(decision), found)
+
+    def _decide(
+        self, wanted: Wanted, shelves: Sequence[Shelf], allowance: Allowance | None
+    ) -> Decision:
+        offers = tuple(offer for shelf in shelves for offer in shelf.offers)
+        if self._index is None or self._index[0] != offers:
+            self._index = (offers, OfferIndex(offers))
+        standings = {(shelf.route, shelf.rung): self._standing(shelf) for shelf in shelves}
+        try:
+            return decide(wanted, self._index[1], standings, self._rules, allowance)
+        except PolicyRefusal:
+            if len(shelves) == 1 and isinstance(shelves[0].problem, PolicyRefusal):
+                raise shelves[0].problem from None  # its table says more than a list of one
+            raise
 
     async def reserve(self, step: Step, asked: Asked) -> Reservation | None:
         """Set aside the most a step can cost; None where it costs nothing.
@@ -333,7 +267,7 @@ class Ladder:
         found = await to_thread.run_sync(lambda: examine(asked.path, body))
         return found, *sensitive.loosest(kind for kind, count in found.items() if count)
 
-    async def _allowance(self) -> Any:
+    async def _allowance(self) -> Allowance | None:
         return None if self.spending is None else await to_thread.run_sync(self.spending.allowance)
 
     def _standing(self, shelf: Shelf) -> Standing:
@@ -341,30 +275,12 @@ class Ladder:
         refused = isinstance(shelf.problem, PolicyRefusal)
         message = shelf.problem.message if shelf.problem else ""
         return Standing(
-            disclosure=None if shelf.problem else shelf.disclosure,
+            disclosure=None if refused else shelf.disclosure,
             refused=message if refused else "",
             broken=breaker.broken or ("" if refused else message),
             first_token_ms=breaker.first_token_ms,
             default=shelf.offers[0].model if shelf.offers else "",
         )
-
-
-async def _glances(rungs: Sequence[Rung]) -> tuple[Shelf, ...]:
-    found: dict[tuple[str, str], Shelf] = {}
-
-    async def look(rung: Rung) -> None:
-        found[rung.key] = await rung.glance()
-
-    async with anyio.create_task_group() as group:
-        for rung in rungs:
-            group.start_soon(look, rung)
-    return tuple(found[rung.key] for rung in rungs)
-
-
-def _refused_table(refusal: PolicyRefusal) -> Disclosure | None:
-    with suppress(PrivityError, KeyError):
-        return Disclosure.from_json(refusal.report["disclosure"])
-    return None
 
 
 def _is_name_of_ours(model: str) -> bool:

@@ -11,10 +11,10 @@ import anyio
 from privity.disclosure import Disclosure
 from privity.infer.catalogue import Offer
 from privity.infer.config import DETECT, EMBEDDED
-from privity.infer.ladder import Rung
 from privity.infer.routes.keeper import RouteKeeper
 from privity.infer.routes.local import LocalRoute, local_disclosure
 from privity.infer.routes.route import Route
+from privity.infer.rung import Rung
 from privity.policy import Policy
 
 if TYPE_CHECKING:

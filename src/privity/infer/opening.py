@@ -17,7 +17,7 @@ from privity.infer.budget import Spending
 from privity.infer.catalogue import Shelf
 from privity.infer.config import Config, load_config, load_devnet
 from privity.infer.journal import Journal
-from privity.infer.ladder import Ladder, Rung
+from privity.infer.ladder import Ladder
 from privity.infer.local_engine import ENGINE_KEY, LocalEngine
 from privity.infer.peers import EnclavePeer
 from privity.infer.provider_rung import LazyPseudonyms, provider_rung
@@ -25,6 +25,7 @@ from privity.infer.receipts import ReceiptStore
 from privity.infer.routes.confidential import discover
 from privity.infer.routes.keeper import RouteKeeper
 from privity.infer.routes.route import Route
+from privity.infer.rung import Rung
 from privity.infer.session import PrivateTransport
 from privity.policy import Policy
 from privity.seal.transport import Shape, default_pool

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from privity.infer.catalogue import Offer
 from privity.infer.config import Config
-from privity.infer.ladder import Rung
 from privity.infer.peers import ProviderPeer
 from privity.infer.providers.profile import load_profile, offers
 from privity.infer.routes.keeper import RouteKeeper
 from privity.infer.routes.route import Route
+from privity.infer.rung import Rung
 from privity.policy import Kind, Policy
 
 if TYPE_CHECKING:
@@ -45,10 +45,12 @@ class LazyPseudonyms:
             if self._made is None:
                 # Imported here: a session that goes to no provider never needs them.
                 from privity.infer.pseudonyms.detector import load_detector
+                from privity.infer.pseudonyms.kept import sealed_maps
                 from privity.infer.pseudonyms.pseudonymiser import Pseudonymiser
 
                 detector = load_detector(vocabulary=self._config.words())
-                self._made = Pseudonymiser(detector)
+                sealed = self._config.keep_pseudonyms == "sealed"
+                self._made = Pseudonymiser(detector, keep=sealed_maps() if sealed else None)
             return self._made
 
     def examine(self, path: str, body: Mapping[str, Any]) -> Mapping[Kind, int]:

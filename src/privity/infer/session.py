@@ -101,7 +101,7 @@ class PrivateTransport(httpx.AsyncBaseTransport):
         for step in plan.steps[:-1]:
             try:
                 response = await self._run(request, content, plan, step, given_up)
-            except (PeerError, EngineError, EvidenceError) as error:
+            except (PeerError, EngineError, EvidenceError, PolicyRefusal) as error:
                 given_up.append((step.rung.label, f"it failed: {error.message}"))
                 continue
             if response.status_code < 500 and response.status_code != _BUSY:

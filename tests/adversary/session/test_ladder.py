@@ -27,9 +27,10 @@ from privity.infer.budget import Budget, Spending
 from privity.infer.catalogue import Offer, Price
 from privity.infer.decision import Fallback, Rules
 from privity.infer.journal import Journal
-from privity.infer.ladder import Ladder, Rung
+from privity.infer.ladder import Ladder
 from privity.infer.receipts import ReceiptStore
 from privity.infer.routes.keeper import RouteKeeper
+from privity.infer.rung import Rung
 from privity.infer.session import PrivateTransport
 from privity.policy import Kind, Policy, Terms
 from privity.receipt import verify_receipt_file
