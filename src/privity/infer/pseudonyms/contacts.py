@@ -66,7 +66,6 @@ def host(name: str, place: ConversationMap) -> str:
     if known is None:
         names = (f"{word.lower()}.example" for word in coined("host", "", place.pick))
         known = place.add(Pair(name, place.fresh(names), Kind.URL, Fit.EXACT))
-    place.hosts.add(known.stand_in.lower())
     return known.stand_in
 
 

@@ -47,7 +47,6 @@ class ConversationMap:
         # Whole weeks, and never fewer than five: a Monday stays a Monday.
         self.shift = 7 * (5 + pick(96)) * (1 if pick(2) else -1)
         self.version = 0
-        self.hosts: set[str] = set()
         self.kept_texts: dict[str, str] = {}
         self._pairs: dict[tuple[Fit, str], Pair] = {}
         self._taken: set[str] = set()
@@ -125,7 +124,6 @@ class ConversationMap:
         made = copy.copy(self)
         made._pairs = dict(self._pairs)
         made._built = dict(self._built)
-        made.hosts = set(self.hosts)
         return made
 
     @property
@@ -148,7 +146,6 @@ class ConversationMap:
         return json.dumps(
             {
                 "format": _FORMAT,
-                "hosts": sorted(self.hosts),
                 "language": self.language,
                 "month_first": self.month_first,
                 "pairs": pairs,
@@ -179,7 +176,6 @@ class ConversationMap:
             self.add(Pair(original, stand_in, Kind(kind), Fit(fit), shy, only_back))
         self.language, self.month_first = str(kept["language"]), bool(kept["month_first"])
         self.shift = int(kept["shift"])
-        self.hosts = set(kept["hosts"])
         self.kept_texts = dict(kept["texts"])
         self._retired = set(kept["retired"])
         self._taken |= self._retired

@@ -22,7 +22,9 @@ from privity.policy.sensitive import FLAGGED, Kind
 
 __all__ = ["Replacing", "Seen"]
 
-_HOST = re.compile(r"(?:https?|wss?|ftp)://(?:[^\s/?#@]*@)?([A-Za-z0-9.-]+)", re.IGNORECASE)
+_HOST = re.compile(
+    r"(?:(?:https?|wss?|ftp)://|@)([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)", re.IGNORECASE
+)
 _STRANGERS = frozenset({"assistant", "tool", "function"})
 """Who may repeat what a provider or a stranger wrote: hosts they name are not the person's own."""
 
@@ -59,7 +61,7 @@ class Replacing:
         )
         self._learn(seen)
         self._table = place.forward()
-        self.own = frozenset(self._hosts(seen)) | frozenset(place.hosts)
+        self.own = frozenset(self._hosts(seen))
 
     def __call__(self, text: str, place: Place) -> str:
         """Return what leaves in a text's place."""
@@ -147,4 +149,7 @@ class Replacing:
         for one in seen:
             if one.place.role not in _STRANGERS:
                 for found in _HOST.finditer(one.text):
-                    yield found[1].lower().rstrip(".")
+                    pair = self._map.find(Fit.EXACT, found[1])
+                    yield found[1].lower()
+                    if pair is not None:
+                        yield pair.stand_in.lower()

@@ -125,7 +125,7 @@ class StreamRestorer:
     def _choice(self, name: bytes, data: dict[str, Any], choice: Any, out: list[bytes]) -> Any:
         if not isinstance(choice, dict):
             return choice
-        index = choice.get("index", 0)
+        index = _number(choice.get("index"))
 
         def chunk(inside: dict[str, Any]) -> _Made:
             bare = {k: v for k, v in data.items() if k not in ("choices", "usage")}
@@ -175,8 +175,8 @@ class StreamRestorer:
                 made[key] = self._give(
                     (index, key),
                     value,
-                    lambda t, k=key: make({k: t}),
-                    is_json=asked,  # type: ignore[misc]
+                    _under(make, key),
+                    is_json=asked,
                 )
             elif key == "tool_calls" and isinstance(value, list):
                 made[key] = [self._tool_call(index, one, make) for one in value]
@@ -203,14 +203,14 @@ class StreamRestorer:
     ) -> Any:
         if not isinstance(call, dict):
             return call
-        at = call.get("index", 0)
+        at = _number(call.get("index"))
         made = dict(call)
         for side in ("function", "custom"):
             if isinstance(call.get(side), dict):
                 made[side] = self._function(
                     (index, "tool", at),
                     call[side],
-                    lambda f, s=side: make({"tool_calls": [{"index": at, s: f}]}),  # type: ignore[misc]
+                    _under(lambda one: make({"tool_calls": [{"index": at, **one}]}), side),
                 )
         return made
 
@@ -226,7 +226,7 @@ class StreamRestorer:
                 made[side] = self._give(
                     (*key, side),
                     function[side],
-                    lambda t, s=side: make({s: t}),  # type: ignore[misc]
+                    _under(make, side),
                     is_json=side == "arguments",
                 )
         if isinstance(function.get("name"), str):
@@ -238,7 +238,7 @@ class StreamRestorer:
     def _messages(
         self, name: bytes, data: dict[str, Any], out: list[bytes]
     ) -> tuple[dict[str, Any], bool]:
-        kind, index = data.get("type"), data.get("index")
+        kind, index = data.get("type"), _number(data.get("index"))
         if kind == "content_block_delta" and isinstance(data.get("delta"), dict):
             made = {**data, "delta": self._block_delta(name, data, index)}
         elif kind == "content_block_stop":
@@ -261,7 +261,7 @@ class StreamRestorer:
                 made[side] = self._give(
                     (index, side),
                     delta[side],
-                    lambda t, s=side: (name, {**data, "delta": {**delta, s: t}}),  # type: ignore[misc]
+                    _under(lambda one: (name, {**data, "delta": {**delta, **one}}), side),
                     is_json=asked,
                 )
                 if side == "thinking":
@@ -286,7 +286,7 @@ class StreamRestorer:
         self, name: bytes, data: dict[str, Any], out: list[bytes]
     ) -> tuple[dict[str, Any], bool]:
         kind = str(data.get("type", ""))
-        key = (*(data.get(k) for k in _PARTS),)
+        key = tuple(str(data.get(k)) for k in _PARTS)
         if kind.endswith(_SOUND):
             return data, False
         if kind.endswith(".delta") and isinstance(data.get("delta"), str):
@@ -319,3 +319,12 @@ class StreamRestorer:
         channel = self._channel(key, is_json=is_json)
         channel.make = make
         return channel.restorer.feed(text)
+
+
+def _number(index: Any) -> int:
+    return index if isinstance(index, int) else 0
+
+
+def _under(make: Callable[[dict[str, Any]], _Made], key: str) -> Callable[[Any], _Made]:
+    """Return what makes an event of what stands under one key of it."""
+    return lambda value: make({key: value})

@@ -263,6 +263,8 @@ def _in_case(found: str, entry: Entry) -> str:
         target = target.lower()
     elif body[:1].isupper() and not body.isupper() and (target.islower() or target.isupper()):
         target = target.title() if len(target) > 1 else target
+    elif body[:1].islower() and entry.source[:1].isupper():
+        target = target[:1].lower() + target[1:]
     if ending.lower() == "s" and target[-1:].lower() in "sxzß":
         return target + "'"
     return target + ending

@@ -1,0 +1,150 @@
+"""Stand-ins have the shape of what they stand for, and hold what is reserved or checked."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from datetime import date
+
+import pytest
+
+from privity.infer.pseudonyms.dates import parse_date
+from privity.infer.pseudonyms.mapping import ConversationMap
+from privity.infer.pseudonyms.numbers import luhn
+from privity.infer.pseudonyms.standins import stand_in
+from privity.policy.sensitive import Kind
+
+
+def make(kind: Kind, text: str, seen: str = "") -> str:
+    place = ConversationMap()
+    place.see([text, seen], [text, seen])
+    return stand_in(kind, text, place)
+
+
+def shape(text: str) -> str:
+    return re.sub(r"[a-z]", "a", re.sub(r"[A-Z]", "A", re.sub(r"\d", "0", text)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (Kind.BANK_ACCOUNT, "DE44 5001 0517 5407 3249 31"),
+        (Kind.BANK_ACCOUNT, "FR1420041010050500013M02606"),
+        (Kind.BANK_ACCOUNT, "ES91 2100 0418 4502 0005 1332"),
+        (Kind.BANK_ACCOUNT, "GB29 NWBK 6016 1331 9268 19"),
+    ],
+)
+def test_an_iban_keeps_country_and_form_and_checks(kind: Kind, text: str) -> None:
+    made = make(kind, text)
+    assert made[:2] == text[:2] and len(made) == len(text) and made != text
+    bare = made.replace(" ", "")
+    assert int("".join(str(int(c, 36)) for c in bare[4:] + bare[:4])) % 97 == 1
+
+
+@pytest.mark.parametrize("text", ["4111 1111 1111 1111", "5500-0000-0000-0004", "378282246310005"])
+def test_a_card_keeps_form_and_checks_and_is_of_a_test_range(text: str) -> None:
+    made = make(Kind.CARD, text)
+    assert shape(made) == shape(text) and luhn(re.sub(r"\D", "", made)) and made != text
+    assert re.sub(r"\D", "", made)[:6] in ("400000", "555555", "370000")
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "form"),
+    [
+        (Kind.NATIONAL_ID, "078-05-1120", r"9\d\d-\d\d-\d{4}"),
+        (Kind.HEALTH_ID, "943 476 5919", r"999 \d{3} \d{4}"),
+        (Kind.NATIONAL_ID, "12345678Z", r"\d{8}[A-Z]"),
+        (Kind.NATIONAL_ID, "86095742719", r"\d{11}"),
+        (Kind.HEALTH_ID, "A123456780", r"[A-Z]\d{9}"),
+        (Kind.VEHICLE, "B-MW 1234", r"[A-Z]-[A-Z]{2} \d{4}"),
+        (Kind.VEHICLE, "1M8GDM9AXKP042788", r"[A-HJ-NPR-Z0-9]{17}"),
+        (Kind.PASSPORT, "C01X00T47", r"[A-Z]\d\d[A-Z]\d\d[A-Z]\d\d"),
+        (Kind.POSTCODE, "SW1A 1AA", r"[A-Z]{2}\d[A-Z] \d[A-Z]{2}"),
+        (Kind.WALLET, "0x52908400098527886E0F7030069857D2E4169EE7", r"0x[0-9A-F]{40}"),
+        (Kind.SECRET, "ghp_16C7e42F292c6912E7710c838347Ae178B4a", r"ghp_[A-Za-z0-9]{36}"),
+        (Kind.SECRET, "AKIAIOSFODNN7EXAMPLE", r"AKIA[A-Z0-9]{16}"),
+        (Kind.PHONE, "+44 20 7183 8750", r"\+44 \d\d \d{4} \d{4}"),
+        (Kind.PHONE, "(212) 736-5000", r"\(\d{3}\) 555-01\d\d"),
+        (Kind.PHONE, "+33 1 42 68 53 00", r"\+33 \d \d\d \d\d \d\d \d\d"),
+        (Kind.IP, "10.20.30.40", r"(192\.0\.2|198\.51\.100|203\.0\.113)\.\d{1,3}"),
+        (Kind.IP, "00:1b:44:11:3a:b7", r"00:00:5e:00:53:[0-9a-f]{2}"),
+        (Kind.EMAIL, "someone@firma.de", r"[a-z]+@[a-z]+\.example"),
+        (Kind.URL, "https://firma.de/about", r"https://[a-z]+\.example/about"),
+        (Kind.URL, "https://u:p@firma.de:8080/about", r"https://[a-z]+\.example:8080/[a-z]+"),
+        (Kind.URL, "https://firma.de/order/123456", r"https://[a-z]+\.example/[a-z]+"),
+        (Kind.ADDRESS, "Hauptstraße 12", r"[A-Z][a-z]+straße \d\d"),
+        (Kind.ADDRESS, "12 rue de la Paix", r"\d\d rue de la [A-Z][a-z]+"),
+        (Kind.ADDRESS, "221 Baker Street", r"\d{3} [A-Z][a-z]+ Street"),
+        (Kind.ORGANISATION, "Wexley Turbines GmbH", r"[A-Z][a-z]+ [A-Z][a-z]+ GmbH"),
+        (Kind.USERNAME, "@xxdragon99", r"@[a-z]+\d\d"),
+    ],
+)
+def test_a_stand_in_has_the_form_of_its_original(kind: Kind, text: str, form: str) -> None:
+    made = make(kind, text)
+    assert re.fullmatch(form, made), made
+    assert made != text
+
+
+def test_every_ip_of_the_documentation_ranges_can_run_out() -> None:
+    place = ConversationMap()
+    texts = [f"10.0.{i // 250}.{i % 250}" for i in range(900)]
+    place.see(texts, texts)
+    made = {stand_in(Kind.IP, text, place) for text in texts}
+    assert len(made) == 900
+    for one in made:
+        assert not ipaddress.ip_address(one).is_global
+
+
+def test_names_do_not_run_out() -> None:
+    place = ConversationMap()
+    made = {
+        stand_in(Kind.PERSON, f"{'abcdefgh'[i % 8]}nname{i}x".title(), place) for i in range(1500)
+    }
+    assert len(made) == 1500
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1985-03-03", "3.4.1985", "03.04.85", "12/25/2001", "3 March 1985", "March 3rd, 1985",
+     "3. März 1985", "1 mars 1985", "3 de marzo de 1985", "Mar 3, 1985", "1985-03-03T10:00:00Z"],
+)  # fmt: skip
+def test_a_date_is_moved_and_written_the_same(text: str) -> None:
+    first = parse_date(text, month_first=True)
+    assert first is not None and first.moved(0) == text
+    moved = parse_date(first.moved(70), month_first=True)
+    assert moved is not None and (moved.day - first.day).days == 70
+
+
+def test_dates_keep_order_distance_and_weekday() -> None:
+    place = ConversationMap()
+    made = [
+        date.fromisoformat(stand_in(Kind.DATE, day, place))
+        for day in ("1985-03-04", "1999-12-31", "2024-02-29")
+    ]
+    assert made == sorted(made) and (made[1] - made[0]).days == 5415
+    assert made[0].weekday() == date(1985, 3, 4).weekday() and made[0] != date(1985, 3, 4)
+    assert abs((made[0] - date(1985, 3, 4)).days) >= 35
+
+
+def test_the_names_in_an_address_agree_with_the_name() -> None:
+    place = ConversationMap()
+    given, family = stand_in(Kind.PERSON, "Anna Schmidt", place).split()
+    assert stand_in(Kind.PERSON, "Frau Schmidt", place) == f"Frau {family}"
+    assert stand_in(Kind.PERSON, "Schmidt, Anna", place) == f"{family}, {given}"
+    assert stand_in(Kind.PERSON, "Schmidts", place) == f"{family}s"
+    assert stand_in(Kind.PERSON, "ANNA SCHMIDT", place) == f"{given} {family}".upper()
+    address = stand_in(Kind.EMAIL, "anna.schmidt@firma.de", place)
+    assert address.startswith(f"{given}.{family}@".lower())
+    assert stand_in(Kind.URL, "https://firma.de/", place) == f"https://{address.split('@')[1]}/"
+
+
+def test_a_stand_in_is_not_computed_from_its_original() -> None:
+    made = {make(kind, text) for _ in range(20) for kind, text in ((Kind.PERSON, "Anna Schmidt"),)}
+    assert len(made) > 15
+
+
+def test_what_has_no_form_keeps_its_letters_as_one() -> None:
+    for kind in Kind:
+        made = make(kind, "Ωmega-7 🙂 x1")
+        assert made
+        assert make(kind, "—") == "—"
