@@ -66,10 +66,22 @@ def test_events_are_those_of_the_standard_however_they_are_split(
 @pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 def test_a_stream_split_at_each_byte(end: bytes, mark: bytes) -> None:
-    lines = [b": hi", b"event: a", b"data: 1", b"data: 2", b"", b"", b"data:3", b"", b"data: 4"]
+    lines = [
+        b"data: 0",
+        b"",
+        b": hi",
+        b"event: a",
+        b"data: 1",
+        b"data: 2",
+        b"",
+        b"",
+        b"data:3",
+        b"",
+        b"data: 4",
+    ]
     body = mark + end.join(lines)
     for cut in range(len(body) + 1):
-        assert read(body, cut) == [Event(b"1\n2", b"a"), Event(b"3")]
+        assert read(body, cut) == [Event(b"0"), Event(b"1\n2", b"a"), Event(b"3")]
 
 
 def test_an_empty_piece_between_the_halves_of_a_line_end_changes_nothing() -> None:

@@ -159,6 +159,9 @@ def test_the_anthropic_client_reads_a_streamed_chat(served: Client) -> None:
     started = [e.index for e in events if e.type == "content_block_start"]
     ended = [e.index for e in events if e.type == "content_block_stop"]
     assert started == [0, 1, 2] == sorted(ended)
+    # A text ends before a call begins; calls that alternate are open side by side.
+    places = [(e.type[14:], e.index) for e in events if e.type.startswith("content_block_st")]
+    assert places[:3] == [("start", 0), ("stop", 0), ("start", 1)]
 
 
 def test_the_anthropic_client_gathers_a_streamed_chat(served: Client) -> None:
