@@ -56,6 +56,7 @@ _FAMILIES: tuple[tuple[str, Feature], ...] = (
     ("file", Feature.FILES),
     ("skill", Feature.FILES),
     ("vectorstore", Feature.FILES),
+    ("datasource", Feature.FILES),
     ("itemreference", Feature.STORE),
     ("store", Feature.STORE),
     ("previousresponse", Feature.STORE),
