@@ -1,4 +1,4 @@
-"""What pseudonyms promise, attacked: by a provider that writes answers, and by who reads requests."""
+"""What pseudonyms promise, attacked by who writes answers and by who reads requests."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,7 +37,7 @@ PIECES = st.sampled_from(
         "Lov", "rin", "LOVRIN", "lovrin", "s", "'s", " ", "\n", "**", ".", "-", "_", "apolis", "@",
         "https://", "//", "merrow.example", "/?q=", "](", ")", "<", '"', "'", "\\", "src=", "www.",
         "DE02", "0001", "x", "é", "\u00a0", "{", "}", "[", "]", ":", "\\u004c", "😀", "\ud83d",
-        "http", "t", "p", "s:", "//evil.example/", "1", "http://merrow.example@evil/", "#", "w", "ww",
+        "http", "t", "p", "s:", "//evil.example/", "1", "http://merrow.example@evil/", "#", "w",
     ]
 )  # fmt: skip
 TEXTS = st.lists(PIECES | st.text(max_size=3), max_size=25).map("".join)
@@ -45,7 +46,7 @@ TEXTS = st.lists(PIECES | st.text(max_size=3), max_size=25).map("".join)
 def split(text: str, cuts: list[int]) -> list[str]:
     places = sorted({cut % (len(text) + 1) for cut in cuts})
     ends = [0, *places, len(text)]
-    return [text[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+    return [text[a:b] for a, b in pairwise(ends)]
 
 
 @settings(max_examples=600, deadline=None)
@@ -134,7 +135,7 @@ def test_a_stream_comes_out_the_same_however_its_bytes_are_split(path, events, c
     parts = AnswerRestorer(path, "text/event-stream", place(), OWN)
     places = sorted({cut % (len(data) + 1) for cut in cuts})
     ends = [0, *places, len(data)]
-    out = [parts.feed(data[a:b]) for a, b in zip(ends, ends[1:], strict=False)]
+    out = [parts.feed(data[a:b]) for a, b in pairwise(ends)]
     assert b"".join([*out, parts.end()]) == expected
 
 

@@ -99,7 +99,8 @@ def test_a_preview_shows_each_text_in_pieces() -> None:
 @pytest.mark.parametrize(
     ("path", "shape"),
     [
-        ("/v1/chat/completions", "chat"), ("/v1/messages", "messages"), ("/v1/responses", "responses"),
+        ("/v1/chat/completions", "chat"), ("/v1/messages", "messages"),
+        ("/v1/responses", "responses"),
         ("/v1/completions", "completions"), ("/v1/embeddings?x=1", "embeddings"),
     ],
 )  # fmt: skip

@@ -15,16 +15,14 @@ from privity.infer.pseudonyms.finding import Finding
 from privity.infer.pseudonyms.mapping import ConversationMap
 from privity.infer.pseudonyms.pair import Fit
 from privity.infer.pseudonyms.preview import Span
-from privity.infer.pseudonyms.standins import ORDER, name_words, stand_in
+from privity.infer.pseudonyms.standins import ORDER, as_name, name_words, stand_in
 from privity.infer.pseudonyms.table import Hit
 from privity.infer.pseudonyms.walk import Place
 from privity.policy.sensitive import FLAGGED, Kind
 
 __all__ = ["Replacing", "Seen"]
 
-_HOST = re.compile(
-    r"(?:(?:https?|wss?|ftp)://|@)([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)", re.IGNORECASE
-)
+_HOST = re.compile(r"(?i:(?:https?|wss?|ftp)://|@)([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)")
 _STRANGERS = frozenset({"assistant", "tool", "function"})
 """Who may repeat what a provider or a stranger wrote: hosts they name are not the person's own."""
 
@@ -107,11 +105,11 @@ class Replacing:
             for word, role in listed:
                 rank = (-len(listed) if not part else -9, role)
                 words[word] = min(words.get(word, rank), rank)
-        for word in sorted(words, key=lambda w: (len(w), w)):
+        for word in sorted(words, key=lambda w: (len(w), w.isupper(), w)):
             stem = re.sub(r"(?:['\u2019]?s|es)\Z", "", word)
             if stem == word or stem not in words:
                 if self._map.find(Fit.WORD, word) is None and not self._inflected(word):
-                    self._map.coin(words[word][1], word, Kind.PERSON)
+                    self._map.coin(words[word][1], as_name(word), Kind.PERSON)
 
     def _inflected(self, word: str) -> bool:
         stem = re.sub(r"(?:['\u2019]?s|es)\Z", "", word)

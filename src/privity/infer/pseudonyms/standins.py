@@ -25,7 +25,7 @@ from privity.infer.pseudonyms.pair import Fit, Pair
 from privity.infer.pseudonyms.table import apart
 from privity.policy.sensitive import Kind
 
-__all__ = ["ORDER", "name_words", "stand_in"]
+__all__ = ["ORDER", "as_name", "name_words", "stand_in"]
 
 _TITLES = frozenset(
     "mr mrs ms miss mx dr prof professor sir madam herr herrn frau fräulein dipl ing med monsieur "
@@ -77,6 +77,11 @@ def name_words(text: str, part: str) -> Iterator[tuple[str, str]]:
             yield word, "surname" if last else "given"
 
 
+def as_name(word: str) -> str:
+    """Return a word of a name that is all in capitals as names are mostly written."""
+    return word.capitalize() if word.isupper() and len(word) > 2 else word
+
+
 def stand_in(kind: Kind, text: str, place: ConversationMap) -> str:
     """Return what stands for a stretch of text, noting new pairs in the map of its conversation.
 
@@ -111,7 +116,7 @@ def _name(spelled: str, word: str, role: str, kind: Kind, place: ConversationMap
         pair = place.find(Fit.WORD, stem) if len(stem) > 2 else None
         ending = word[len(stem) :] if pair is not None else ""
     if pair is None:
-        pair = place.coin(role, word, kind)
+        pair = place.coin(role, as_name(word), kind)
     if word.isupper() and len(word) > 1:
         return pair.stand_in.upper() + ending
     if word.islower():
