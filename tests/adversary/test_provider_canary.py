@@ -113,6 +113,6 @@ async def test_no_canary_is_left_in_any_log_or_file(
         needles = (canary, name)
         assert box.search(*needles) == {}
         assert KEY not in log
-        box.process.stdin.close()
+        box.process.terminate()
         box.process.wait(10)
         assert Search(box.folder, box.started, needles).run([]) == {}
