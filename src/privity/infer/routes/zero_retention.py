@@ -235,10 +235,8 @@ class _ProviderTransport(httpx.AsyncBaseTransport):
         shape = shape_of(path)
         if request.method != "POST" or request.url.query:
             raise InputError(f"{path} takes a POST without a query")
-        desk, route = self._route._desk, self._route
-        body = desk.examine(path, read_request(await _content(request)))
-        departure = await anyio.to_thread.run_sync(self._depart, path, body)
-        outgoing = desk.outgoing(path, departure.body)
+        route, content = self._route, await _content(request)
+        departure, outgoing = await anyio.to_thread.run_sync(self._prepare, path, content)
         header = await route._credentials.header()
         asked = Asked(
             shape,
@@ -260,9 +258,12 @@ class _ProviderTransport(httpx.AsyncBaseTransport):
             extensions={"left": left},
         )
 
-    def _depart(self, path: str, body: dict[str, Any]) -> Departure:
-        """Return what may leave; run beside the event loop."""
-        return self._route._pseudonyms().replace(path, body, self._route.mode)
+    def _prepare(self, path: str, content: bytes) -> tuple[Departure, Outgoing]:
+        """Return what may leave, and as what it leaves; run beside the event loop."""
+        route, desk = self._route, self._route._desk
+        body = desk.examine(path, read_request(content))
+        departure = route._pseudonyms().replace(path, body, route.mode)
+        return departure, desk.outgoing(path, departure.body)
 
     async def _send(
         self, outgoing: Outgoing, header: tuple[str, str], extensions: Mapping[str, Any]
