@@ -25,6 +25,7 @@ from privity.cli import (
     grants,
     log,
     model,
+    models,
     output,
     policy,
     receipts,
@@ -73,6 +74,7 @@ def build_app() -> typer.Typer:
     app.callback(help=_PROMISE, epilog=_EPILOG)(_root)
     for command in (ask.ask, chat.chat, up.up):
         app.command()(command)
+    app.add_typer(models.app, name="models")
     app.command()(verify.verify)
     app.add_typer(receipts.app, name="receipts")
     app.add_typer(policy.app, name="policy")

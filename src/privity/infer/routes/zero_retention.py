@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -34,7 +34,7 @@ from privity.statement import Model
 if TYPE_CHECKING:
     from privity.infer.pseudonyms.pseudonymiser import Departure, Pseudonymiser
 
-__all__ = ["Left", "ZeroRetentionRoute", "provider_disclosure", "zero_retention_route"]
+__all__ = ["Left", "Preview", "ZeroRetentionRoute", "provider_disclosure", "zero_retention_route"]
 
 _CONTENT = (Asset.PROMPT, Asset.ANSWER)
 _WHO = (Asset.IDENTITY, Asset.ADDRESS, Asset.PAYMENT)
@@ -54,6 +54,23 @@ class Left:
     body: bytes = field(repr=False)
     replaced: Mapping[Kind, int] = field(default_factory=dict)
     kept: Mapping[Kind, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What would leave for a provider.
+
+    Attributes:
+        title: what people call the provider.
+        url: where it would go.
+        body: the very bytes.
+        departure: what was recognised and replaced in it.
+    """
+
+    title: str
+    url: str
+    body: bytes = field(repr=False)
+    departure: Departure
 
 
 @dataclass(frozen=True)
@@ -106,6 +123,26 @@ class ZeroRetentionRoute:
         """
         return _ProviderTransport(self, inner)
 
+    async def preview(self, path: str, content: bytes) -> Preview:
+        """Return what would leave for a request; nothing does.
+
+        Args:
+            path: of the request.
+            content: its body.
+
+        Raises:
+            InputError: it may not be sent to this provider.
+            PolicyRefusal: it holds personal data, and the policy refuses to send any.
+        """
+        departure, outgoing = await anyio.to_thread.run_sync(self._prepare, path, content)
+        return Preview(self.profile.title, outgoing.url, outgoing.content, departure)
+
+    def _prepare(self, path: str, content: bytes) -> tuple[Departure, Outgoing]:
+        """Return what may leave, and as what it leaves; run beside the event loop."""
+        body = self._desk.examine(path, read_request(content))
+        departure = self._pseudonyms().replace(path, body, self.mode)
+        return departure, self._desk.outgoing(path, departure.body)
+
 
 def zero_retention_route(
     peer: ProviderPeer,
@@ -134,15 +171,7 @@ def zero_retention_route(
     desk = Desk(peer, profile, policy.terms.stateful)
     terms = profile.agreement(peer.agreement).terms
     if peer.region:
-        terms = Terms(
-            terms.provider,
-            terms.retention_days,
-            terms.training,
-            (peer.region,),
-            terms.source,
-            terms.as_of,
-            terms.agreement,
-        )
+        terms = replace(terms, regions=(peer.region,))
     mode = policy.sensitive.mode
     return ZeroRetentionRoute(
         peer,
@@ -178,7 +207,8 @@ def provider_disclosure(profile: Profile, terms: Terms, url: str, mode: Mode) ->
     for asset in _CONTENT:
         cells[Party.PERSON, asset] = Cell(View.EVERYTHING)
         cells[Party.PROVIDER, asset] = Cell(View.EVERYTHING, basis)
-        cells[Party.OBSERVER, asset] = _wire(encrypted)
+        if not stand_in(url):  # nothing of it is on a wire that anyone could watch
+            cells[Party.OBSERVER, asset] = _wire(encrypted)
     for asset in _WHO:
         cells[Party.PROVIDER, asset] = Cell(View.EVERYTHING, frozenset() if trusted else basis)
     cells[Party.OBSERVER, Asset.ADDRESS] = Cell(View.EVERYTHING)
@@ -236,7 +266,7 @@ class _ProviderTransport(httpx.AsyncBaseTransport):
         if request.method != "POST" or request.url.query:
             raise InputError(f"{path} takes a POST without a query")
         route, content = self._route, await _content(request)
-        departure, outgoing = await anyio.to_thread.run_sync(self._prepare, path, content)
+        departure, outgoing = await anyio.to_thread.run_sync(route._prepare, path, content)
         header = await route._credentials.header()
         asked = Asked(
             shape,
@@ -257,13 +287,6 @@ class _ProviderTransport(httpx.AsyncBaseTransport):
             stream=stream,
             extensions={"left": left},
         )
-
-    def _prepare(self, path: str, content: bytes) -> tuple[Departure, Outgoing]:
-        """Return what may leave, and as what it leaves; run beside the event loop."""
-        route, desk = self._route, self._route._desk
-        body = desk.examine(path, read_request(content))
-        departure = route._pseudonyms().replace(path, body, route.mode)
-        return departure, desk.outgoing(path, departure.body)
 
     async def _send(
         self, outgoing: Outgoing, header: tuple[str, str], extensions: Mapping[str, Any]
