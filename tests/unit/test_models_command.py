@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 import typer
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from privity.cli import app as cli
@@ -273,3 +278,48 @@ def test_the_doctor_shows_servers_with_release_models_and_what_is_forwarded(
     assert found[0].detail == f"ollama 0.17.4 at http://127.0.0.1:{port}: smollm2:latest"
     assert found[1].state is doctor.State.NOTE
     assert "big:latest is not on this machine: Ollama forwards it to" in found[1].detail
+
+
+PROGRAM = """
+import sys, typer
+from privity.cli import app, models
+root = typer.Typer(pretty_exceptions_enable=False)
+root.callback()(lambda: None)
+root.add_typer(models.app, name="models")
+app.build_app = lambda: root
+app.main()
+"""
+
+
+def test_ctrl_c_stops_the_download_and_says_that_it_can_go_on(serve: Callable[..., str]) -> None:
+    gone = threading.Event()
+
+    async def endless(_: Request) -> Response:
+        async def body() -> AsyncIterator[str]:
+            try:
+                while True:
+                    yield '{"status":"pulling","digest":"sha256:ab","total":9000,"completed":1}\n'
+                    await anyio.sleep(0.05)
+            finally:
+                gone.set()
+
+        return StreamingResponse(body())
+
+    async def version(_: Request) -> Response:
+        return JSONResponse({"version": "0.17.4"})
+
+    routes = [Route("/api/pull", endless, methods=["POST"]), Route("/api/version", version)]
+    url = serve(Starlette(routes=routes))
+    command = [sys.executable, "-c", PROGRAM, "models", "pull", "tiny", "--engine", url, "--yes"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            assert process.stderr is not None
+            first = process.stderr.readline()  # it has begun
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert first.startswith(b"pulling tiny, sha256:ab: 0 % of 9 kB")
+    assert (process.returncode, out) == (output.INTERRUPTED, b"")
+    assert b"Ollama keeps what it has, and the same command goes on from there" in err
+    assert gone.wait(10)  # Ollama stops where its caller has left

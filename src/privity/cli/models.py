@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="List the models you can reach, show one, have Ollama pull one.",
     invoke_without_command=True,
     rich_markup_mode=None,
 )
@@ -268,10 +267,9 @@ class _Told:
             return
         if step.digest != self._digest:
             self._drawn.close()
-            # What was there from before is not counted: the rate would be a false one.
+            # What was there before is not counted: the rate, and what remains, would be false.
             self._digest, self._before = step.digest, step.completed
-            there = f", {bytes_text(self._before)} of it there already" if self._before else ""
-            text = f"pulling {self._name}, {step.digest[:19]}{there}"
+            text = f"pulling {self._name}, {step.digest[:19]}"
             total = step.total - self._before
             self._meter = self._drawn.enter_context(meter(text, total, quiet=self._quiet))
         self._meter(max(step.completed - self._before, 0))
