@@ -187,6 +187,17 @@ def test_an_engine_that_fails_in_mid_answer_leaves_no_end() -> None:
 
 
 @pytest.mark.parametrize("shape", [BUCKET, BATCH, WHOLE], ids=lambda shape: shape.pace.value)
+def test_an_engine_that_fails_before_its_answer_is_answered_for(shape: Shape) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.3)
+        raise RuntimeError("nothing to say")
+
+    head, content = run(Observer(app, shape).carry()).opened()
+    assert head.status == 500
+    assert b"problem" in content
+
+
+@pytest.mark.parametrize("shape", [BUCKET, BATCH, WHOLE], ids=lambda shape: shape.pace.value)
 def test_a_client_that_leaves_ends_it_in_the_tail_too(shape: Shape) -> None:
     for leave_at in (0.5, 3.07):  # while it speaks; while there is cover alone
         app = Talker(tokens(100, 0.03))

@@ -151,7 +151,9 @@ class Answer:
         """Seal and send until the end: as soon as there is something, at each tick, or at once."""
         acts = self._shape.acts
         await self._pending.wait()
-        if acts is Pace.WHOLE and self._records is not None:
+        if not self.begun:  # replaced: a head is in what there is, so nothing may come before it
+            await self._send([], last=True)
+        elif acts is Pace.WHOLE and self._records is not None:
             await self._write_whole(self._records)
         elif acts is not None and self._records is not None and self._shape.cadence_ms is not None:
             await self._write_paced(self._records, acts, self._shape.cadence_ms / 1000)
