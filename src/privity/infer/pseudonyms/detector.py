@@ -28,8 +28,17 @@ _DIGITS = frozenset(
 )  # fmt: skip
 _THRESHOLDS = {Kind.PERSON: 0.5, Kind.PLACE: 0.5, Kind.ADDRESS: 0.5, Kind.URL: 2.0}
 _THRESHOLD = 0.6
+_NUMBER = "rampart/number"  # of a house or a flat, which alone says nothing
 _LOWER = 0.8
+_NEIGHBOURS = 120
 """What a model has to say of a name without a capital."""
+_NO_NAMES = frozenset(
+    "monday tuesday wednesday thursday friday saturday sunday montag dienstag mittwoch donnerstag "
+    "freitag samstag sonntag lundi mardi mercredi jeudi vendredi samedi dimanche lunes martes "
+    "miércoles jueves viernes sábado domingo python java javascript typescript rust docker linux "
+    "json html css sql api url pdf csv excel google github".split()
+)
+"""What the models take for names and is none: days, and the words of computing."""
 _ADDRESS_GAP = re.compile(r"[ \t,.\-/]{0,3}\n?[ \t]{0,2}")
 
 
@@ -62,7 +71,8 @@ class PersonalDataDetector:
         folded = fold(text)
         if not any(c.isalnum() for c in folded.text):
             return ()
-        named = [f for model in self._models for f in _plausible(folded.text, model.find(folded.text))]
+        said = [f for model in self._models for f in model.find(folded.text)]
+        named = _without_stray(folded.text, list(_plausible(folded.text, said)))
         found = merge(
             [
                 *self._vocabulary.find(folded.text),
@@ -88,7 +98,28 @@ def _plausible(text: str, found: Iterable[Finding]) -> Iterator[Finding]:
                 continue
             if not any(c.isupper() for c in said) and score < _LOWER:
                 continue
+            if said.casefold().split()[-1] in _NO_NAMES:
+                continue
         yield replace(one, score=score * _MODEL_TOP)
+
+
+def _without_stray(text: str, found: list[Finding]) -> list[Finding]:
+    """Return findings without names in small letters that stand alone among names in capitals.
+
+    Who writes names without capitals does so throughout; elsewhere it is a word a model mistook.
+    """
+    persons = sorted((f for f in found if f.kind is Kind.PERSON), key=lambda f: f.start)
+    stray = set()
+    for place, one in enumerate(persons):
+        if any(c.isupper() for c in text[one.start : one.end]):
+            continue
+        beside = persons[max(0, place - 1) : place] + persons[place + 1 : place + 2]
+        gaps = [(max(one.start, n.start) - min(one.end, n.end), n) for n in beside]
+        if any(gap <= 2 for gap, _ in gaps):
+            continue
+        if any(gap < _NEIGHBOURS and text[n.start].isupper() for gap, n in gaps):
+            stray.add(one)
+    return [f for f in found if f not in stray]
 
 
 def _addresses(text: str, found: Iterable[Finding]) -> Iterator[Finding]:
@@ -100,11 +131,13 @@ def _addresses(text: str, found: Iterable[Finding]) -> Iterator[Finding]:
         elif last is None:
             last = one
         elif one.start >= last.end and _ADDRESS_GAP.fullmatch(text, last.end, one.start):
-            last = replace(last, end=one.end, score=max(last.score, one.score))
+            source = min(last.source, one.source)  # a number beside a street is of the street
+            last = replace(last, end=one.end, score=max(last.score, one.score), source=source)
         else:
-            yield last
+            if last.source != _NUMBER:
+                yield last
             last = one
-    if last is not None:
+    if last is not None and last.source != _NUMBER:
         yield last
 
 
@@ -124,9 +157,7 @@ def _echoes(text: str, found: Sequence[Finding]) -> Iterator[Finding]:
         if said in lower:
             continue
         for match in re.finditer(rf"(?<!\w){re.escape(said)}(?!\w)", text):
-            yield replace(
-                one, start=match.start(), end=match.end(), score=0.5, source="echo"
-            )
+            yield replace(one, start=match.start(), end=match.end(), score=0.5, source="echo")
 
 
 _LOCK = threading.Lock()

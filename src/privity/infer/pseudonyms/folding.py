@@ -60,9 +60,7 @@ class Folded:
         """Return a finding in the folded text as one in the text it came from."""
         if self.starts is None or self.ends is None:
             return finding
-        return replace(
-            finding, start=self.starts[finding.start], end=self.ends[finding.end - 1]
-        )
+        return replace(finding, start=self.starts[finding.start], end=self.ends[finding.end - 1])
 
 
 def fold(text: str) -> Folded:

@@ -30,10 +30,12 @@ _CHECKED = (
 )  # fmt: skip
 _CHECKED_SCORE, _SPACY_SCORE = 0.7, 0.55
 _ENGLISH = re.compile(
-    r"(?i)(?<!\w)(?:the|and|of|to|is|was|are|you|my|for|with|that|this|have|has|on|at|from|his|her|it|be|please|I'm)(?!\w)"
+    r"(?i)(?<!\w)(?:the|and|of|to|is|was|are|you|my|for|with|that|this|have|has|on|at|from|his|"
+    r"her|it|be|please|I'm)(?!\w)"
 )
 _OTHERS = re.compile(
-    r"(?i)(?<!\w)(?:der|die|das|und|ist|nicht|ich|ein|eine|für|mit|von|zu|im|den|auf|bitte|le|la|les|et|est|"
+    r"(?i)(?<!\w)(?:der|die|das|und|ist|nicht|ich|ein|eine|für|mit|von|zu|im|den|auf|bitte|le|la|"
+    r"les|et|est|"
     r"une?|des|du|pour|que|qui|dans|je|pas|el|los|las|y|es|en|por|para|con|del|una?|mi|se)(?!\w)"
 )
 
@@ -68,9 +70,7 @@ class Presidio:
                     )  # fmt: skip
 
     def _analyze(self, part: str, wanted: list[str], english: bool) -> list[Any]:
-        artifacts = (
-            self._nlp.process_text(part, "en") if english else self._nlp.without_names(part)
-        )
+        artifacts = self._nlp.process_text(part, "en") if english else self._nlp.without_names(part)
         found: list[Any] = self._analyzer.analyze(
             part, "en", entities=wanted, nlp_artifacts=artifacts
         )
@@ -91,9 +91,13 @@ def load_presidio() -> Presidio:
 
         if not spacy.util.is_package(SPACY_MODEL):
             raise LookupError(SPACY_MODEL)
-        loaded = spacy.load(SPACY_MODEL, exclude=["tagger", "parser", "lemmatizer", "attribute_ruler"])
+        loaded = spacy.load(
+            SPACY_MODEL, exclude=["tagger", "parser", "lemmatizer", "attribute_ruler"]
+        )
     except (ImportError, LookupError, OSError) as err:
-        raise MissingDependency("the detector of personal data is not installed", hint=HINT) from err
+        raise MissingDependency(
+            "the detector of personal data is not installed", hint=HINT
+        ) from err
     # Whatever in this process asks for a suffix gets the list inside the package.
     tldextract.tldextract.TLD_EXTRACTOR = tldextract.TLDExtract(
         cache_dir=None, suffix_list_urls=(), fallback_to_snapshot=True
@@ -101,7 +105,7 @@ def load_presidio() -> Presidio:
     logging.getLogger("presidio-analyzer").setLevel(logging.ERROR)  # it warns of what we left out
 
     class Engine(SpacyNlpEngine):  # type: ignore[misc] # presidio is not typed for us
-        """Presidio's wrapper around a model that is loaded already: it would download a missing one."""
+        """The wrapper around a model that is loaded already: presidio would download one."""
 
         def load(self) -> None:
             self.nlp = {"en": loaded}

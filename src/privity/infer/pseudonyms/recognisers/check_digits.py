@@ -43,7 +43,7 @@ def luhn(text: str) -> bool:
 
 
 def card(text: str) -> bool:
-    """A payment card: Luhn, a length of 12 to 19 and an issuer's range (ISO/IEC 7812-1)."""
+    """Return whether it is a payment card: Luhn, 12 to 19 digits, an issuer's range."""
     digits = compact(text)
     known = re.match(r"4|5[0-8]|2[2-7]|3[0-9]|6[0-9]|18|21", digits)
     return 12 <= len(digits) <= 19 and known is not None and luhn(digits)
@@ -57,8 +57,11 @@ def iban(text: str) -> bool:
     return int("".join(str(int(c, 36)) for c in plain[4:] + plain[:4])) % 97 == 1
 
 
-def ibans(text: str) -> list[tuple[int, int]]:
-    """Return where IBANs stand, in groups or not: each ends where its country says."""
+def ibans(text: str) -> list[tuple[int, int, bool]]:
+    """Return where IBANs stand, in groups or not, and whether their check digits are right.
+
+    Each ends where its country says. One with a typing error points at an account all the same.
+    """
     found = []
     for match in _IBAN_START.finditer(text):
         wanted = _IBAN_LENGTHS.get(match.group()[:2].upper(), 0)
@@ -70,9 +73,15 @@ def ibans(text: str) -> list[tuple[int, int]]:
                 break
             place += 1
         ends = place == len(text) or not text[place].isalnum()
-        if wanted and count == wanted and ends and iban(text[match.start() : place]):
-            found.append((match.start(), place))
+        said = text[match.start() : place]
+        right = bool(wanted) and count == wanted and ends and iban(said)
+        if right or (wanted and count == wanted and ends and said.isupper() and _mostly(said)):
+            found.append((match.start(), place, right))
     return found
+
+
+def _mostly(text: str) -> bool:
+    return 3 * sum(c.isdigit() for c in text) >= 2 * len(compact(text))
 
 
 def bic(text: str) -> bool:
@@ -81,7 +90,7 @@ def bic(text: str) -> bool:
 
 
 def aba_routing(text: str) -> bool:
-    """A routing number of the American Bankers Association: weights 3, 7, 1."""
+    """Check a routing number of the American Bankers Association: weights 3, 7, 1."""
     digits = [int(c) for c in text if c.isdigit()]
     weights = (3, 7, 1) * 3
     total = sum(d * w for d, w in zip(digits, weights, strict=False))
@@ -164,13 +173,20 @@ def ssn(text: str) -> bool:
     """US social security or tax number: no check digit, but ranges that were never issued."""
     digits = compact(text)
     parts = digits[:3], digits[3:5], digits[5:]
-    return len(digits) == 9 and parts[0] not in ("000", "666") and parts[1] != "00" and parts[2] != "0000"
+    return (
+        len(digits) == 9
+        and parts[0] not in ("000", "666")
+        and parts[1] != "00"
+        and parts[2] != "0000"
+    )
 
 
 def italian_fiscal(text: str) -> bool:
     """Codice fiscale: sixteen characters, the last from the others by parity tables."""
     plain = compact(text)
-    if not re.fullmatch(r"[A-Z]{6}[\dL-NP-V]{2}[A-EHLMPRST][\dL-NP-V]{2}[A-Z][\dL-NP-V]{3}[A-Z]", plain):
+    if not re.fullmatch(
+        r"[A-Z]{6}[\dL-NP-V]{2}[A-EHLMPRST][\dL-NP-V]{2}[A-Z][\dL-NP-V]{3}[A-Z]", plain
+    ):
         return False
     odd = (1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25,
            24, 23)  # fmt: skip

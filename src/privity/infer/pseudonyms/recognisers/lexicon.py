@@ -1,4 +1,4 @@
-"""A set of terms and where they stand in a text: whole words, any case, with a language's endings."""
+"""A set of terms, and where they stand in a text: whole words, any case, with endings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Telephone numbers: what reads like one, and is valid somewhere (phonenumbers, where installed)."""
+"""Telephone numbers: what reads like one, and is valid somewhere (by phonenumbers)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ PATTERN = re.compile(
     r"(?:\s?(?i:x|ext\.?|durchwahl|poste)\s?\d{1,6})?(?![\w]|[.,:/-]\d)"
 )
 _WORDS = re.compile(
-    r"(?i)(?<![^\W\d_])(?:phone|tel|tél|fon|mob|cell|call|ring|text|sms|whatsapp|signal|fax|handy|ruf|anruf|"
-    r"nummer|number|appel|joindre|joignable|portable|fixe|llam|móvil|movil|numéro|número|contact|kontakt|next of kin)"
+    r"(?i)(?<![^\W\d_])(?:phone|tel|tél|fon|mob|cell|call|ring|text|sms|whatsapp|signal|fax|"
+    r"handy|ruf|anruf|zurückruf|"
+    r"appel|joindre|joignable|portable|fixe|llam|móvil|movil|contact|kontakt|next of kin)"
 )
 _DATE = re.compile(r"\d{1,4}([./-])\d{1,2}\1\d{2,4}")
 _SPACED = re.compile(r"[ ./()-]")

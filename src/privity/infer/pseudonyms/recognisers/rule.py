@@ -1,4 +1,4 @@
-"""A rule: a pattern, the kind it means, and what makes a match sure: a check, or words before it."""
+"""A rule: a pattern, the kind it means, and what makes it sure: a check, or words before it."""
 
 from __future__ import annotations
 

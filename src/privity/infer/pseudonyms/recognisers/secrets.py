@@ -10,6 +10,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 from privity.infer.pseudonyms.finding import Finding
 from privity.infer.pseudonyms.recognisers.rule import CERTAIN, LIKELY, SURE, Rule, apply
@@ -41,17 +42,19 @@ _NAMES = (
     r"pass[_ -]?(?:word|wd|phrase|code)|pwd|pw|passwort|kennwort|zugangscode|"
     r"mot[_ -]de[_ -]passe|mdp|contrase(?:ñ|n|gn)a|clave(?:[_ -]secreta)?|secreto|geheimnis|"
     r"secret|token|jeton|api[_ -]?key|apikey|access[_ -]?key|secret[_ -]?key|private[_ -]?key|"
-    r"account[_ -]?key|auth[_ -]?key|client[_ -]?secret|credentials?|schl(?:ü|ue)ssel|cl(?:é|e)[_ -]api"
+    r"account[_ -]?key|auth[_ -]?key|client[_ -]?secret|credentials?|schl(?:ü|ue)ssel|cl(?:é|"
+    r"e)[_ -]api"
 )
 _LABEL = rf"(?<![^\W_])(?i:(?:[a-z0-9]{{1,20}}[_.-]){{0,3}}(?:{_NAMES}))(?:[_-]?\d)?(?![^\W\d_])"
-_VALUE = r"(?P<it>[^\s\"'`,;<>(){}\[\]]{4,512}+)"
+_VALUE = r"(?P<it>[^\s\"'`]{4,512}+)"
 _PEM = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,4}PRIVATE KEY(?: BLOCK)?-----")
 _PEM_BODY = re.compile(r"[A-Za-z0-9+/=\s\\:,.\-]{0,8192}+")
 _PLACEHOLDER = re.compile(
     r"(?i)(?:none|null|nil|true|false|required|optional|str(?:ing)?|text|int|bool|bytes|undefined|"
     r"todo|changeme|redacted|hidden|secret|password|passwort|token|[x*.•_-]{3,}|"
     r"(?:os|process|self|config|settings|env|request|args)\.[\w.\[\]]{1,80}|\$\w{1,80}|%\w{1,40}%?|"
-    r"your[-_ ]?\w{0,40}|https?:.{0,500}|[=:!].{0,500})[.!?]?"
+    r"[\w.]{1,80}\(.{0,400}|<.{0,200}|\{.{0,200}|your[-_ ]?\w{0,40}|https?:.{0,500}|"
+    r"[=:!].{0,500})[.!?]?"
 )
 
 
@@ -66,7 +69,7 @@ def _password(value: str) -> bool:
 
 
 def _told(value: str) -> bool:
-    """A password named in a sentence: a word of prose is none."""
+    """Return whether it is a password named in a sentence: a word of prose is none."""
     plain = value.rstrip(".!?")
     mixed = any(c.isdigit() or not c.isalnum() for c in plain) or not (
         plain.islower() or plain.istitle()
@@ -79,41 +82,110 @@ def _bearer(value: str) -> bool:
 
 
 RULES = (
-    Rule("vendor-key", Kind.SECRET,
-         re.compile(rf"(?<![A-Za-z0-9_-])(?:{'|'.join(_VENDORS)})(?![A-Za-z0-9])"), CERTAIN),
-    Rule("jwt", Kind.SECRET,
-         re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,4096}+\.[A-Za-z0-9_-]{8,8192}+"
-                    r"(?:\.[A-Za-z0-9_-]{0,2048}+){0,3}"), CERTAIN),
-    Rule("connection-string", Kind.SECRET,
-         re.compile(r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{1,20}+://"
-                    r"[^\s:@/\"'<>]{0,128}+:[^\s@/\"'<>]{1,256}+@[^\s\"'<>`]{1,512}+"), CERTAIN),
-    Rule("webhook", Kind.SECRET,
-         re.compile(r"https://(?:hooks\.slack\.com/(?:services|workflows)|discord(?:app)?\.com/api/"
-                    r"webhooks|[a-z0-9-]{1,60}\.webhook\.office\.com)/[\w/@.-]{8,300}+"), CERTAIN),
-    Rule("signature", Kind.SECRET,
-         re.compile(r"(?:[?&;]|(?<![\w]))(?i:sig|signature|access_token|accountkey|sharedaccesskey|"
-                    r"x-amz-signature)=(?P<it>[A-Za-z0-9%+/=_.~-]{16,400}+)"), CERTAIN),
-    Rule("bearer", Kind.SECRET,
-         re.compile(r"(?<!\w)(?i:bearer|basic|authorization:\s{0,3}token|x-api-key:)\s{1,3}"
-                    r"(?P<it>[A-Za-z0-9._~+/=-]{12,4096}+)"), SURE, _bearer),
-    Rule("password", Kind.SECRET,
-         re.compile(rf"{_LABEL}[\"'*`]{{0,3}}\s{{0,3}}(?:[:=]|=>|:=)\s{{0,3}}[\"'*`]{{0,3}}{_VALUE}"),
-         SURE, _password),
-    Rule("password-told", Kind.SECRET,
-         re.compile(rf"{_LABEL}\s{{1,2}}(?:[^\s.:=]{{1,12}}\s){{0,2}}"
-                    rf"(?i:is|was|ist|war|lautet|est|es|era|--?)\s{{1,2}}[\"'`]?{_VALUE}"), SURE, _told),
-    Rule("password-option", Kind.SECRET,
-         re.compile(rf"(?<!\S)--?(?i:{_NAMES})[ =]\"?{_VALUE}"), SURE, _told),
-    Rule("pin", Kind.SECRET,
-         re.compile(r"(?<!\w)(?i:pin|puk|tan|cvv2?|cvc2?|otp|2fa|passcode|code secret)(?!\w)"
-                    r"[^\d\n]{0,14}?(?<!\d)(?P<it>\d{3,8})(?![\d.,-]*\d|\w)"), LIKELY),
-)  # fmt: skip
+    Rule(
+        "vendor-key",
+        Kind.SECRET,
+        re.compile(rf"(?<![A-Za-z0-9_-])(?:{'|'.join(_VENDORS)})(?![A-Za-z0-9])"),
+        CERTAIN,
+    ),
+    Rule(
+        "jwt",
+        Kind.SECRET,
+        re.compile(
+            r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,4096}+\.[A-Za-z0-9_-]{8,8192}+"
+            r"(?:\.[A-Za-z0-9_-]{0,2048}+){0,3}"
+        ),
+        CERTAIN,
+    ),
+    Rule(
+        "connection-string",
+        Kind.SECRET,
+        re.compile(
+            r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{1,20}+://"
+            r"[^\s:@/\"'<>]{0,128}+:[^\s@/\"'<>]{1,256}+@[^\s\"'<>`]{1,512}+"
+        ),
+        CERTAIN,
+    ),
+    Rule(
+        "webhook",
+        Kind.SECRET,
+        re.compile(
+            r"https://(?:hooks\.slack\.com/(?:services|workflows)|discord(?:app)?\.com/api/"
+            r"webhooks|[a-z0-9-]{1,60}\.webhook\.office\.com)/[\w/@.-]{8,300}+"
+        ),
+        CERTAIN,
+    ),
+    Rule(
+        "signature",
+        Kind.SECRET,
+        re.compile(
+            r"(?:[?&;]|(?<![\w]))(?i:sig|signature|access_token|accountkey|sharedaccesskey|"
+            r"x-amz-signature)=(?P<it>[A-Za-z0-9%+/=_.~-]{16,400}+)"
+        ),
+        CERTAIN,
+    ),
+    Rule(
+        "bearer",
+        Kind.SECRET,
+        re.compile(
+            r"(?<!\w)(?i:bearer|basic|authorization:\s{0,3}token|x-api-key:)\s{1,3}"
+            r"(?P<it>[A-Za-z0-9._~+/=-]{12,4096}+)"
+        ),
+        SURE,
+        _bearer,
+    ),
+    Rule(
+        "password",
+        Kind.SECRET,
+        re.compile(
+            rf"{_LABEL}[\\\"'*`]{{0,3}}\s{{0,3}}(?:[:=]|=>|"
+            rf":=)\s{{0,3}}[\\\"'*`]{{0,3}}{_VALUE}"
+        ),
+        SURE,
+        _password,
+    ),
+    Rule(
+        "password-told",
+        Kind.SECRET,
+        re.compile(
+            rf"{_LABEL}\s{{1,2}}(?:[^\s.:=]{{1,12}}\s){{0,2}}"
+            rf"(?i:is|was|ist|war|lautet|est|es|era|--?)\s{{1,2}}[\"'`]?{_VALUE}"
+        ),
+        SURE,
+        _told,
+    ),
+    Rule(
+        "password-option",
+        Kind.SECRET,
+        re.compile(rf"(?<!\S)--?(?i:{_NAMES})[ =]\"?{_VALUE}"),
+        SURE,
+        _told,
+    ),
+    Rule(
+        "pin",
+        Kind.SECRET,
+        re.compile(
+            r"(?<!\w)(?i:pin|puk|tan|cvv2?|cvc2?|otp|2fa|passcode|code secret)(?!\w)"
+            r"[^\d\n]{0,14}?(?<!\d)(?P<it>\d{3,8})(?![\d.,-]*\d|\w)"
+        ),
+        LIKELY,
+    ),
+)
 
 
 def recognise(text: str) -> Iterator[Finding]:
     """Yield secrets."""
     yield from _pem(text)
-    yield from apply(RULES, text)
+    for found in apply(RULES, text):
+        yield _trimmed(found, text) if found.source.startswith("password") else found
+
+
+def _trimmed(found: Finding, text: str) -> Finding:
+    """Return a value without the punctuation of what it stands in."""
+    end = found.end
+    while end > found.start + 4 and text[end - 1] in ",;)}]>\\":
+        end -= 1
+    return replace(found, end=end)
 
 
 def _pem(text: str) -> Iterator[Finding]:

@@ -42,23 +42,54 @@ def bech32(text: str) -> bool:
 
 _EDGE, _END = r"(?<![A-Za-z0-9])", r"(?![A-Za-z0-9])"
 RULES = (
-    Rule("base58-address", Kind.WALLET,
-         re.compile(rf"{_EDGE}[123mnDLMAt9XrT][1-9A-HJ-NP-Za-km-z]{{25,34}}{_END}"), CERTAIN,
-         base58_check),
-    Rule("bech32-address", Kind.WALLET,
-         re.compile(rf"{_EDGE}(?i:bc|tb|ltc)1[02-9AC-HJ-NP-Zac-hj-np-z]{{11,87}}+{_END}"), CERTAIN, bech32),
-    Rule("ethereum-address", Kind.WALLET, re.compile(rf"{_EDGE}0x[0-9a-fA-F]{{40}}{_END}"), CERTAIN),
-    Rule("extended-public-key", Kind.WALLET,
-         re.compile(rf"{_EDGE}[xyz]pub[1-9A-HJ-NP-Za-km-z]{{107}}{_END}"), CERTAIN),
-    Rule("monero-address", Kind.WALLET,
-         re.compile(rf"{_EDGE}[48][0-9AB][1-9A-HJ-NP-Za-km-z]{{93}}{_END}"), CERTAIN),
-    Rule("wallet-key", Kind.SECRET,
-         re.compile(rf"{_EDGE}[5KLc][1-9A-HJ-NP-Za-km-z]{{50,51}}{_END}"), CERTAIN, base58_check),
-    Rule("seed-phrase", Kind.WALLET,
-         re.compile(r"(?i:seed|mnemonic|recovery|wiederherstellungs|r[ée]cup[ée]ration|recuperaci[óo]n|"
-                    r"semilla)[^\n:=]{0,30}[:=]?\s{0,3}[\"']?(?P<it>(?:[a-zé]{3,8}[ ,]{1,2}){11,23}"
-                    r"[a-zé]{3,8})(?!\w)"), SURE),
-)  # fmt: skip
+    Rule(
+        "base58-address",
+        Kind.WALLET,
+        re.compile(rf"{_EDGE}[123mnDLMAt9XrT][1-9A-HJ-NP-Za-km-z]{{25,34}}{_END}"),
+        CERTAIN,
+        base58_check,
+    ),
+    Rule(
+        "bech32-address",
+        Kind.WALLET,
+        re.compile(rf"{_EDGE}(?i:bc|tb|ltc)1[02-9AC-HJ-NP-Zac-hj-np-z]{{11,87}}+{_END}"),
+        CERTAIN,
+        bech32,
+    ),
+    Rule(
+        "ethereum-address", Kind.WALLET, re.compile(rf"{_EDGE}0x[0-9a-fA-F]{{40}}{_END}"), CERTAIN
+    ),
+    Rule(
+        "extended-public-key",
+        Kind.WALLET,
+        re.compile(rf"{_EDGE}[xyz]pub[1-9A-HJ-NP-Za-km-z]{{107}}{_END}"),
+        CERTAIN,
+    ),
+    Rule(
+        "monero-address",
+        Kind.WALLET,
+        re.compile(rf"{_EDGE}[48][0-9AB][1-9A-HJ-NP-Za-km-z]{{93}}{_END}"),
+        CERTAIN,
+    ),
+    Rule(
+        "wallet-key",
+        Kind.SECRET,
+        re.compile(rf"{_EDGE}[5KLc][1-9A-HJ-NP-Za-km-z]{{50,51}}{_END}"),
+        CERTAIN,
+        base58_check,
+    ),
+    Rule(
+        "seed-phrase",
+        Kind.WALLET,
+        re.compile(
+            r"(?i:seed|mnemonic|recovery|wiederherstellungs|r[ée]cup[ée]ration|"
+            r"recuperaci[óo]n|"
+            r"semilla)[^\n:=]{0,30}[:=]?\s{0,3}[\"']?(?P<it>(?:[a-zé]{3,8}[ ,]{1,2}){11,23}"
+            r"[a-zé]{3,8})(?!\w)"
+        ),
+        SURE,
+    ),
+)
 
 
 def recognise(text: str) -> Iterator[Finding]:
