@@ -110,13 +110,15 @@ def failure_of(
     kind = str(kind) if named else _kind_of(status)
     if status in (401, 403):
         return Failure(kind, f"{title} refused {key.source} ({status})")
-    parts = []
-    for name, form in (("code", _KIND), ("param", _PLACE)):
-        value = fields.get(name)
-        if isinstance(value, str) and form.fullmatch(value) and not quotes(value):
-            parts.append(f"{'field ' if name == 'param' else ''}{value}")
+    parts = [
+        f"{before}{value}"
+        for name, form, before in (("code", _KIND, ""), ("param", _PLACE, "field "))
+        if isinstance(value := fields.get(name), str)
+        and form.fullmatch(value)
+        and not quotes(value)
+    ]
     said = fields.get("message")
-    message = f"{title} refused the request" if 400 <= status < 500 else f"{title} failed"
+    message = f"{title} {'refused the request' if 400 <= status < 500 else 'failed'}"
     message += f" ({', '.join([str(status) if status else 'in its stream', kind, *parts])})"
     if isinstance(said, str) and _PRINTABLE.fullmatch(said) and not quotes(said):
         message += f": {said}"
