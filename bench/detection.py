@@ -1,10 +1,11 @@
 """What the detector finds beside plain presidio: recall and precision, per kind and per language.
 
 Two sets. *Generated*: sentence templates of ours (bench/data) filled by Faker in five locales;
-`a` was used to tune the detector; `b` was held back while it was tuned, and is what is reported. Both were written by the same person, and words about health and belief stand in
-the templates themselves: read those rows as a check, not as an estimate. *Public*: the templates
-and the fake persons that presidio-evaluator ships (MIT); give its folder or unpacked wheel with
-``--public`` or ``PRIVITY_PRESIDIO_EVALUATOR``; nothing is downloaded.
+`a` was used to tune the detector; `b` was held back while it was tuned, and is what is reported.
+Both were written by the same author, and words about health and belief stand in the templates
+themselves: read those rows as a check, not as an estimate. *Public*: the templates and the fake
+persons that presidio-evaluator ships (MIT); give its folder or unpacked wheel with ``--public`` or
+``PRIVITY_PRESIDIO_EVALUATOR``; nothing is downloaded.
 
 A labelled span is *found* when at least half of its letters and digits are covered by findings of
 any kind, *typed* when one of its own kind overlaps it, *exact* when one of its kind (or several side by

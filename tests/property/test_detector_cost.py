@@ -1,8 +1,8 @@
 """What a pattern costs at one place does not grow with the text: counted in steps, not in seconds.
 
 Two things are shown. No pattern may repeat without a bound, so it sees a bounded stretch from where
-it starts. And a small matcher that walks the same parse tree as `re`, backtracking alike, counts the
-steps from every place of texts made to hurt; they repeat, so a longer one costs the same.
+it starts. And a small matcher that walks the same parse tree as `re`, backtracking alike, counts
+the steps from every place of texts made to hurt; they repeat, so a longer one costs the same.
 """
 
 from __future__ import annotations

@@ -26,7 +26,13 @@ _DIGITS = frozenset(
     {Kind.PHONE, Kind.NATIONAL_ID, Kind.BANK_ACCOUNT, Kind.PASSPORT, Kind.DRIVING_LICENCE,
      Kind.POSTCODE}
 )  # fmt: skip
-_THRESHOLDS = {Kind.PERSON: 0.5, Kind.PLACE: 0.5, Kind.ADDRESS: 0.5, Kind.URL: 2.0}
+_THRESHOLDS = {
+    Kind.PERSON: 0.5,
+    Kind.ORGANISATION: 0.5,
+    Kind.PLACE: 0.5,
+    Kind.ADDRESS: 0.5,
+    Kind.URL: 2.0,
+}
 _THRESHOLD = 0.6
 _NUMBER = "rampart/number"  # of a house or a flat, which alone says nothing
 _LOWER = 0.8
@@ -73,13 +79,9 @@ class PersonalDataDetector:
             return ()
         said = [f for model in self._models for f in model.find(folded.text)]
         named = _without_stray(folded.text, list(_plausible(folded.text, said)))
-        found = merge(
-            [
-                *self._vocabulary.find(folded.text),
-                *recognise(folded.text),
-                *_addresses(folded.text, named),
-            ]
-        )
+        named = list(_addresses(folded.text, named))
+        formed = _containing(list(recognise(folded.text)), named)
+        found = merge([*self._vocabulary.find(folded.text), *formed, *named])
         echoed = merge([*found, *_echoes(folded.text, found)])
         return tuple(folded.back(one) for one in echoed)
 
@@ -122,6 +124,20 @@ def _without_stray(text: str, found: list[Finding]) -> list[Finding]:
     return [f for f in found if f not in stray]
 
 
+def _containing(formed: list[Finding], named: list[Finding]) -> Iterator[Finding]:
+    """Yield patterns' findings; an organisation around names a model saw counts as surer.
+
+    Else a name in it would win, and the rest of it would be left as it is.
+    """
+    for one in formed:
+        inside = (
+            one.kind is Kind.ORGANISATION
+            and one.score > 0.5
+            and any(one.start <= n.start and n.end <= one.end for n in named)
+        )
+        yield replace(one, score=max(one.score, _MODEL_TOP + 0.005)) if inside else one
+
+
 def _addresses(text: str, found: Iterable[Finding]) -> Iterator[Finding]:
     """Yield findings; a street, its number and what belongs to it become one."""
     last: Finding | None = None
@@ -142,7 +158,7 @@ def _addresses(text: str, found: Iterable[Finding]) -> Iterator[Finding]:
 
 
 def _echoes(text: str, found: Sequence[Finding]) -> Iterator[Finding]:
-    """Yield other places where a name that was found stands: a model sees some and misses others."""
+    """Yield other places of a name that was found: a model sees some and misses others."""
     names: dict[str, Finding] = {}
     for one in found:
         if one.kind in (Kind.PERSON, Kind.ORGANISATION) and one.score >= 0.5:

@@ -56,7 +56,7 @@ class Presidio:
         """Yield names in English text, and identifiers whose check digits are right in any."""
         if not any(c.isalnum() for c in text):
             return
-        english = len(_ENGLISH.findall(text)) > len(_OTHERS.findall(text))
+        english = len(_ENGLISH.findall(text)) >= len(_OTHERS.findall(text))
         for start in range(0, len(text), WINDOW):
             part = text[start : start + WINDOW]
             wanted = [*self._entities, *_LABELS] if english else self._entities
@@ -116,7 +116,11 @@ def load_presidio() -> Presidio:
     engine = Engine()
     engine.load()
     registry = RecognizerRegistry(recognizers=[], supported_languages=["en"])
-    registry.add_recognizer(predefined_recognizers.SpacyRecognizer(supported_language="en"))
+    registry.add_recognizer(
+        predefined_recognizers.SpacyRecognizer(
+            supported_language="en", supported_entities=list(_LABELS)
+        )
+    )
     for name in _CHECKED:
         registry.add_recognizer(getattr(predefined_recognizers, name)(supported_language="en"))
     return Presidio(AnalyzerEngine(registry=registry, nlp_engine=engine), engine)

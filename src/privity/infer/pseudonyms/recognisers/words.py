@@ -15,7 +15,7 @@ from privity.policy.sensitive import Kind
 __all__ = ["RULES", "lexicon", "recognise"]
 
 _HEALTH, _BELIEF = 0.8, 0.6
-"""With a capital: below a model that is sure of a name: Gay and Parkinson are surnames, and what is flagged stays."""
+"""With a capital: Gay and Parkinson are surnames too, and a model that is sure of a name wins."""
 _CODE = r"[A-TV-Z]\d{2}(?:\.\d{1,4}[A-Z]?)?"
 RULES = (
     Rule(
