@@ -251,6 +251,9 @@ def test_azure_has_deployments_and_an_address_of_the_persons_own() -> None:
         )
         with pytest.raises(InputError, match="names no deployment"):
             route(peer)
+    for model in ("", "m" * 300):
+        with pytest.raises(InputError, match="has no name"):
+            route(ProviderPeer("o", "openai", models=(model,)))
     peer = ProviderPeer(
         "z",
         "azure-openai",

@@ -20,6 +20,7 @@ __all__ = ["Desk", "Outgoing"]
 CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
 _OTHER = {CHAT: MESSAGES, MESSAGES: CHAT}
 _DEPLOYMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_LONGEST_NAME = 256
 _DEFAULT_OUTPUT = 8192
 _LONGEST_OUTPUT = 32_768  # where a chat does not say; more costs more than a person may expect
 
@@ -68,6 +69,10 @@ class Desk:
         self._version = peer.api_version or profile.api_version
         self._region = _region(peer, profile)
         self.base = _base(peer, profile, self._region)
+        if not all(0 < len(one.id) <= _LONGEST_NAME for one in self.models):
+            raise InputError(
+                f"a model of the provider {peer.name!r:.40} has no name, or one too long"
+            )
         for name in (*peer.deployments.values(), *filter(None, [self._version])):
             if not _DEPLOYMENT.fullmatch(name):
                 raise InputError(f"{name!r:.80} names no deployment or API version")
