@@ -19,6 +19,7 @@ from privity.identity.keys import SigningKey
 from privity.infer.opening import SessionSettings, open_session
 from privity.infer.receipts import ReceiptStore
 from privity.seal import exchange
+from privity.seal.shaping import Pace, Shape
 
 MESSAGES: Any = [{"role": "user", "content": "what is sealed?"}]
 
@@ -104,9 +105,11 @@ def test_a_wrong_setting_is_an_input_error(settings: SessionSettings, words: str
 @pytest.mark.parametrize(
     ("table", "asked"),
     [
-        ("", [512]),
-        ("[seal]\nrecords = 1024\ncadence_ms = 0", [1024]),
-        ("[seal]\ncadence_ms = 7", [512, 7]),
+        ("", Shape()),
+        ("[seal]\nrecords = 1024\ncadence_ms = 0", Shape(1024, None, pace=Pace.EVEN)),
+        ("[seal]\ncadence_ms = 7", Shape(cadence_ms=7)),
+        ('[seal]\npace = "batch"\ndelay_ms = 9', Shape(pace=Pace.BATCH, delay_ms=9)),
+        ('[seal]\npace = "whole"', Shape(cadence_ms=None, pace=Pace.WHOLE)),
     ],
 )
 def test_the_configured_shape_is_asked_for_in_the_sealed_request(
@@ -114,22 +117,23 @@ def test_the_configured_shape_is_asked_for_in_the_sealed_request(
     privity_home: Path,
     monkeypatch: pytest.MonkeyPatch,
     table: str,
-    asked: list[int],
+    asked: Shape,
 ) -> None:
-    opened: list[int] = []  # what the gateway reads in the fields it opened
+    opened: list[Shape] = []  # what the gateway reads in the fields it opened
 
-    def spy(name: str) -> None:
-        parse = getattr(exchange, name)
-        monkeypatch.setattr(exchange, name, lambda value: opened.append(parse(value)) or opened[-1])
+    class Spy:
+        @staticmethod
+        def read(fields: Any) -> Shape:
+            opened.append(Shape.read(fields))
+            return opened[-1]
 
-    spy("parse_size")
-    spy("parse_cadence")
+    monkeypatch.setattr(exchange, "Shape", Spy)
     with (privity_home / "config.toml").open("a") as file:
         file.write(table)
     with privity.http_client(policy="dev") as client:
         body = {"model": "tokens-2", "messages": MESSAGES}
         assert client.post("http://x/v1/chat/completions", json=body).status_code == 200
-    assert opened == asked
+    assert opened == [asked]
 
 
 @pytest.mark.parametrize("named", ["mine.toml", "./mine.toml", "policies/mine.toml"])
