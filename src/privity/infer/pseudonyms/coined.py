@@ -29,24 +29,24 @@ _GIVEN = (
 _SURNAMES = MappingProxyType(
     {
         "en": (
-            "Ather Bram Crad Dunk Elms Fenth Gorr Hulm Keth Lorb Mard Neth Oxm Pelb Quarn Rudd Scar"
-            " Thral Umber Welth Yarn",
-            "combery wickham thorley worsted burnley stowell dletham gravely mondley hurstley",
+            "Ather Brem Crad Dunk Elvers Fenth Gorr Hulm Keth Lorb Mardl Neth Oxen Pelb Quarn Rudl "
+            "Scarb Thral Umber Welth",
+            "combe wick low stow ham worthy ders kins",
         ),
         "de": (
-            "Adel Brack Dorn Elz Fenk Grab Hark Immel Jolt Krom Lind Mohr Nerz Ost Pfal Quad Riet"
-            " Sall Trab Urb Wend Zorn",
-            "hagener winkeler brechter mannsen steiger hofener bekker hausler dorfert muhler",
+            "Adel Brack Dorn Elz Fenk Grab Hark Imm Jolt Krom Lind Mohr Nerz Ost Quad Riet Sall "
+            "Trab Urb Wend",
+            "hager winkler brecht manns hofer bekk haus mahr",
         ),
         "fr": (
-            "Aub Berg Chamb Dorm Esp Fontr Garr Hauv Jaubr Lavr Marc Nerv Orb Pervr Quer Rouv Sauv"
-            " Tervr Valbr Vernh",
-            "eraultin illacourt andelier onvillet ossignol ertinaud ignacourt aventin ellonniere",
+            "Aub Berg Chamb Dorm Esp Fontr Garr Hauv Jaubr Lavr Marc Nerv Orb Pervr Quer Rouv Sauv "
+            "Tervr Valbr Vernh",
+            "eraud illac andel onvil ossart inaud ignac avent",
         ),
         "es": (
-            "Arb Balm Cerv Dorm Elg Font Galv Herm Izt Lurb Marm Nav Orm Palv Quirr Rebl Salv Tordm"
-            " Urr Valm Zald",
-            "aldegui arrendo ontavilla oredano uriaga anzueta erondiz illasera avarredo",
+            "Arb Balm Cerv Dorm Elg Font Galv Herm Izt Lurb Marm Nav Orm Palv Quirr Rebl Salv "
+            "Tordm Urr Valm",
+            "aldeg arrend ontav oredan uriag anzu erond avarr",
         ),
     }
 )
@@ -56,7 +56,7 @@ _SYLLABLES = (
 ).split()
 _ENDS = MappingProxyType(
     {
-        "place": "stedt mouth bruck ville grado minster haven dorp",
+        "place": "stedt bruck minster haven dorp wold quay grave",
         "organisation": "tronix dyne matic vanta logic plex form corra",
         "street": "broek stein mark field acre holt",
         "word": "dran bex quor zim vask trell",
@@ -130,7 +130,8 @@ def _one(what: str, language: str, pick: Pick, more: int) -> str:
         if what == "given":
             return _of(_SYLLABLES, pick).capitalize() + _of(_SYLLABLES, pick) + "yn"
         return _of(stems.split(), pick) + _of(ends.split(), pick)
-    syllables = "".join(_of(_SYLLABLES, pick) for _ in range(1 + more))
+    count = more if what == "place" else 1 + more
+    syllables = "".join(_of(_SYLLABLES, pick) for _ in range(count))
     ends = _ENDS.get(what, _ENDS["word"])
     return syllables.capitalize() + _of(ends.split(), pick)
 
