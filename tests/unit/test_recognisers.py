@@ -18,6 +18,7 @@ FOUND = [
     (Kind.SECRET, "DATABASE_URL=[postgres://app:s3cr3t@db.example:5432/app]"),
     (Kind.SECRET, "password: [hunter22]"),
     (Kind.SECRET, '{"client_secret": "[a8F!x,9(zz]"}'),
+    (Kind.SECRET, "password: [Tv_(nRzw^2c9]"),
     (Kind.SECRET, "Passwort = [Sommer2024!]"),
     (Kind.SECRET, "mot de passe : [azerty12]"),
     (Kind.SECRET, "contraseña: [gato-negro]"),

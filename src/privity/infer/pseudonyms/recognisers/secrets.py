@@ -53,7 +53,7 @@ _PLACEHOLDER = re.compile(
     r"(?i)(?:none|null|nil|true|false|required|optional|str(?:ing)?|text|int|bool|bytes|undefined|"
     r"todo|changeme|redacted|hidden|secret|password|passwort|token|[x*.•_-]{3,}|"
     r"(?:os|process|self|config|settings|env|request|args)\.[\w.\[\]]{1,80}|\$\w{1,80}|%\w{1,40}%?|"
-    r"[\w.]{1,80}\(.{0,400}|<.{0,200}|\{.{0,200}|your[-_ ]?\w{0,40}|https?:.{0,500}|"
+    r"[\w.]{1,80}\((?:.{0,400}\))?|<.{0,200}|\{.{0,200}|your[-_ ]?\w{0,40}|https?:.{0,500}|"
     r"[=:!].{0,500})[.!?]?"
 )
 
