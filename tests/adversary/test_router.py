@@ -15,7 +15,7 @@ from privity.infer.breaker import Breaker, BreakerSettings
 from privity.infer.budget import Allowance
 from privity.infer.catalogue import Offer, Price
 from privity.infer.router import Decision, Fallback, OfferIndex, Rules, Standing, Wanted, decide
-from privity.infer.router import to_json as told
+from privity.infer.router import routing_of as told
 from privity.policy.sensitive import Kind
 
 SEALED = Cell(View.SIZE, frozenset({Basis(Ground.MATHEMATICS, "sealed")}))
@@ -209,11 +209,11 @@ def test_what_a_receipt_keeps() -> None:
         standings(loud, *many),
         Rules(aliases=(Alias("private/best"),)),
     )
-    kept = json.dumps(told(found), ensure_ascii=False)
+    kept = json.dumps(told(found).to_json(), ensure_ascii=False)
     assert len(kept) < 16_000
     assert "\x1b" not in kept and "\u202e" not in kept and secret not in kept
     assert Kind.HEALTH not in kept  # what a prompt holds is not for whoever is shown a receipt
-    assert told(found)["passed_over_more"] > 0
+    assert told(found).more > 0
 
 
 def test_thousands_of_names_do_not_hide_what_was_in_the_way() -> None:

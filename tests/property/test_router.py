@@ -22,7 +22,7 @@ from privity.infer.router import (
     Standing,
     Wanted,
     decide,
-    to_json,
+    routing_of,
 )
 from privity.infer.routing_config import read_aliases, read_routing
 from privity.policy.sensitive import ROUTES, Kind
@@ -250,7 +250,7 @@ def test_what_a_receipt_keeps_is_bounded_text(
 ) -> None:
     found = outcome(wanted, *world, by, allowance)
     if isinstance(found, Decision):
-        told = to_json(found, found.choices[-1])
+        told = routing_of(found, found.choices[-1]).to_json()
         assert len(told["passed_over"]) <= 16
         assert found.choices[-1].offer.name == told["chosen"]
 

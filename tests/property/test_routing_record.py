@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from privity.errors import MalformedError
 from privity.identity.fields import Fields
-from privity.receipt import Routing
+from privity.receipt import Passed, Routing
 
 texts = st.text(max_size=60)
 terms = st.fixed_dictionaries(
@@ -25,16 +25,18 @@ terms = st.fixed_dictionaries(
         "training": st.none() | st.booleans(),
     }
 )
-counts = st.dictionaries(st.text(min_size=1, max_size=20), st.integers(1, 1000), max_size=4)
 routings = st.builds(
     Routing,
     asked=texts,
     chosen=texts,
+    meant=texts,
+    fallback=texts,
     reasons=st.lists(texts, max_size=4).map(tuple),
-    passed_over=st.lists(st.tuples(texts, texts), max_size=4).map(tuple),
+    passed_over=st.lists(st.builds(Passed, texts, texts, texts), max_size=4).map(tuple),
+    more=st.integers(0, 999),
     mode=st.sampled_from(["", "replace", "refuse", "warn"]),
-    replaced=counts,
-    kept=counts,
+    replaced=st.integers(0, 999),
+    kept=st.integers(0, 999),
     sent=st.none() | st.just("sha256:" + "0" * 64),
     terms=st.none() | terms,
 )

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from privity.errors import EngineError, PolicyRefusal, TruncatedError
+from privity.errors import EngineError, InputError, PolicyRefusal, TruncatedError
 from privity.identity.keys import SigningKey
 from privity.infer import local_engine
 from privity.infer.asker import Asker
@@ -209,3 +209,25 @@ async def test_an_engine_elsewhere_is_refused_before_a_byte_leaves(tmp_path: Pat
         with pytest.raises(PolicyRefusal):
             await client.post("http://any/v1/chat/completions", json={"model": "small"})
     assert list(transport.journal.store.ids()) == []
+
+
+@pytest.mark.parametrize("named", ["big:cloud", "other", ""])
+async def test_a_model_that_an_ollama_would_forward_is_never_asked_for(
+    named: str, tmp_path: Path
+) -> None:
+    """An Ollama takes names that it does not list, and passes the prompt on to other servers."""
+    seen: list[httpx.Request] = []
+
+    def engine(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, json={})
+
+    server = OpenAIServer("http://127.0.0.1:9")
+    server.kind, server._models = "ollama", (Model("small:latest", None, "ollama 1"),)
+    transport = session(server, httpx.MockTransport(engine), tmp_path)
+    async with httpx.AsyncClient(transport=transport) as client:
+        with pytest.raises(InputError, match="does not run"):
+            await client.post("http://any/v1/chat/completions", json={"model": named})
+        assert seen == []
+        await client.post("http://any/v1/chat/completions", json={"model": "small"})
+    assert len(seen) == 1

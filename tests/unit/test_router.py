@@ -12,7 +12,7 @@ from privity.infer.aliases import BUILT_IN, Alias, Prefer
 from privity.infer.budget import Allowance
 from privity.infer.catalogue import Offer, Price
 from privity.infer.preference import OfferIndex, stated_size
-from privity.infer.router import Cause, Fallback, Rules, Standing, Wanted, decide, to_json
+from privity.infer.router import Cause, Fallback, Rules, Standing, Wanted, decide, routing_of
 from privity.infer.routing_config import read_aliases, read_budget, read_routing
 from privity.policy.sensitive import Kind
 
@@ -215,7 +215,7 @@ def test_a_choice_says_why_and_what_it_stands_in_for() -> None:
     assert "in place of confidential/home/llama-8b, by the fallback `stricter`" in (
         decision.choices[0].reasons
     )
-    told = to_json(decision)
+    told = routing_of(decision).to_json()
     assert told["meant"] == "confidential/home/llama-8b"
     assert told["chosen"] == "local/ollama/llama-8b"
     assert {one["cause"] for one in told["passed_over"]} == {Cause.BROKEN, Cause.FALLBACK}

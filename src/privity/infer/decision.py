@@ -5,13 +5,13 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from privity.disclosure import Disclosure
 from privity.errors import InputError
 from privity.infer.aliases import BUILT_IN, Alias
 from privity.infer.catalogue import Offer
 from privity.policy.sensitive import ROUTES, Kind
+from privity.receipt import Passed, Routing
 from privity.wording import printable
 
 __all__ = [
@@ -24,8 +24,8 @@ __all__ = [
     "Standing",
     "Standings",
     "Wanted",
+    "routing_of",
     "shown",
-    "to_json",
 ]
 
 MOST_TOLD = 16
@@ -193,29 +193,27 @@ def shown(text: str, most: int = _MOST_NAME) -> str:
     return printable(cut)
 
 
-def to_json(decision: Decision, chosen: Choice | None = None) -> dict[str, Any]:
+def routing_of(decision: Decision, choice: Choice | None = None) -> Routing:
     """Return a decision as receipts keep it: words and names, and nothing of the prompt.
 
     Args:
         decision: which.
-        chosen: what answered; None for the first of its choices.
+        choice: what is tried; None for the first of its choices.
 
     Guarantees:
         It is bounded, whatever peers call their models, and does not name what kinds of personal
         data the prompt holds (tests/adversary/test_router.py::test_what_a_receipt_keeps).
     """
-    chosen = chosen or decision.choices[0]
+    choice = choice or decision.choices[0]
     told = decision.passed_over[:MOST_TOLD]
-    return {
-        "alias": decision.alias,
-        "asked": shown(decision.asked),
-        "chosen": shown(chosen.offer.name),
-        "fallback": decision.fallback.value,
-        "meant": shown(decision.meant),
-        "passed_over": [
-            {"cause": one.cause.value, "name": shown(one.name), "why": shown(one.why, _MOST_WHY)}
-            for one in told
-        ],
-        "passed_over_more": len(decision.passed_over) - len(told),
-        "reasons": [shown(reason, _MOST_WHY) for reason in chosen.reasons],
-    }
+    return Routing(
+        asked=shown(decision.asked),
+        chosen=shown(choice.offer.name),
+        meant=shown(decision.meant),
+        fallback=decision.fallback.value,
+        reasons=tuple(shown(reason, _MOST_WHY) for reason in choice.reasons),
+        passed_over=tuple(
+            Passed(shown(one.name), one.cause.value, shown(one.why, _MOST_WHY)) for one in told
+        ),
+        more=len(decision.passed_over) - len(told),
+    )

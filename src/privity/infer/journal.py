@@ -186,8 +186,8 @@ class Entry:
         self._routing = replace(
             self._routing,
             sent=BodyDigest("sent", self._salt).update(left.body).digest(),
-            replaced={kind.value: count for kind, count in left.replaced.items() if count},
-            kept={kind.value: count for kind, count in left.kept.items() if count},
+            replaced=sum(left.replaced.values()),
+            kept=sum(left.kept.values()),
         )
 
     def write_unfinished(self) -> None:

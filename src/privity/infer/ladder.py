@@ -20,7 +20,7 @@ from privity.errors import InputError, PolicyRefusal, PrivityError
 from privity.infer.asked import Asked, read_asked
 from privity.infer.budget import Allowance, Reservation, Spending, rate
 from privity.infer.catalogue import Offer, Shelf
-from privity.infer.decision import Decision, Rules, Standing, Wanted
+from privity.infer.decision import Choice, Decision, Rules, Standing, Wanted
 from privity.infer.router import OfferIndex, decide
 from privity.infer.routes.keeper import RouteKeeper
 from privity.infer.routes.route import Route
@@ -40,13 +40,16 @@ class Step:
 
     Attributes:
         rung: which.
-        offer: what is asked of it; None where the request goes as it is.
-        reasons: why, in words.
+        choice: what is asked of it, and why; None where the request goes as it is.
     """
 
     rung: Rung
-    offer: Offer | None = None
-    reasons: tuple[str, ...] = ()
+    choice: Choice | None = None
+
+    @property
+    def offer(self) -> Offer | None:
+        """What is asked of it; None where the request goes as it is."""
+        return None if self.choice is None else self.choice.offer
 
 
 @dataclass(frozen=True)
@@ -56,13 +59,13 @@ class Plan:
     Attributes:
         asked: what it asks for.
         steps: at least one.
-        passed_over: what is not tried, or was before, each with the reason.
+        decision: what decided; None where there was nothing to decide.
         found: how many of each kind of personal data were recognised; None where nobody looked.
     """
 
     asked: Asked
     steps: tuple[Step, ...]
-    passed_over: tuple[tuple[str, str], ...] = ()
+    decision: Decision | None = None
     found: Mapping[Kind, int] | None = None
 
 
@@ -180,7 +183,7 @@ class Ladder:
             rung = self.rungs[0]
             if ROUTES.index(rung.route) > ROUTES.index(loosest):
                 raise _too_sensitive(rung, loosest, because)
-            return Plan(asked, (Step(rung),), (), found)
+            return Plan(asked, (Step(rung),), None, found)
         wanted = Wanted(
             asked.model or None,
             asked.needs,
@@ -193,10 +196,10 @@ class Ladder:
         decision = self._decide(wanted, shelves, await self._allowance())
         by_key = {rung.key: rung for rung in self.rungs}
         steps = tuple(
-            Step(by_key[choice.offer.route, choice.offer.rung], choice.offer, choice.reasons)
+            Step(by_key[choice.offer.route, choice.offer.rung], choice)
             for choice in decision.choices
         )
-        return Plan(asked, steps, _passed_over(decision), found)
+        return Plan(asked, steps, decision, found)
 
     def _decide(
         self, wanted: Wanted, shelves: Sequence[Shelf], allowance: Allowance | None
@@ -295,7 +298,3 @@ def _too_sensitive(rung: Rung, loosest: str, because: frozenset[Kind]) -> Policy
         report={"policy": rung.keeper.policy.name, "route": rung.route, "kinds": sorted(because)},
         hint=f"configure a rung of the route {loosest}, or change [sensitive] in your policy",
     )
-
-
-def _passed_over(decision: Decision) -> tuple[tuple[str, str], ...]:
-    return tuple((one.name, one.why) for one in decision.passed_over)

@@ -48,9 +48,7 @@ class LocalEngine:
         rung = Rung("local", self.name, keeper, self._list, close=self.aclose)
         if self._wanted == EMBEDDED:
             # Known without starting it, which takes a second and its memory.
-            rung.shown, rung.lazy = _embedded()
-            if self.name:
-                rung.lazy = tuple(Offer(o.model, "local", self.name, o.context) for o in rung.lazy)
+            rung.shown, rung.lazy = _embedded(self.name)
         return rung
 
     async def find(self) -> Route:
@@ -96,14 +94,13 @@ class LocalEngine:
         return EmbeddedEngine()
 
 
-def _embedded() -> tuple[Disclosure | None, tuple[Offer, ...]]:
+def _embedded(name: str) -> tuple[Disclosure | None, tuple[Offer, ...]]:
     """Return what the embedded engine discloses and has; nothing where it is not installed."""
     from privity.errors import MissingDependency
-    from privity.infer.engines.weights import find_default
+    from privity.infer.engines.describe import embedded_offer
 
     try:
-        weights = find_default()
+        offer = embedded_offer(name)
     except MissingDependency:
         return None, ()
-    disclosure = local_disclosure("http://127.0.0.1", "embedded")
-    return disclosure, (Offer(weights.model, "local", EMBEDDED),)
+    return local_disclosure("http://127.0.0.1", EMBEDDED), (offer,)

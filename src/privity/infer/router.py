@@ -23,7 +23,7 @@ from privity.infer.decision import (
     Standing,
     Standings,
     Wanted,
-    to_json,
+    routing_of,
 )
 from privity.infer.naming import Meaning, meaning_of
 from privity.infer.preference import (
@@ -47,7 +47,7 @@ __all__ = [
     "Standing",
     "Wanted",
     "decide",
-    "to_json",
+    "routing_of",
 ]
 
 MOST_CHOICES = 8

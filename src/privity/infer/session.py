@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import httpx
 
@@ -22,6 +23,7 @@ from privity.errors import (
 from privity.infer.asked import LIMITS, with_field
 from privity.infer.breaker import Trial
 from privity.infer.budget import Reservation
+from privity.infer.decision import routing_of, shown
 from privity.infer.engines.usage import UsageReader
 from privity.infer.held_end import HeldEnd
 from privity.infer.journal import Entry, Journal
@@ -30,10 +32,9 @@ from privity.infer.listing import listing
 from privity.infer.routes.keeper import RouteKeeper
 from privity.infer.routes.route import Route
 from privity.policy import AdmittedRoute
-from privity.receipt import SALT_HEADER, Routing
-from privity.receipt.routing import MAX_PASSED_OVER, MAX_REASONS
+from privity.receipt import SALT_HEADER, Passed, Routing
+from privity.receipt.routing import MAX_PASSED_OVER
 from privity.seal.key_config import KeyConfig, parse_configs, preferred
-from privity.wording import printable
 
 __all__ = ["RECEIPT_ID_HEADER", "REPLAYABLE_BYTES", "ROUTE_HEADER", "PrivateTransport"]
 
@@ -41,7 +42,7 @@ RECEIPT_ID_HEADER = "privity-receipt-id"
 ROUTE_HEADER = "privity-route"
 _BUSY = 429
 _MAX_DRAINED = 1 << 20
-_MAX_TOLD = 500
+_MAX_TOLD = 240
 
 # One authority for everyone: the name a client happens to use must not tell clients apart.
 _AUTHORITY = "enclave.privity"
@@ -97,17 +98,18 @@ class PrivateTransport(httpx.AsyncBaseTransport):
         if content == b"":
             return await self._pass(request)
         plan = await self.ladder.plan(request.url.path, content)
-        given_up: list[tuple[str, str]] = []
+        given_up: list[Passed] = []
         for step in plan.steps[:-1]:
             try:
                 response = await self._run(request, content, plan, step, given_up)
             except (PeerError, EngineError, EvidenceError, PolicyRefusal) as error:
-                given_up.append((step.rung.label, f"it failed: {error.message}"))
+                given_up.append(_gave_up(step, f"it failed: {error.message}"))
                 continue
             if response.status_code < 500 and response.status_code != _BUSY:
                 return response
             await _drain(response)
-            given_up.append((step.rung.label, f"it answered with status {response.status_code}"))
+            why = f"it answered with status {response.status_code}"
+            given_up.append(_gave_up(step, why))
         return await self._run(request, content, plan, plan.steps[-1], given_up)
 
     async def aclose(self) -> None:
@@ -121,7 +123,7 @@ class PrivateTransport(httpx.AsyncBaseTransport):
         content: bytes | None,
         plan: Plan,
         step: Step,
-        given_up: list[tuple[str, str]],
+        given_up: list[Passed],
     ) -> httpx.Response:
         """Try one rung."""
         rung = step.rung
@@ -300,25 +302,27 @@ def _for_step(content: bytes | None, plan: Plan, step: Step, *, limit: bool) -> 
 
 
 def _routing(
-    plan: Plan, step: Step, admitted: AdmittedRoute[Route], given_up: list[tuple[str, str]]
+    plan: Plan, step: Step, admitted: AdmittedRoute[Route], given_up: list[Passed]
 ) -> Routing:
     """Return why this step is taken, as the receipt keeps it."""
+    if plan.decision is None or step.choice is None:
+        only = ("the only way that is configured",)
+        routing = Routing(shown(plan.asked.model), shown(step.rung.label), reasons=only)
+    else:
+        routing = routing_of(plan.decision, step.choice)
+    over = (*given_up, *routing.passed_over)
     terms = admitted.route.terms
-    mode = "" if terms is None else admitted.policy.sensitive.mode.value
-    name = step.offer.name if step.offer else step.rung.label
-    over = [*given_up, *plan.passed_over]
-    return Routing(
-        asked=printable(plan.asked.model),
-        chosen=printable(name),
-        reasons=tuple(map(_told, step.reasons[:MAX_REASONS])),
-        passed_over=tuple((_told(what), _told(why)) for what, why in over[:MAX_PASSED_OVER]),
-        mode=mode,
+    return replace(
+        routing,
+        passed_over=over[:MAX_PASSED_OVER],
+        more=routing.more + len(over[MAX_PASSED_OVER:]),
+        mode="" if terms is None else admitted.policy.sensitive.mode.value,
         terms=None if terms is None else terms.to_json(),
     )
 
 
-def _told(text: str) -> str:
-    return printable(text)[:_MAX_TOLD]
+def _gave_up(step: Step, why: str) -> Passed:
+    return Passed(step.rung.label, "broken", shown(why, _MAX_TOLD))
 
 
 def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:

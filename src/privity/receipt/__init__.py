@@ -36,7 +36,7 @@ from privity.receipt.record import (
     issue_record,
     verify_record,
 )
-from privity.receipt.routing import Routing
+from privity.receipt.routing import Passed, Routing
 from privity.receipt.verify import (
     VerifiedReceiptFile,
     check_claims,
@@ -53,6 +53,7 @@ __all__ = [
     "EvidenceRef",
     "JobReceipt",
     "Outcome",
+    "Passed",
     "ReceiptFile",
     "Routing",
     "VerifiedDocument",

@@ -6,35 +6,59 @@ Names, counts and reasons; nothing of the prompt. It is the device's own word, s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import Any
 
 from privity.errors import MalformedError
 from privity.identity.digests import check_digest
 from privity.identity.fields import Fields
 
-__all__ = ["MAX_PASSED_OVER", "MAX_REASONS", "Routing"]
+__all__ = ["MAX_PASSED_OVER", "MAX_REASONS", "Passed", "Routing"]
 
 MAX_PASSED_OVER = 16
 MAX_REASONS = 16
 _MAX_TEXT = 512
-_MAX_KINDS = 64
+
+
+@dataclass(frozen=True)
+class Passed:
+    """What was not chosen, or was tried before.
+
+    Attributes:
+        name: of a model on a rung, or of a rung.
+        cause: of what kind the reason is, in a word.
+        why: the reason.
+    """
+
+    name: str
+    cause: str
+    why: str
+
+    def to_json(self) -> dict[str, str]:
+        """Return it as a member of the record."""
+        return {"cause": self.cause, "name": self.name, "why": self.why}
 
 
 @dataclass(frozen=True)
 class Routing:
     """Why this route, and what was done to the prompt on its way out.
 
+    How many pieces of personal data were recognised is in it, and of which kinds is not: a receipt
+    may be shown to others.
+
     Attributes:
         asked: the model or alias as the caller named it; empty where it named none.
         chosen: what was chosen: ``zdr/openai/gpt-5``.
+        meant: what would have been, had everything worked and been affordable; empty where nothing
+            else could have been.
+        fallback: the rule for what may answer in place of that; empty likewise.
         reasons: why, in words.
-        passed_over: what came before it or was not possible, each with the reason.
+        passed_over: what came before it or was not possible.
+        more: how many more were passed over than are told.
         mode: what was done with personal data before it left for a provider; empty where nothing
             left for one.
-        replaced: how many of each kind of personal data were replaced by stand-ins.
-        kept: how many of each kind were recognised and left as they are.
+        replaced: how many pieces of personal data were replaced by stand-ins.
+        kept: how many were recognised and left as they are.
         sent: salted digest of the very bytes that left for the provider.
         terms: what the provider promised, as `Terms.to_json` writes it.
 
@@ -44,17 +68,18 @@ class Routing:
 
     asked: str
     chosen: str
+    meant: str = ""
+    fallback: str = ""
     reasons: tuple[str, ...] = ()
-    passed_over: tuple[tuple[str, str], ...] = ()
+    passed_over: tuple[Passed, ...] = ()
+    more: int = 0
     mode: str = ""
-    replaced: Mapping[str, int] = field(default_factory=dict)
-    kept: Mapping[str, int] = field(default_factory=dict)
+    replaced: int = 0
+    kept: int = 0
     sent: str | None = None
     terms: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "replaced", MappingProxyType(dict(self.replaced)))
-        object.__setattr__(self, "kept", MappingProxyType(dict(self.kept)))
         if self.sent is not None:
             check_digest(self.sent)
         if len(self.reasons) > MAX_REASONS or len(self.passed_over) > MAX_PASSED_OVER:
@@ -65,11 +90,14 @@ class Routing:
         return {
             "asked": self.asked,
             "chosen": self.chosen,
-            "kept": dict(sorted(self.kept.items())),
+            "fallback": self.fallback,
+            "kept": self.kept,
+            "meant": self.meant,
             "mode": self.mode,
-            "passed_over": [{"what": what, "why": why} for what, why in self.passed_over],
+            "more": self.more,
+            "passed_over": [one.to_json() for one in self.passed_over],
             "reasons": list(self.reasons),
-            "replaced": dict(sorted(self.replaced.items())),
+            "replaced": self.replaced,
             "sent": self.sent,
             "terms": None if self.terms is None else dict(self.terms),
         }
@@ -77,20 +105,21 @@ class Routing:
     @classmethod
     def from_fields(cls, fields: Fields) -> Routing:
         """Read what `to_json` writes; raises `MalformedError`."""
-        passed_over = []
-        for one in fields.items("passed_over", most=MAX_PASSED_OVER):
-            entry = Fields(one, "passed_over[]")
-            passed_over.append((_text(entry.take("what")), _text(entry.take("why"))))
-            entry.done()
         terms = fields.optional("terms", fields.object)
         routing = cls(
             asked=_text(fields.take("asked")),
             chosen=_text(fields.take("chosen")),
+            meant=_text(fields.take("meant")),
+            fallback=_text(fields.take("fallback")),
             reasons=tuple(_text(one) for one in fields.items("reasons", most=MAX_REASONS)),
-            passed_over=tuple(passed_over),
+            passed_over=tuple(
+                _passed(Fields(one, "passed_over[]"))
+                for one in fields.items("passed_over", most=MAX_PASSED_OVER)
+            ),
+            more=fields.count("more"),
             mode=_text(fields.take("mode")),
-            replaced=_counts(fields.object("replaced")),
-            kept=_counts(fields.object("kept")),
+            replaced=fields.count("replaced"),
+            kept=fields.count("kept"),
             sent=fields.optional("sent", fields.digest),
             terms=None if terms is None else _terms(terms),
         )
@@ -98,18 +127,16 @@ class Routing:
         return routing
 
 
+def _passed(fields: Fields) -> Passed:
+    passed = Passed(*(_text(fields.take(name)) for name in ("name", "cause", "why")))
+    fields.done()
+    return passed
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str) or len(value) > _MAX_TEXT:
         raise MalformedError(f"a reason is a text of at most {_MAX_TEXT} characters")
     return value
-
-
-def _counts(value: dict[str, Any]) -> dict[str, int]:
-    if len(value) > _MAX_KINDS or not all(
-        type(count) is int and 0 < count < 1 << 53 for count in value.values()
-    ):
-        raise MalformedError("counts of personal data are whole numbers above zero")
-    return {_text(kind): count for kind, count in value.items()}
 
 
 def _terms(value: dict[str, Any]) -> dict[str, Any]:
