@@ -9,8 +9,9 @@ persons that presidio-evaluator ships (MIT); give its folder or unpacked wheel w
 
 A labelled span is *found* when at least half of its letters and digits are covered by findings of
 any kind, *typed* when one of its own kind overlaps it, *exact* when one of its kind (or several
-side by side: a given name and a surname) has its borders. A finding is *right* when at least half of its letters and digits are inside labelled spans. Plain presidio
-is `AnalyzerEngine()` with the same spaCy model, language ``en``, and nothing changed.
+side by side: a given name and a surname) has its borders. A finding is *right* when at
+least half of its letters and digits are inside labelled spans. Plain presidio is
+`AnalyzerEngine()` with the same spaCy model, language ``en``, and nothing changed.
 """
 
 from __future__ import annotations
