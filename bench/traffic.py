@@ -28,7 +28,7 @@ from privity.seal.shaping import Pace
 from privity.seal.transport import Shape
 from traffic_attack import Seen, Verdict, attack
 from traffic_capture import Capture, capture, stack
-from traffic_prompts import questions
+from traffic_prompts import TOPICS, questions
 from traffic_traces import Trace, record
 
 MODES: dict[str, Shape] = {
@@ -64,7 +64,7 @@ def main() -> None:
         shutil.rmtree(captures, ignore_errors=True)
     captures.mkdir(parents=True, exist_ok=True)
     report = Report("traffic_quick" if options.quick else "traffic")
-    about = f"{len(traces)} answers of the real model, {len(traces) // 12} a template set"
+    about = f"{len(traces)} answers of the real model, {len(TOPICS)} topics asked in 12 ways each"
     print(f"  {about}, replayed {options.at_once} at a time", flush=True)
     bare = [_over_tls(trace) for trace in traces]
     if not options.quick:  # whether an observer with more answers would do better

@@ -102,7 +102,7 @@ def _precisions(labels: Any, guessed: Any) -> list[float]:
     return [float(average_precision_score(labels == kind, guessed[:, kind])) for kind in kinds]
 
 
-def _numbers(seen: Seen) -> np.ndarray:
+def _numbers(seen: Seen) -> Any:
     """Return what one answer looks like as numbers of a fixed count."""
     times = np.array([at for at, _ in seen])
     sizes = np.array([size for _, size in seen], dtype=float)
