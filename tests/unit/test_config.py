@@ -12,6 +12,7 @@ from privity.attest.evidence_dev import DevRoot
 from privity.errors import InputError
 from privity.infer.config import Config, load_config, load_devnet
 from privity.infer.peers import EnclavePeer
+from privity.seal.shaping import Shape
 
 FULL = """
 policy = "anonymous"
@@ -70,7 +71,7 @@ def test_a_full_file_is_read(tmp_path: Path) -> None:
     assert config.policy == "anonymous"
     assert config.enclaves == (home_peer, EnclavePeer("http://127.0.0.1:9000"))
     assert (config.max_age, config.port) == (60, 8585)
-    assert (config.records, config.cadence_ms) == (1024, 25)
+    assert config.shape == Shape(1024, 25)
     assert config.allowed_origins == ("http://localhost:3000",)
     assert config.engine == "http://127.0.0.1:11434/v1"
     assert config.peer() == config.peer("home") == home_peer

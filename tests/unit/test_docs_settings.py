@@ -13,7 +13,8 @@ from privity.attest.log.note import Algorithm, NoteKey
 from privity.errors import InputError
 from privity.identity.keys import SigningKey
 from privity.infer.config import load_config
-from privity.policy import Policy
+from privity.infer.providers.profile import load_profile
+from privity.policy import Policy, TermsPolicy
 from privity.policy.evidence import EvidencePolicy
 
 TREE = Path(__file__).parents[2]
@@ -24,9 +25,13 @@ SPAN = re.compile(r"`(\w+ = [^`\n]+)`")
 KEY = re.compile(r'"([\w./-]+)\+…(?:\+…)?"')  # a verifier key, cut short
 TABLES = {
     "trust": {"signers", "manifests", "witnesses", "dev_roots", "max_age"},
-    "seal": {"records", "cadence_ms"},
+    "seal": {"records", "cadence_ms", "pace", "delay_ms"},
     "device": {"port", "allowed_origins", "engine"},
+    "routing": {"order", "fallback"},
+    "pseudonyms": {"vocabulary", "keep"},
 }
+LISTS = {"provider", "engine", "alias", "enclave", "log"}
+OF_PROVIDERS = {"agreement", "whole", "api_version", "key_env"}
 
 
 def blocks(text: str) -> Iterator[str]:
@@ -43,15 +48,26 @@ def _whole_key(cut: re.Match[str]) -> str:
 def as_document(line: str) -> str:
     """Return a setting that a sentence names as a document of the table it belongs to."""
     key = line.partition(" ")[0]
-    tables = {"evidence": EvidencePolicy().to_table().keys(), **TABLES}
-    table = next((table for table, keys in tables.items() if key in keys), None)
-    return line if table is None else f"[{table}]\n{line}"
+    tables = {
+        "evidence": EvidencePolicy().to_table().keys(),
+        "terms": TermsPolicy().to_table().keys(),
+        **TABLES,
+    }
+    for table, keys in tables.items():
+        if key in keys:
+            return f"[{table}]\n{line}"
+    if key in OF_PROVIDERS:
+        return f'[[provider]]\nname = "openai"\n{line}'
+    return line
 
 
 def read(block: str, home: Path) -> None:
-    """Read a block as what it is: the configuration, or else a policy."""
+    """Read a block as what it is: a provider's profile, the configuration, or else a policy."""
     table = tomllib.loads(block)
-    if table.keys() & {"policy", *TABLES}:
+    if "speaks" in table:
+        (home / "profile.toml").write_text(block)
+        load_profile(str(home / "profile.toml"))
+    elif "extends" not in table and table.keys() & {"policy", *TABLES, *LISTS}:
         (home / "config.toml").write_text(block)
         load_config(home)
     else:

@@ -30,9 +30,10 @@
     url = "https://log.example"      # where it is read, to see that it only grew; may be absent
 
     [seal]
-    records    = 512                 # bytes of each record an answer comes in, 16 to 16380
-    cadence_ms = 0                   # send one record every so many milliseconds, said or not;
-                                     # 0 sends as the answer is made, which shows its rhythm
+    records    = 2048                # bytes of each record an answer comes in, 16 to 16380
+    cadence_ms = 50                  # milliseconds between them; 0 sends as the answer is made,
+                                     # which shows its rhythm, and with it the topic
+    pace       = "bucket"            # batch, even, bucket, whole: what else shows; spec/seal.md
 
     [device]
     port            = 8484
@@ -91,7 +92,8 @@ from privity.infer.peers import (
 )
 from privity.infer.routing_config import read_aliases, read_budget, read_routing
 from privity.policy.evidence import EvidencePolicy
-from privity.seal.records import CADENCES, DEFAULT_SIZE, SIZES
+from privity.seal.records import CADENCES, SIZES
+from privity.seal.shaping import DELAYS, Pace, Shape
 
 __all__ = ["Config", "Devnet", "load_config", "load_devnet"]
 
@@ -127,8 +129,7 @@ class Config:
 
     Attributes:
         max_age: seconds a verified statement is used before it is fetched and verified anew.
-        records: bytes of each record in which a sealed answer is asked for.
-        cadence_ms: milliseconds between those records; 0 to have them as they are made.
+        shape: in which sizes and at which times a sealed answer is asked for.
         engine: what answers on the local route: ``embedded``, ``detect``, or a base URL. Detecting
             is asked for by name: whoever came first to a port, another user among them, would
             get the prompts.
@@ -151,8 +152,7 @@ class Config:
     witnesses: tuple[str, ...] = ()
     dev_roots: tuple[str, ...] = ()
     max_age: float = DEFAULT_MAX_AGE
-    records: int = DEFAULT_SIZE
-    cadence_ms: int = 0
+    shape: Shape = field(default_factory=Shape)
     port: int = DEFAULT_PORT
     allowed_origins: tuple[str, ...] = ()
     engine: str = EMBEDDED
@@ -322,7 +322,7 @@ def load_devnet(folder: Path) -> Devnet | None:
 def _parse(table: Mapping[str, Any], devnet: Devnet | None) -> Config:
     toml.known(table, _TABLES, "")
     trust = toml.section(table, "trust", _TRUST)
-    seal = toml.section(table, "seal", {"records", "cadence_ms"})
+    seal = toml.section(table, "seal", {"records", "cadence_ms", "pace", "delay_ms"})
     device = toml.section(table, "device", {"port", "allowed_origins", "engine"})
     pseudonyms = toml.section(table, "pseudonyms", {"vocabulary", "keep"})
     routing = table.get("routing", {})
@@ -340,8 +340,7 @@ def _parse(table: Mapping[str, Any], devnet: Devnet | None) -> Config:
         witnesses=toml.texts(trust, "witnesses"),
         dev_roots=toml.texts(trust, "dev_roots"),
         max_age=toml.number(trust, "max_age", DEFAULT_MAX_AGE, 1, 86400),
-        records=toml.whole(seal, "records", DEFAULT_SIZE, SIZES),
-        cadence_ms=toml.whole(seal, "cadence_ms", 0, range(CADENCES.stop)),
+        shape=_shape(seal),
         port=int(toml.number(device, "port", DEFAULT_PORT, 0, 65535)),
         allowed_origins=toml.texts(device, "allowed_origins"),
         engine=engine,
@@ -350,6 +349,21 @@ def _parse(table: Mapping[str, Any], devnet: Devnet | None) -> Config:
         vocabulary=toml.text_or(pseudonyms, "vocabulary", ""),
         keep_pseudonyms=_kept(pseudonyms),
         devnet=devnet,
+    )
+
+
+def _shape(table: Mapping[str, Any]) -> Shape:
+    """Read the ``[seal]`` table; a number of 0 stands for none."""
+    default = Shape()
+    pace = toml.text_or(table, "pace", default.pace.value)
+    if pace not in [one.value for one in Pace]:
+        known_paces = ", ".join(one.value for one in Pace)
+        raise InputError(f"[seal] pace: {pace!r:.80} is not known", hint=f"known: {known_paces}")
+    return Shape(
+        toml.whole(table, "records", default.records or 0, SIZES),
+        toml.whole(table, "cadence_ms", default.cadence_ms or 0, range(CADENCES.stop)) or None,
+        pace=Pace(pace),
+        delay_ms=toml.whole(table, "delay_ms", 0, range(DELAYS.stop)) or None,
     )
 
 

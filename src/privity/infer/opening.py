@@ -28,7 +28,7 @@ from privity.infer.routes.route import Route
 from privity.infer.rung import Rung
 from privity.infer.session import PrivateTransport
 from privity.policy import Policy
-from privity.seal.transport import Shape, default_pool
+from privity.seal.transport import default_pool
 
 __all__ = ["ENGINE_KEY", "RouteName", "SessionSettings", "open_ladder", "open_session", "shelves"]
 
@@ -181,7 +181,7 @@ def _finder(
     peer: EnclavePeer, config: Config, policy: Policy, inner: httpx.AsyncBaseTransport
 ) -> Callable[[], Awaitable[Route]]:
     config.trust(policy.evidence)  # what is wrong in it is said now, not at the first job
-    shape = Shape(config.records, config.cadence_ms or None)
+    shape = config.shape
     of_devnet = config.devnet is not None and peer == config.devnet.peer
 
     async def find() -> Route:

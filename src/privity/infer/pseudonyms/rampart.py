@@ -81,8 +81,8 @@ class Rampart:
         import numpy as np
 
         spans = windows(words)
-        logits = np.zeros((len(ids), len(self._columns)), np.float32)
-        margin = np.full(len(ids), -1, np.int64)
+        logits: Any = np.zeros((len(ids), len(self._columns)), np.float32)
+        margin: Any = np.full(len(ids), -1, np.int64)
         for first in range(0, len(spans), BATCH):
             group = spans[first : first + BATCH]
             out = self._run([ids[a:b] for a, b in group])
@@ -97,7 +97,7 @@ class Rampart:
                 margin[a:b] = np.maximum(margin[a:b], far)
         grown = np.exp(logits - logits.max(-1, keepdims=True))
         grown /= grown.sum(-1, keepdims=True)
-        folded = np.zeros((len(ids), len(self._names) + 1), np.float32)
+        folded: Any = np.zeros((len(ids), len(self._names) + 1), np.float32)
         for column, name in enumerate(self._columns):
             folded[:, name] += grown[:, column]
         return folded
@@ -106,7 +106,7 @@ class Rampart:
         import numpy as np
 
         width = max(map(len, batch)) + 2
-        ids = np.zeros((len(batch), width), np.int64)
+        ids: Any = np.zeros((len(batch), width), np.int64)
         mask = np.zeros_like(ids)
         for row, one in enumerate(batch):
             ids[row, : len(one) + 2] = [self._edges[0], *one, self._edges[1]]
