@@ -28,6 +28,7 @@ from privity.cli import (
     models,
     output,
     policy,
+    pseudonyms,
     receipts,
     reference,
     serve,
@@ -75,6 +76,7 @@ def build_app() -> typer.Typer:
     for command in (ask.ask, chat.chat, up.up):
         app.command()(command)
     app.add_typer(models.app, name="models")
+    app.add_typer(pseudonyms.app, name="pseudonyms")
     app.command()(verify.verify)
     app.add_typer(receipts.app, name="receipts")
     app.add_typer(policy.app, name="policy")

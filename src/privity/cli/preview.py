@@ -9,9 +9,10 @@ from privity.cli import output
 
 if TYPE_CHECKING:
     from privity.infer.pseudonyms.preview import Passage, Piece
+    from privity.infer.pseudonyms.pseudonymiser import Departure
     from privity.infer.routes.zero_retention import Preview
 
-__all__ = ["draw_preview", "preview_document"]
+__all__ = ["draw_departure", "draw_preview", "preview_document", "spans_document"]
 
 _LIMIT = "what was not recognised leaves as you wrote it; this is not anonymous"
 
@@ -20,10 +21,15 @@ def draw_preview(preview: Preview) -> None:
     """Draw on stdout what would leave; nothing of it has."""
     output.out(output.style(f"what would leave for {preview.title}", "bold"))
     output.out(f"to {output.harmless(preview.url)}, {len(preview.body):,} bytes\n")
-    for passage in preview.departure.passages:
+    draw_departure(preview.departure)
+
+
+def draw_departure(departure: Departure) -> None:
+    """Draw each text with what was recognised in it marked, and what stands for what."""
+    for passage in departure.passages:
         output.out(output.style(passage.place or "the text", "dim"))
         output.out(_indented(_marked(passage)) + "\n")
-    spans = preview.departure.spans
+    spans = departure.spans
     _list("replaced", [(s.kind.value, s.after, s.before) for s in spans if not s.kept])
     _list("left as it is", [(s.kind.value, s.after, "") for s in spans if s.kept])
     output.out(output.style(_LIMIT, "yellow"))
@@ -38,18 +44,23 @@ def preview_document(preview: Preview) -> dict[str, Any]:
         "provider": preview.title,
         "replaced": {kind.value: count for kind, count in departure.replaced.items() if count},
         "sent": False,
-        "spans": [
-            {
-                "after": span.after,
-                "before": span.before,
-                "kept": span.kept,
-                "kind": span.kind.value,
-                "place": span.place,
-            }
-            for span in departure.spans
-        ],
+        "spans": spans_document(departure),
         "url": preview.url,
     }
+
+
+def spans_document(departure: Departure) -> list[dict[str, Any]]:
+    """Return what was recognised as JSON-ready data, each with what stands for it."""
+    return [
+        {
+            "after": span.after,
+            "before": span.before,
+            "kept": span.kept,
+            "kind": span.kind.value,
+            "place": span.place,
+        }
+        for span in departure.spans
+    ]
 
 
 def _marked(passage: Passage) -> str:

@@ -100,7 +100,8 @@ class Rampart:
         folded: Any = np.zeros((len(ids), len(self._names) + 1), np.float32)
         for column, name in enumerate(self._columns):
             folded[:, name] += grown[:, column]
-        return folded
+        found: np.ndarray[Any, Any] = folded
+        return found
 
     def _run(self, batch: list[list[int]]) -> Any:
         import numpy as np
