@@ -148,3 +148,20 @@ def test_what_has_no_form_keeps_its_letters_as_one() -> None:
         made = make(kind, "Ωmega-7 🙂 x1")
         assert made
         assert make(kind, "—") == "—"
+
+
+def test_what_is_put_together_stands_for_one_thing_alone() -> None:
+    place = ConversationMap()
+    place.see(["Anna Schmidt"], [])
+    stand_in(Kind.PERSON, "Anna Schmidt", place)
+    for kind, form in (
+        (Kind.ADDRESS, "Dean Pass {}"),
+        (Kind.EMAIL, "anna{}@firma.de"),
+        (Kind.USERNAME, "@anna{}"),
+    ):
+        made = {stand_in(kind, form.format(number), place) for number in range(10)}
+        made |= {stand_in(kind, form.format(f"{number}"), place) for number in range(10, 30)}
+        assert len(made) == 30
+    assert stand_in(Kind.EMAIL, "anna.schmidt@firma.de", place) != stand_in(
+        Kind.EMAIL, "anna_schmidt@firma.de", place
+    )

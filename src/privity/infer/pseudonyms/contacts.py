@@ -55,7 +55,8 @@ def email(kind: Kind, text: str, place: ConversationMap) -> str:
     if not at:
         found = re.fullmatch(r"(\S+)(\s*[\[(]?\s*(?:at|@)\s*[\])]?\s*)(.+)", text, re.IGNORECASE)
         local, at, domain = (found[1], found[2], found[3]) if found else (text, "", "")
-    made = _handle(local, place) + at + (host(domain, place) if domain else "")
+    end = at + (host(domain, place) if domain else "")
+    made = place.distinct(text, lambda more: _handle(local, place, more) + end)
     made = made.lower() if text.islower() else made
     return place.add(Pair(text, made, kind, Fit.EXACT)).stand_in
 
@@ -110,8 +111,8 @@ def postal_address(kind: Kind, text: str, place: ConversationMap) -> str:
     known = place.find(Fit.EXACT, text)
     if known is not None:
         return known.stand_in
-    parts = [_address_part(part, place) for part in _TOKENS.findall(text)]
-    made = "".join(parts)
+    parts = _TOKENS.findall(text)
+    made = place.distinct(text, lambda more: "".join(_address_part(p, place, more) for p in parts))
     pair = place.add(Pair(text, made, kind, Fit.EXACT))
     _turned(text, made, kind, place)
     return pair.stand_in
@@ -123,7 +124,8 @@ def username(kind: Kind, text: str, place: ConversationMap) -> str:
     if known is not None:
         return known.stand_in
     body = text.lstrip("@")
-    made = text[: len(text) - len(body)] + _handle(body, place)
+    made = place.distinct(text, lambda more: body and _handle(body, place, more))
+    made = text[: len(text) - len(body)] + made
     return place.add(Pair(text, made, kind, Fit.EXACT)).stand_in
 
 
@@ -136,7 +138,7 @@ def hardware_or_ip(kind: Kind, text: str, place: ConversationMap) -> str:
     return known.stand_in
 
 
-def _handle(local: str, place: ConversationMap) -> str:
+def _handle(local: str, place: ConversationMap, more: int) -> str:
     """Return the stand-in of what stands before an ``@``: of its words where all are names."""
     parts = _TOKENS.findall(local)
     names = [place.find(Fit.WORD, part) for part in parts if part[0].isalpha()]
@@ -146,7 +148,7 @@ def _handle(local: str, place: ConversationMap) -> str:
         for part in parts:
             name = next(left) if part[0].isalpha() else None
             made += name.stand_in.lower() if name is not None else digits_like(part, place.pick)
-        return made
+        return made + "".join(str(place.pick(10)) for _ in range(more))
     digits = "".join(part for part in parts if part[0].isdigit())
     words = coined("word", "", place.pick)
     made = place.fresh(word.lower() for word in words) + digits_like(digits, place.pick)
@@ -208,11 +210,11 @@ def _national(text: str, made: str, kind: Kind, place: ConversationMap) -> None:
             place.add(Pair("00" + one[1:], "00" + other[1:], kind, Fit.COMPACT))
 
 
-def _address_part(part: str, place: ConversationMap) -> str:
+def _address_part(part: str, place: ConversationMap, more: int) -> str:
     if part.isdigit():
         made = part
         while made == part:
-            made = digits_like(part, place.pick)
+            made = digits_like(part, place.pick, more=more)
         return made
     small = part.lower()
     if not part[0].isalpha() or small in _STREET_WORDS or small in _STREET_ENDS:

@@ -8,11 +8,12 @@ others, such as an address of a name and a host, contain them, and piece by piec
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import re
 import secrets
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from privity.errors import MalformedError
@@ -101,6 +102,21 @@ class ConversationMap:
             if self._free(last, strict=turn < _PATIENCE):
                 break
         return last
+
+    def distinct(self, original: str, make: Callable[[int], str]) -> str:
+        """Return the first text made that stands for nothing yet.
+
+        Without digits what is made of words is as distinct as they are, and there is no second.
+
+        Args:
+            original: what it is to stand for.
+            make: puts a text together; its argument grows when many were taken.
+        """
+        for turn in itertools.count():
+            made = make(turn // 32)
+            if _bare(made) not in self._taken or not re.search(r"\d", original):
+                return made
+        raise AssertionError("counting ended")
 
     def forward(self) -> Table:
         """Return the table from originals to stand-ins."""
