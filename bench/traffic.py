@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import random
 import shutil
 import statistics
 import tempfile
@@ -70,6 +71,9 @@ def main() -> None:
     if not options.quick:  # whether an observer with more answers would do better
         half = len(traces) // 2
         _row(report, "none, half of the answers", traces[:half], bare[:half], None)
+        topics = [trace.question.topic for trace in traces]
+        random.Random(7).shuffle(topics)  # what the learners make of nothing
+        _row(report, "none, topics shuffled", traces, bare, None, topics)
     _row(report, "none: what TLS shows", traces, bare, None)
     with tempfile.TemporaryDirectory() as home, stack(lines, Path(home)) as there:
         for name, shape in MODES.items():
@@ -89,9 +93,10 @@ def _row(
     traces: Sequence[Trace],
     seen: Sequence[Seen],
     passed: Sequence[Capture] | None,
+    topics: Sequence[str] | None = None,
 ) -> None:
     """Attack what was seen, and report that beside its cost."""
-    topics = [trace.question.topic for trace in traces]
+    topics = topics or [trace.question.topic for trace in traces]
     began = time.perf_counter()
     verdict = attack(seen, topics, [trace.question.template for trace in traces])
     sent = sum(size for one in seen for _, size in one) / sum(trace.size for trace in traces)

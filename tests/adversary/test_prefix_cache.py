@@ -135,11 +135,12 @@ async def test_nor_while_the_other_answer_is_still_being_made() -> None:
 
 @needs_model
 async def test_no_answer_says_that_anything_was_cached() -> None:
-    message = {"role": "user", "content": LETTER}
+    letter = LETTER[:150]
+    message = {"role": "user", "content": letter}
     shapes: dict[str, dict[str, Any]] = {
         CHAT: {"messages": [message], "max_tokens": 2},
-        "/v1/completions": {"prompt": LETTER, "max_tokens": 2},
-        "/v1/responses": {"input": LETTER, "max_output_tokens": 2},
+        "/v1/completions": {"prompt": letter, "max_tokens": 2},
+        "/v1/responses": {"input": letter, "max_output_tokens": 2},
         "/v1/messages": {"messages": [message], "max_tokens": 2},
     }
     said = 0
