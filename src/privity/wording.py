@@ -25,6 +25,7 @@ __all__ = [
     "grounds_words",
     "party_name",
     "printable",
+    "shows_dev",
     "summarise",
     "weakest_first",
 ]
@@ -74,6 +75,11 @@ WEAKEST_FIRST = (
     Ground.MATHEMATICS,
 )
 """A reading order for people; policies never rank grounds, they accept or refuse each."""
+
+
+def shows_dev(disclosure: Disclosure) -> bool:
+    """Tell whether a party of a disclosure only plays what it stands for."""
+    return any(label.endswith(DEV) for names in disclosure.labels.values() for label in names)
 
 
 def printable(text: str) -> str:

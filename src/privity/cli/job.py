@@ -11,7 +11,7 @@ from privity.cli.choice import RouteKind
 from privity.cli.table import render_disclosure, render_refusal
 from privity.errors import PolicyRefusal
 from privity.infer.opening import SessionSettings
-from privity.wording import DEV
+from privity.wording import shows_dev
 
 if TYPE_CHECKING:
     from privity.infer.client import Asker
@@ -87,10 +87,7 @@ def draw_refusal(refusal: PolicyRefusal) -> None:
 def is_dev(admitted: AdmittedRoute[Route]) -> bool:
     """Tell whether something on the route only plays what it stands for."""
     enclave = admitted.route.enclave
-    if enclave is not None and enclave.dev:
-        return True
-    labels = (label for names in admitted.disclosure.labels.values() for label in names)
-    return any(label.endswith(DEV) for label in labels)
+    return (enclave is not None and enclave.dev) or shows_dev(admitted.disclosure)
 
 
 def write_text(piece: str) -> None:

@@ -15,7 +15,7 @@ from privity.cli.choice import complete_receipt
 
 if TYPE_CHECKING:
     from privity.attested import Check
-    from privity.receipt import DeviceRecord, JobReceipt, ReceiptFile
+    from privity.receipt import DeviceRecord, JobReceipt, ReceiptFile, Routing
     from privity.receipt.verify import Reverify
 
 __all__ = ["app", "print_receipt"]
@@ -36,6 +36,7 @@ Which = Annotated[
     ),
 ]
 _MAX_FILE = 1 << 20
+_TOLD = 3  # how much of what was passed over is shown; `--json` has all of it
 
 
 @app.command("list")
@@ -135,10 +136,13 @@ def verify(
     output.out()
     output.out(f"{output.style('verified', 'green', 'bold')}: {len(checks)} checks hold for {name}")
     if _is_dev(file):
-        output.out(
-            output.style("dev evidence", "yellow", "bold")
-            + ": plain software, vouched for by a development root; no hardware stands behind it"
-        )
+        plays = "plain software, vouched for by a development root; no hardware stands behind it"
+        if file.statement is None:
+            plays = "a stand-in on this machine answered, not the provider"
+        what = "dev evidence" if file.statement else "dev"
+        output.out(output.style(what, "yellow", "bold") + f": {plays}")
+    if file.receipt is None:
+        output.out("signed by this device alone: nobody else vouches for what was answered")
 
 
 def _write_checks(checks: Sequence[Check], *, every: bool) -> None:
@@ -224,12 +228,36 @@ def _facts(record: DeviceRecord, job: JobReceipt | None) -> dict[str, str]:
     if model:
         facts["engine"] = model.engine
         facts["weights"] = model.weights or "not known to the enclave"
+    if record.routing:
+        facts |= _why(record.routing)
     if job:
         counts = (job.prompt_tokens, job.completion_tokens)
         asked, answered = ("not reported" if one is None else str(one) for one in counts)
         facts["tokens"] = f"prompt {asked}, answer {answered}"
     # One line each: a line break in a name must not pass for a row of ours.
     return {name: printable(fact) for name, fact in facts.items()}
+
+
+def _why(routing: Routing) -> dict[str, str]:
+    """Return why a job took its route, and what became of the prompt on its way."""
+    facts = {}
+    if routing.asked and routing.asked != routing.chosen:
+        facts["asked for"] = f"{routing.asked}, chosen: {routing.chosen}"
+    if routing.reasons:
+        facts["because"] = "; ".join(routing.reasons)
+    passed = [f"{one.name}: {one.why}" for one in routing.passed_over[:_TOLD]]
+    left = len(routing.passed_over) - len(passed) + routing.more
+    if passed:
+        facts["not"] = "; ".join(passed) + (f"; and {left} more" if left else "")
+    if routing.mode:
+        kept = f", {routing.kept} left as they were" if routing.kept else ""
+        facts["personal"] = f"{routing.replaced} pieces replaced before it left{kept}"
+    if routing.terms:
+        days = routing.terms["retention_days"]
+        said = "does not say how long it keeps it" if days is None else f"keeps it {days} days"
+        terms = f"{routing.terms['provider']} {said}, as of {routing.terms['as_of']}"
+        facts["terms"] = f"{terms}: {routing.terms['source']}"
+    return facts
 
 
 def _row(receipt_id: str) -> dict[str, Any]:
@@ -283,8 +311,13 @@ def _job(file: ReceiptFile) -> JobReceipt | None:
 
 
 def _is_dev(file: ReceiptFile) -> bool:
-    return file.statement is not None and any(
-        evidence.get("kind") == "dev" for evidence in file.statement.evidence
+    """Tell whether something in the job only played what it stands for; of a verified record."""
+    from privity.disclosure import Disclosure
+    from privity.wording import shows_dev
+
+    kinds = [] if file.statement is None else file.statement.evidence
+    return any(evidence.get("kind") == "dev" for evidence in kinds) or shows_dev(
+        Disclosure.from_json(file.record["credentialSubject"]["disclosure"])
     )
 
 
