@@ -40,6 +40,7 @@ MODES: dict[str, Shape] = {
     "batch, 2048 in 100 ms, delay to 100": Shape(2048, 100, pace=Pace.BATCH, delay_ms=100),
     "even, 2048 in 50 ms": Shape(2048, 50, pace=Pace.EVEN),
     "bucket, 512 in 50 ms": Shape(512, 50, pace=Pace.BUCKET),
+    "bucket, 1024 in 25 ms": Shape(1024, 25, pace=Pace.BUCKET),
     "bucket, 2048 in 50 ms": Shape(2048, 50, pace=Pace.BUCKET),
     "bucket, 4096 in 100 ms": Shape(4096, 100, pace=Pace.BUCKET),
     "whole": Shape(2048, None, pace=Pace.WHOLE),

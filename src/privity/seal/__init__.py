@@ -7,7 +7,8 @@ times. Nothing here says *whose* the key is: `attest` does.
 
 Public: `key_config` (`KeyConfig`, `GatewayKeys`, `parse_configs`), `binary_http` (messages as
 bytes), `ohttp` and `chunked_ohttp` (the seal, as a whole and streamed), `padding` and `records`
-(sizes that say little), `shaping` (times that say little). The formats and what is not promised: spec/seal.md.
+(sizes that say little), `shaping` (times that say little). The formats and what is not promised:
+spec/seal.md.
 """
 
 from privity.seal.key_config import GatewayKeys, KeyConfig, parse_configs, preferred
