@@ -22,6 +22,13 @@ SCRIPTS = (
     "attest",
     "artefact",
     "release",
+    "routing",
+    "pseudonyms",
+    "detection",
+    "linkage",
+    "utility",
+    "traffic",
+    "prefix",
 )
 FLAGS = {"start": ["--cold"]}
 

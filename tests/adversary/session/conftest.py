@@ -48,7 +48,7 @@ from privity.receipt import (
 )
 from privity.seal.gateway import Gateway
 from privity.seal.key_config import GatewayKeys
-from privity.seal.transport import default_pool
+from privity.seal.transport import Shape, default_pool
 from privity.statement import MEDIA_TYPE, PATH, Keyset, Model
 
 MODEL = Model("scripted", None, "stub 1")
@@ -285,12 +285,13 @@ class World:
         max_age: float = 300,
         root: str | None = None,
         inner: httpx.AsyncBaseTransport | None = None,
+        shape: Shape | None = None,
     ) -> PrivateTransport:
         inner = inner or default_pool()
         trust = Trust(dev_roots=(root or self.root.did,))
 
         async def find() -> Any:
-            return await discover(self.peer, trust, inner)
+            return await discover(self.peer, trust, inner, shape=shape)
 
         keeper = RouteKeeper(find, Policy.load(policy), max_age=max_age)
         return PrivateTransport(Ladder.of(keeper), Journal(self.store, self.device_key), inner)

@@ -14,6 +14,7 @@ import pytest
 
 from privity.node.access import AccessControl, load_or_create_token
 from privity.node.device import DeviceApp, token_path
+from privity.seal.transport import Shape
 
 TOKEN = "t" * 43
 ORIGIN = "http://localhost:3000"
@@ -173,7 +174,8 @@ def test_the_token_file_is_private_and_kept(tmp_path: Path) -> None:
 # What passes
 
 
-def test_a_streamed_chat_passes_token_by_token(daemon: Daemon) -> None:
+def test_a_streamed_chat_passes_token_by_token(world: Any) -> None:
+    daemon = Daemon(world, shape=Shape(cadence_ms=None))  # with ticks, quick tokens leave together
     body = daemon.body("tokens-5", stream=True)
     with daemon.http.stream("POST", "/v1/chat/completions", json=body) as response:
         assert response.headers["content-type"] == "text/event-stream"
