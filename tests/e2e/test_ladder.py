@@ -307,6 +307,12 @@ def test_the_preview_is_what_would_leave_and_nothing_does(stage: Stage) -> None:
     assert "stands for" in text and "not anonymous" in text
     assert stage.received() == b""
 
+    run([*arguments[:-2], "--model", "zdr/openai/gpt-6-luna", question])
+    (sent,) = stage.standins["openai"].received
+    assert sent.json.keys() == found["body"].keys()
+    same = sent.json.keys() - {"messages"}  # stand-ins are drawn anew in each process
+    assert {key: sent.json[key] for key in same} == {key: found["body"][key] for key in same}
+
 
 # An enclave that is cut off
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 
 from privity.errors import EngineError, MalformedError
-from privity.infer.asked import with_field
 from privity.infer.opening import SessionSettings, open_session
 from privity.infer.routes.route import Route
 from privity.infer.session import RECEIPT_ID_HEADER, ROUTE_HEADER, PrivateTransport
@@ -219,7 +218,7 @@ class Asker:
 
         if not isinstance(admitted.route, ZeroRetentionRoute):
             return None
-        sent = with_field(content, "model", step.offer.model)
+        sent = self.transport.ladder.fitted(plan, step, content) or content
         return await admitted.route.preview(CHAT_PATH, sent)
 
     def body(

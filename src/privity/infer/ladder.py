@@ -7,7 +7,6 @@ that shows more to anyone, unless the person's settings say so.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ import anyio
 from anyio import to_thread
 
 from privity.errors import InputError, PolicyRefusal, PrivityError
-from privity.infer.asked import Asked, read_asked
+from privity.infer.asked import LIMITS, Asked, read_asked, with_field
 from privity.infer.budget import Allowance, Reservation, Spending, rate
 from privity.infer.catalogue import Offer, Shelf
 from privity.infer.decision import Choice, Decision, Rules, Standing, Wanted
@@ -60,13 +59,11 @@ class Plan:
         asked: what it asks for.
         steps: at least one.
         decision: what decided; None where there was nothing to decide.
-        found: how many of each kind of personal data were recognised; None where nobody looked.
     """
 
     asked: Asked
     steps: tuple[Step, ...]
     decision: Decision | None = None
-    found: Mapping[Kind, int] | None = None
 
 
 class Ladder:
@@ -78,7 +75,6 @@ class Ladder:
         rules: how to choose; None for the defaults.
         examine: counts the personal data in a request; None where nothing can.
         spending: upholds the budget; None where there is none.
-        clock: seconds, monotonic.
 
     Guarantees:
         A request whose contents demand a stricter route takes none that is looser, also where what
@@ -95,14 +91,12 @@ class Ladder:
         rules: Rules | None = None,
         examine: Examine | None = None,
         spending: Spending | None = None,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if not rungs:
             raise InputError("there is no way to have anything answered")
         self.rungs = tuple(rungs)
         self.policy = policy
         self.spending = spending
-        self.clock = clock
         self._rules = replace(rules or Rules(), rungs=tuple(rung.key for rung in rungs))
         self._examine = examine
         self._index: tuple[tuple[Offer, ...], OfferIndex] | None = None
@@ -114,7 +108,7 @@ class Ladder:
 
     @property
     def cached(self) -> AdmittedRoute[Route] | None:
-        """The first rung's route at hand, however old; for showing, not for running."""
+        """The first route that is at hand, however old; for showing, not for running."""
         return next((rung.keeper.cached for rung in self.rungs if rung.keeper.cached), None)
 
     @property
@@ -178,12 +172,12 @@ class Ladder:
             MissingDependency: what it holds must be looked at, and nothing here can.
         """
         asked = read_asked(path, content)
-        found, loosest, because = await self._sensitive(asked)
-        if self.takes_all and not _is_name_of_ours(asked.model):
+        loosest, because = await self._sensitive(asked)
+        if self.takes_all and not self._is_ours(asked.model):
             rung = self.rungs[0]
             if ROUTES.index(rung.route) > ROUTES.index(loosest):
                 raise _too_sensitive(rung, loosest, because)
-            return Plan(asked, (Step(rung),), None, found)
+            return Plan(asked, (Step(rung),))
         wanted = Wanted(
             asked.model or None,
             asked.needs,
@@ -199,7 +193,13 @@ class Ladder:
             Step(by_key[choice.offer.route, choice.offer.rung], choice)
             for choice in decision.choices
         )
-        return Plan(asked, steps, decision, found)
+        return Plan(asked, steps, decision)
+
+    def _is_ours(self, model: str) -> bool:
+        """Tell whether a model's name, or none, is one that only the ladder understands."""
+        if not model:
+            return bool(self._rules.default)
+        return model in self.aliases or model.partition("/")[0] in (*ROUTES, "private")
 
     def _decide(
         self, wanted: Wanted, shelves: Sequence[Shelf], allowance: Allowance | None
@@ -214,6 +214,29 @@ class Ladder:
             if len(shelves) == 1 and isinstance(shelves[0].problem, PolicyRefusal):
                 raise shelves[0].problem from None  # its table says more than a list of one
             raise
+
+    def fitted(self, plan: Plan, step: Step, content: bytes | None) -> bytes | None:
+        """Return a request's body as a rung shall get it: with the model's own id there.
+
+        And with a limit to the answer, where there is a budget and the request has none.
+
+        Raises:
+            InputError: a body that streams cannot be changed, nor looked at.
+        """
+        offer, asked = step.offer, plan.asked
+        if offer is None:
+            return content
+        if content is None or asked.body is None:
+            raise InputError(
+                "this request cannot be routed by its contents",
+                hint="send JSON, with its length, and no more than 4 MiB of it",
+            )
+        if offer.model != asked.model:
+            content = with_field(content, "model", offer.model)
+        fields = LIMITS.get(asked.shape, ())
+        if self.spending is not None and offer.price is not None and fields and not asked.limited:
+            content = with_field(content, fields[0], asked.completion_tokens)
+        return content
 
     async def reserve(self, step: Step, asked: Asked) -> Reservation | None:
         """Set aside the most a step can cost; None where it costs nothing.
@@ -255,20 +278,18 @@ class Ladder:
         with suppress(InputError):  # then what was set aside counts in full, which is safe
             await to_thread.run_sync(lambda: spending.settle(held, cost))
 
-    async def _sensitive(
-        self, asked: Asked
-    ) -> tuple[Mapping[Kind, int] | None, str, frozenset[Kind]]:
-        """Return what was recognised, and the loosest route that allows."""
+    async def _sensitive(self, asked: Asked) -> tuple[str, frozenset[Kind]]:
+        """Return the loosest route that what a request holds allows, and the kinds that say so."""
         sensitive = self.policy.sensitive
         if not sensitive.asks:
-            return None, ROUTES[-1], frozenset()
+            return ROUTES[-1], frozenset()
         if asked.body is None:  # what cannot be looked at may hold anything
-            return None, *sensitive.loosest(Kind)
+            return sensitive.loosest(Kind)
         if self._examine is None:
             raise InputError("nothing on this device can look for personal data")
         examine, body = self._examine, asked.body
         found = await to_thread.run_sync(lambda: examine(asked.path, body))
-        return found, *sensitive.loosest(kind for kind, count in found.items() if count)
+        return sensitive.loosest(kind for kind, count in found.items() if count)
 
     async def _allowance(self) -> Allowance | None:
         return None if self.spending is None else await to_thread.run_sync(self.spending.allowance)
@@ -284,11 +305,6 @@ class Ladder:
             first_token_ms=breaker.first_token_ms,
             default=shelf.offers[0].model if shelf.offers else "",
         )
-
-
-def _is_name_of_ours(model: str) -> bool:
-    """Tell whether a model's name is one that only the ladder understands."""
-    return model.partition("/")[0] in (*ROUTES, "private")
 
 
 def _too_sensitive(rung: Rung, loosest: str, because: frozenset[Kind]) -> PolicyRefusal:

@@ -20,7 +20,6 @@ from privity.errors import (
     PolicyRefusal,
     PrivityError,
 )
-from privity.infer.asked import LIMITS, with_field
 from privity.infer.breaker import Trial
 from privity.infer.budget import Reservation
 from privity.infer.decision import routing_of, shown
@@ -31,6 +30,7 @@ from privity.infer.ladder import Ladder, Plan, Step
 from privity.infer.listing import listing
 from privity.infer.routes.keeper import RouteKeeper
 from privity.infer.routes.route import Route
+from privity.infer.rung import Rung
 from privity.policy import AdmittedRoute
 from privity.receipt import SALT_HEADER, Passed, Routing
 from privity.receipt.routing import MAX_PASSED_OVER
@@ -128,27 +128,21 @@ class PrivateTransport(httpx.AsyncBaseTransport):
         """Try one rung."""
         rung = step.rung
         admitted = await rung.keeper.current()
-        trial = None if self.ladder.takes_all else rung.breaker.attempt()
-        if trial is None and not self.ladder.takes_all:
-            raise PeerError(f"{rung.label}: {rung.breaker.broken}", hint="try again a little later")
-        content = _for_step(content, plan, step, limit=self.ladder.spending is not None)
-        held = await self.ladder.reserve(step, plan.asked)
-        bill = None if held is None else _Bill(self.ladder, step, held)
+        content = self.ladder.fitted(plan, step, content)
+        trial = None if self.ladder.takes_all else _attempt(rung)
         try:
-            routing = _routing(plan, step, admitted, given_up)
-            entry = self.journal.open(admitted, request.url.path, content, routing)
-        except BaseException:
-            await _settle(bill, sent=False)
-            raise
-        sent = _outgoing(request, content, entry)
-        try:
-            carrier = admitted.route.transport(_JobKeys(rung.keeper, admitted, entry), self._inner)
-            response = await _not_redirected(await carrier.handle_async_request(sent))
+            held = await self.ladder.reserve(step, plan.asked)
+            bill = None if held is None else _Bill(self.ladder, step, held)
+            try:
+                routing = _routing(plan, step, admitted, given_up)
+                entry = self.journal.open(admitted, request.url.path, content, routing)
+            except BaseException:
+                await _settle(bill, sent=False)
+                raise
+            response = await self._carry(request, content, admitted, entry, rung, bill)
         except BaseException as error:
-            entry.fail(error)
             if trial is not None:
-                trial.failed(error)
-            await _settle(bill, sent=not isinstance(error, PolicyRefusal | InputError))
+                trial.failed(error)  # which lets the next one try, where it was no failure
             raise
         if trial is not None:
             trial.answered(response.status_code)
@@ -162,6 +156,25 @@ class PrivateTransport(httpx.AsyncBaseTransport):
         return httpx.Response(
             response.status_code, headers=headers, stream=stream, extensions=response.extensions
         )
+
+    async def _carry(
+        self,
+        request: httpx.Request,
+        content: bytes | None,
+        admitted: AdmittedRoute[Route],
+        entry: Entry,
+        rung: Rung,
+        bill: _Bill | None,
+    ) -> httpx.Response:
+        """Send one job by its route, and return the answer as it begins."""
+        sent = _outgoing(request, content, entry)
+        try:
+            carrier = admitted.route.transport(_JobKeys(rung.keeper, admitted, entry), self._inner)
+            return await _not_redirected(await carrier.handle_async_request(sent))
+        except BaseException as error:
+            entry.fail(error)
+            await _settle(bill, sent=not isinstance(error, PolicyRefusal | InputError))
+            raise
 
     async def _pass(self, request: httpx.Request) -> httpx.Response:
         """Send a request that has no body: sealed like any other, without a receipt.
@@ -181,6 +194,14 @@ class PrivateTransport(httpx.AsyncBaseTransport):
             stream=response.stream,
             extensions=response.extensions,
         )
+
+
+def _attempt(rung: Rung) -> Trial:
+    """Return leave to try a rung; raises `PeerError` while its circuit is open."""
+    trial = rung.breaker.attempt()
+    if trial is None:
+        raise PeerError(f"{rung.label}: {rung.breaker.broken}", hint="try again a little later")
+    return trial
 
 
 class _Bill:
@@ -278,27 +299,6 @@ async def _drain(response: httpx.Response) -> None:
             if read > _MAX_DRAINED:
                 break
     await response.aclose()
-
-
-def _for_step(content: bytes | None, plan: Plan, step: Step, *, limit: bool) -> bytes | None:
-    """Return the body as this rung shall get it: with the model's own id, and a limit if one pays.
-
-    Raises:
-        InputError: a body that streams cannot be changed, nor looked at.
-    """
-    if step.offer is None:
-        return content
-    if content is None or plan.asked.body is None:
-        raise InputError(
-            "this request is too large to be routed by its contents",
-            hint=f"requests of up to {REPLAYABLE_BYTES >> 20} MiB are",
-        )
-    if step.offer.model != plan.asked.model:
-        content = with_field(content, "model", step.offer.model)
-    fields = LIMITS.get(plan.asked.shape, ())
-    if limit and step.offer.price is not None and not plan.asked.limited and fields:
-        content = with_field(content, fields[0], plan.asked.completion_tokens)
-    return content
 
 
 def _routing(

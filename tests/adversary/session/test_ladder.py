@@ -23,6 +23,8 @@ from privity.errors import (
     TruncatedError,
 )
 from privity.identity.keys import SigningKey
+from privity.infer.aliases import BUILT_IN, Alias
+from privity.infer.breaker import Breaker
 from privity.infer.budget import Budget, Spending
 from privity.infer.catalogue import Offer, Price
 from privity.infer.decision import Fallback, Rules
@@ -381,6 +383,66 @@ async def test_a_rung_that_keeps_failing_is_left_alone_for_a_while(tmp_path: Pat
     for _ in range(6):
         assert (await post(transport)).json()["by"] == "local"
     assert 0 < len(confidential.seen) < 6
+
+
+class Now:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_a_try_that_never_left_does_not_keep_a_rung_closed(tmp_path: Path) -> None:
+    """The one request that may try a rung again is refused for its price: the next one tries."""
+    clock, up = Now(), False
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        if not up:
+            raise PeerError("gone")
+        return httpx.Response(200, json={"usage": usage(1, 1)})
+
+    zdr = Fake("zdr", answering=answer, price=Price("USD", 1000.0, 1000.0))
+    spending = Spending(Budget("USD", per_day=1_000_000), path=tmp_path / "spending.json")
+    transport = session(tmp_path, zdr, spending=spending)
+    (rung,) = transport.ladder.rungs
+    rung.breaker = Breaker(clock=clock)
+    for _ in range(3):
+        with pytest.raises(PeerError):
+            await post(transport, max_tokens=10)
+    clock.now += 3600
+    with pytest.raises(PolicyRefusal):
+        await post(transport, max_tokens=100_000)
+    up = True
+    assert (await post(transport, max_tokens=10)).status_code == 200
+
+
+async def test_a_rung_that_breaks_off_every_answer_is_left_alone(tmp_path: Path) -> None:
+    async def half() -> AsyncIterator[bytes]:
+        yield b"data: {}\n\n"
+        raise TruncatedError("it stopped")
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=half())
+
+    confidential, local = Fake("confidential", answering=answer), Fake("local")
+    transport = session(tmp_path, confidential, local)
+    for _ in range(3):
+        with pytest.raises(TruncatedError):
+            await post(transport, stream=True)
+    assert (await post(transport)).json()["by"] == "local"
+
+
+@pytest.mark.parametrize("asked", ["work", "private/best"])
+async def test_an_alias_is_understood_where_there_is_one_rung_too(
+    asked: str, tmp_path: Path
+) -> None:
+    local = Fake("local")
+    rules = Rules(aliases=(*BUILT_IN, Alias("work", models=("small",))))
+    await post(session(tmp_path, local, rules=rules), asked)
+    assert [json.loads(sent)["model"] for sent in local.seen] == ["small"]
 
 
 # Money
