@@ -3,6 +3,7 @@
 One llama.cpp server with the bundled SmolLM2-135M answers both: directly over HTTP, and through
 four processes of ours (the daemon of `privity up`, a relay, an enclave, the engine behind it), all
 on this machine's cores. Runs alternate; the question differs every time and prefix caches are off.
+Sealed as the answer is made, and in the default shape, in which records leave at ticks.
 """
 
 from __future__ import annotations
@@ -108,20 +109,27 @@ def main() -> None:
             start_limit_s=30,
         )
         stack.callback(relay.stop)
-        (home / "config.toml").write_text(f'[trust]\ndev_roots = ["{role.ready["root"]}"]\n')
         via = f"{relay.ready['url']}/bench"
-        sealed = stack.enter_context(daemon(home, str(role.ready["url"]), via))
+        clients = {}
+        for name, seal in (("sealed", "cadence_ms = 0"), ("shaped", "")):
+            mine = home / name
+            mine.mkdir(mode=0o700)
+            trust = f'[trust]\ndev_roots = ["{role.ready["root"]}"]\n'
+            (mine / "config.toml").write_text(f"{trust}[seal]\n{seal}\n")
+            clients[name] = stack.enter_context(daemon(mine, str(role.ready["url"]), via))
         # llama.cpp closes idle connections after seconds, so each request gets one of its own, as
         # the enclave has it.
         fresh = httpx.Limits(max_keepalive_connections=0)
         direct = stack.enter_context(httpx.Client(base_url=engine, timeout=120, limits=fresh))
-        runs: dict[str, list[Run]] = {"direct": [], "sealed": []}
+        clients["direct"] = direct
+        runs: dict[str, list[Run]] = {name: [] for name in clients}
         for number in range(-2, options.runs):  # the first two warm both sides up
-            for name, client in (("direct", direct), ("sealed", sealed)):
+            for name, client in clients.items():
                 one = answer(client, number, options.tokens)
                 if number >= 0:
                     runs[name].append(one)
     _report(report, runs["direct"], runs["sealed"])
+    _report_shaped(report, runs["direct"], runs["shaped"])
     report.write()
 
 
@@ -147,6 +155,20 @@ def _report(report: Report, direct: list[Run], sealed: list[Run]) -> None:
         added_seconds=statistics.median(added),
         ratio=round(first / peer, 3),
         goal_added_seconds=0.010,
+    )
+
+
+def _report_shaped(report: Report, direct: list[Run], shaped: list[Run]) -> None:
+    """What the default shape adds: a token waits for its tick, half of one in the middle."""
+    added = [ours.first - theirs.first for ours, theirs in zip(shaped, direct, strict=True)]
+    rate, peer = (statistics.median(run.rate for run in runs) for runs in (shaped, direct))
+    report.add(
+        "the same in the default shape",
+        f"{rate:>8.1f}   direct {peer:>8.1f}   ratio {rate / peer:.3f}, first token "
+        f"{statistics.median(added) * 1e3:+.1f} ms",
+        tokens_per_second=rate,
+        ratio=round(rate / peer, 4),
+        added_seconds=statistics.median(added),
     )
 
 

@@ -216,7 +216,7 @@ async def test_a_caller_that_asks_for_no_receipt_is_served_too(
 async def test_an_engine_that_shares_its_cache_is_taken_only_by_name(
     serve: Callable[..., str], root: DevRoot
 ) -> None:
-    url = serve(Script("library").app)
+    url = serve(Script("somebody").app)
     with pytest.raises(EngineError, match="shares prefix caches"):
         async with opened(url, root):
             pass
