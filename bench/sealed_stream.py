@@ -159,7 +159,7 @@ def _report(report: Report, direct: list[Run], sealed: list[Run]) -> None:
 
 
 def _report_shaped(report: Report, direct: list[Run], shaped: list[Run]) -> None:
-    """What the default shape adds: a token waits for its tick, half of one in the middle."""
+    """Add what the default shape costs: a token waits for its tick, half of one in the middle."""
     added = [ours.first - theirs.first for ours, theirs in zip(shaped, direct, strict=True)]
     rate, peer = (statistics.median(run.rate for run in runs) for runs in (shaped, direct))
     report.add(
