@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol
 
@@ -68,6 +69,7 @@ class PersonalDataDetector:
 
     def __init__(self, models: Sequence[_Finder], vocabulary: Vocabulary) -> None:
         self._models, self._vocabulary = tuple(models), vocabulary
+        self._pool = ThreadPoolExecutor(max(1, len(self._models)), thread_name_prefix="detector")
 
     def __repr__(self) -> str:
         return f"PersonalDataDetector({len(self._models)} models, {self._vocabulary!r})"
@@ -77,13 +79,20 @@ class PersonalDataDetector:
         folded = fold(text)
         if not any(c.isalnum() for c in folded.text):
             return ()
-        said = [f for model in self._models for f in model.find(folded.text)]
+        # The models work side by side, and the patterns meanwhile.
+        asked = [self._pool.submit(_all, model, folded.text) for model in self._models]
+        patterns = list(recognise(folded.text))
+        said = [f for one in asked for f in one.result()]
         named = _without_stray(folded.text, list(_plausible(folded.text, said)))
         named = list(_addresses(folded.text, named))
-        formed = _containing(list(recognise(folded.text)), named)
+        formed = _containing(patterns, named)
         found = merge([*self._vocabulary.find(folded.text), *formed, *named])
         echoed = merge([*found, *_echoes(folded.text, found)])
         return tuple(folded.back(one) for one in echoed)
+
+
+def _all(model: _Finder, text: str) -> list[Finding]:
+    return list(model.find(text))
 
 
 def _plausible(text: str, found: Iterable[Finding]) -> Iterator[Finding]:

