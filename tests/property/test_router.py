@@ -260,7 +260,7 @@ def test_a_cost_is_never_below_the_price(price: Price, prompt: int, completion: 
     found = rate(price)
     if found is not None:
         assert isinstance(found, Rate)
-        exact = price.of(prompt, completion) * 1e6
+        exact = prompt * price.prompt + completion * price.completion
         assert found.cost(prompt, completion) >= exact * (1 - 1e-12) - 1e-6
         assert found.cost(prompt, completion) <= exact * (1 + 1e-12) + (prompt + completion) + 1
 

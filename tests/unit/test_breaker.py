@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from privity.errors import EngineError, EvidenceError, InputError, PeerError, PolicyRefusal
-from privity.infer.breaker import Breaker, Breakers, BreakerSettings, Trial, is_failure
+from privity.infer.breaker import Breaker, BreakerSettings, Trial, is_failure
 
 GONE = PeerError("gone")
 
@@ -172,10 +172,3 @@ def test_the_time_to_the_first_byte_is_a_moving_average(clock: Clock) -> None:
     clock.now += 10**9
     one.answered(200)
     assert breaker.first_token_ms is not None and breaker.first_token_ms < 600_000
-
-
-def test_each_rung_has_its_own(clock: Clock) -> None:
-    breakers = Breakers(clock=clock)
-    fail(breakers.of("zdr", "a"))
-    assert breakers.of("zdr", "a").broken
-    assert not breakers.of("zdr", "b").broken and not breakers.of("local", "a").broken

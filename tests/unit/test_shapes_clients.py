@@ -16,7 +16,7 @@ import pytest
 
 from privity.errors import MalformedError, TruncatedError
 from privity.infer.shapes.answers import chat_answer_to_messages, messages_answer_to_chat
-from privity.infer.shapes.errors import error_answer, error_event, read_error
+from privity.infer.shapes.errors import error_answer, error_event
 from privity.infer.shapes.streams import ChatStreamToMessages, MessagesStreamToChat
 from shapes_recorded import (
     CHAT_ANSWER,
@@ -303,23 +303,6 @@ def test_an_error_ends_a_stream_and_says_so() -> None:
     told = b"".join(reader.feed(e) for e in events_of(b'data: {"error": "no"}\n\ndata: [DONE]\n\n'))
     assert told == error_event("messages", "no")
     assert (reader.failed, reader.end()) == (True, b"")
-
-
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        (error_answer("chat", 400, "one\ntwo", "x"), "one two"),
-        (error_answer("messages", 400, "three", "x"), "three"),
-        (b'{"error": "four"}', "four"),
-        (b'{"message": "five"}', "five"),
-        (b'{"detail": "six\\u001b[2Jx\\u202e"}', "six [2Jx"),
-        (b'{"error": {"message": ["no"]}}', ""),
-        (b"<html>no</html>", ""),
-        (b"", ""),
-    ],
-)
-def test_the_providers_own_words(body: bytes, message: str) -> None:
-    assert read_error(body) == message
 
 
 def test_a_provider_has_no_word_left_when_it_ended() -> None:

@@ -20,7 +20,7 @@ import httpx
 
 from privity.errors import EngineError, PeerError, TruncatedError
 
-__all__ = ["Breaker", "BreakerSettings", "Breakers", "Trial", "is_failure"]
+__all__ = ["Breaker", "BreakerSettings", "Trial", "is_failure"]
 
 _WEIGHT = 0.3
 _LONGEST_MS = 600_000.0
@@ -211,30 +211,3 @@ class Trial:
             self.failed(error)
         self._over = True
         self._breaker._left(self)
-
-
-class Breakers:
-    """The breakers of all rungs, each made when it is first asked for.
-
-    Args:
-        settings: for all of them.
-        clock: seconds, monotonic.
-    """
-
-    def __init__(
-        self,
-        settings: BreakerSettings | None = None,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._settings = settings
-        self._clock = clock
-        self._all: dict[tuple[str, str], Breaker] = {}
-
-    def of(self, route: str, rung: str) -> Breaker:
-        """Return the breaker of a rung that a person configured."""
-        found = self._all.get((route, rung))
-        if found is None:
-            made = Breaker(self._settings, clock=self._clock)
-            found = self._all.setdefault((route, rung), made)
-        return found

@@ -23,10 +23,6 @@ class Price:
     prompt: float
     completion: float
 
-    def of(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """Return the price of so many tokens, in units of the currency."""
-        return (prompt_tokens * self.prompt + completion_tokens * self.completion) / 1e6
-
 
 @dataclass(frozen=True, slots=True)
 class Offer:

@@ -18,7 +18,7 @@ from privity.infer.catalogue import Shelf
 from privity.infer.config import Config, load_config, load_devnet
 from privity.infer.journal import Journal
 from privity.infer.ladder import Ladder
-from privity.infer.local_engine import ENGINE_KEY, LocalEngine
+from privity.infer.local_engine import LocalEngine
 from privity.infer.peers import EnclavePeer
 from privity.infer.provider_rung import LazyPseudonyms, provider_rung
 from privity.infer.receipts import ReceiptStore
@@ -30,7 +30,7 @@ from privity.infer.session import PrivateTransport
 from privity.policy import Policy
 from privity.seal.transport import default_pool
 
-__all__ = ["ENGINE_KEY", "RouteName", "SessionSettings", "open_ladder", "open_session", "shelves"]
+__all__ = ["RouteName", "SessionSettings", "open_ladder", "open_session", "shelves"]
 
 RouteName = Literal["auto", "local", "confidential", "zdr"]
 

@@ -1,16 +1,13 @@
-"""Errors as clients of each shape expect them, and as providers send them."""
+"""Errors as clients of each shape expect them."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from typing import Any
 
-from privity.errors import MalformedError
 from privity.infer.shapes.events import encode_event
-from privity.infer.shapes.members import read_json, write_json
+from privity.infer.shapes.members import write_json
 
-__all__ = ["MAX_MESSAGE", "error_answer", "error_event", "read_error"]
+__all__ = ["MAX_MESSAGE", "error_answer", "error_event"]
 
 MAX_MESSAGE = 1000
 """Most characters that are kept of a provider's own message."""
@@ -26,7 +23,6 @@ _STATUS = {
     504: "timeout_error",
     529: "overloaded_error",
 }
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+")
 
 
 def _error(shape: str, message: str, kind: str, code: str | None = None) -> dict[str, Any]:
@@ -58,27 +54,3 @@ def error_event(shape: str, message: str, kind: str = "api_error") -> bytes:
     """
     name = b"error" if shape == "messages" else b""
     return encode_event(write_json(_error(shape, message, kind)).encode(), name)
-
-
-def read_error(body: bytes) -> str:
-    """Return a provider's own message in one line, empty where there is none to find.
-
-    It may repeat what was asked, so it goes to the person who asked and nowhere else.
-
-    Guarantees:
-        Total, and at most `MAX_MESSAGE` characters, none of which steers a terminal
-        (tests/property/test_shapes.py).
-    """
-    try:
-        found = read_json(body)
-    except MalformedError:
-        return ""
-    for names in (("error", "message"), ("error",), ("message",), ("detail",)):
-        value = found
-        for name in names:
-            value = value.get(name) if isinstance(value, Mapping) else None
-        if isinstance(value, str) and value:
-            # Halves of characters cannot be written to a terminal or a file.
-            text = value[: 4 * MAX_MESSAGE].encode(errors="replace").decode()
-            return _CONTROLS.sub(" ", text).strip()[:MAX_MESSAGE]
-    return ""
