@@ -280,6 +280,27 @@ def test_the_doctor_shows_servers_with_release_models_and_what_is_forwarded(
     assert "big:latest is not on this machine: Ollama forwards it to" in found[1].detail
 
 
+def test_the_doctor_says_that_a_server_still_loads(
+    serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from privity.cli import doctor
+    from privity.infer.engines import discover as discovery
+
+    async def loading(_: Request) -> Response:
+        return JSONResponse({"error": {"message": "Loading model", "code": 503}}, 503)
+
+    async def listed(_: Request) -> Response:
+        return JSONResponse({"object": "list", "data": [{"id": "m", "owned_by": "llamacpp"}]})
+
+    routes = [Route("/health", loading), Route("/v1/models", listed)]
+    port = int(serve(Starlette(routes=routes)).rpartition(":")[2])
+    real = discovery.discover
+    monkeypatch.setattr(discovery, "discover", lambda: real({"llama-server": port}, timeout_s=10))
+    (finding,) = doctor._servers()
+    assert finding.state is doctor.State.NOTE
+    assert finding.detail.endswith("m; the engine still loads its model")
+
+
 PROGRAM = """
 import sys, typer
 from privity.cli import app, models

@@ -8,11 +8,14 @@ import platform
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from privity.cli import output
+
+if TYPE_CHECKING:
+    from privity.infer.engines.openai_server import OpenAIServer
 
 __all__ = ["doctor"]
 
@@ -208,15 +211,24 @@ def _servers() -> Iterator[Finding]:
     """Say which model servers answer on their usual ports, and what is odd about their models."""
     import anyio
 
+    from privity.infer.engines import describe
     from privity.infer.engines.discover import discover
 
-    found = anyio.run(discover)
-    for server in found:
+    async def ask() -> list[tuple[OpenAIServer, describe.Health]]:
+        return [(server, await describe.health(server)) for server in await discover()]
+
+    found = anyio.run(ask)
+    for server, health in found:
         models = ", ".join(model.id for model in server.models[:3]) or "no model"
         more = len(server.models) - 3
         models += f" and {more} more" if more > 0 else ""
         name = f"{server.kind} {server.version}".rstrip()
-        yield Finding("servers", State.GOOD, f"{name} at {server.base_url}: {models}")
+        detail = f"{name} at {server.base_url}: {models}"
+        if health.problem is None:
+            yield Finding("servers", State.GOOD, detail)
+        else:
+            detail = f"{detail}; {health.problem.message}"
+            yield Finding("servers", State.NOTE, detail, health.problem.hint)
         for away in server.forwarded:
             detail = f"{away.id} is not on this machine: Ollama forwards it to {away.elsewhere}"
             hint = "privity does not ask it; OLLAMA_NO_CLOUD=1 turns that off"
