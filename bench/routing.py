@@ -101,7 +101,8 @@ def plain_loop(offers: list[Offer], standings: dict[tuple[str, str], Standing]) 
         standing = standings[offer.route, offer.rung]
         if standing.disclosure is None or standing.broken or "tools" not in offer.can:
             continue
-        cost = 0.0 if offer.price is None else offer.price.of(2000, 500)
+        price = offer.price
+        cost = 0.0 if price is None else (2000 * price.prompt + 500 * price.completion) / 1e6
         if cost <= 5 and (offer.context or 0) >= 2500:
             fit.append((cost, ROUTES.index(offer.route), offer.name))
     return sorted(fit)[0]
