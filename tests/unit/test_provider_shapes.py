@@ -27,8 +27,9 @@ from privity.infer.peers import ProviderPeer
 from privity.infer.providers.desk import Desk
 from privity.infer.providers.guard import check
 from privity.infer.providers.profile import load_profile
-from privity.infer.providers.shapes import DROPPED, GRAMMARS, REFUSED, SHAPES
+from privity.infer.providers.shapes import DROPPED, GRAMMARS, REFUSED
 from privity.infer.routes.zero_retention import zero_retention_route
+from privity.infer.shapes.paths import SHAPES
 from privity.policy import Feature, Policy
 from providers.front import Double
 

@@ -7,16 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["LIMITS", "SHAPES", "Asked", "read_asked", "with_field"]
+from privity.infer.shapes.paths import SHAPES
 
-SHAPES: Mapping[str, str] = {
-    "/v1/chat/completions": "chat",
-    "/v1/messages": "messages",
-    "/v1/responses": "responses",
-    "/v1/completions": "completions",
-    "/v1/embeddings": "embeddings",
-}
-"""The shape a request has, by its path; other paths have none that is known here."""
+__all__ = ["LIMITS", "Asked", "read_asked", "with_field"]
 
 LIMITS: Mapping[str, tuple[str, ...]] = {
     "chat": ("max_completion_tokens", "max_tokens"),
@@ -85,7 +78,13 @@ def read_asked(path: str, content: bytes | None) -> Asked:
 
 
 def with_field(content: bytes, name: str, value: object) -> bytes:
-    """Return a JSON object's text with one field set; all else as it was read."""
+    """Return a JSON object's text with one field set; all else as it was read.
+
+    Args:
+        content: the text of the object, as `read_asked` found it to be one.
+        name: of the field.
+        value: its new value, in place of what stood there.
+    """
     body = json.loads(content)
     body[name] = value
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()

@@ -12,7 +12,8 @@ from typing import Any
 from privity.errors import InputError, MalformedError, OversizeError
 from privity.identity.jcs import loads_strict
 from privity.infer.providers.grammar import PLAIN, Fields, Visit
-from privity.infer.providers.shapes import DROPPED, GRAMMARS, SHAPES
+from privity.infer.providers.shapes import DROPPED, GRAMMARS
+from privity.infer.shapes.paths import SHAPES
 from privity.policy import Feature
 
 __all__ = ["MAX_REQUEST", "check", "feature_of_path", "read_request", "shape_of"]

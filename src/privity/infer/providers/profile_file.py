@@ -13,7 +13,8 @@ from privity.errors import InputError
 from privity.infer.catalogue import Price
 from privity.infer.peers import check_url
 from privity.infer.providers.profile import Agreement, Dialect, Profile, ProviderModel, Region
-from privity.infer.providers.shapes import GRAMMARS, SHAPES
+from privity.infer.providers.shapes import GRAMMARS
+from privity.infer.shapes.paths import SHAPES
 from privity.policy import Terms
 
 __all__ = ["parse_profile"]

@@ -26,18 +26,7 @@ from privity.infer.providers.grammar import (
 )
 from privity.policy import Feature
 
-__all__ = ["DROPPED", "GRAMMARS", "REFUSED", "SHAPES"]
-
-SHAPES: Mapping[str, str] = MappingProxyType(
-    {
-        "/v1/chat/completions": "chat",
-        "/v1/messages": "messages",
-        "/v1/responses": "responses",
-        "/v1/completions": "completions",
-        "/v1/embeddings": "embeddings",
-    }
-)
-"""The paths that are served, and the shape of what is sent there."""
+__all__ = ["DROPPED", "GRAMMARS", "REFUSED"]
 
 DROPPED: Mapping[str, frozenset[str]] = MappingProxyType(
     {

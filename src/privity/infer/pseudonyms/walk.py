@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from privity.errors import MalformedError
+from privity.infer.shapes.paths import shape_by_end
 
 __all__ = ["Place", "Visitor", "opening", "shape_of", "walk"]
 
@@ -41,14 +42,6 @@ _BIG = 1_000_000
 """From here on a number in free data may be somebody's: an account, a phone."""
 _NAME = re.compile(r"[\w.:/+=-]*\Z")
 _SIMPLE_KEY = re.compile(r"[a-z][a-z_]{0,40}\Z")
-_SHAPES = (
-    ("chat/completions", "chat"),
-    ("messages", "messages"),
-    ("messages/count_tokens", "messages"),
-    ("responses", "responses"),
-    ("embeddings", "embeddings"),
-    ("completions", "completions"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +74,9 @@ def shape_of(path: str) -> str:
     Raises:
         MalformedError: it is none that can be walked.
     """
-    bare = path.partition("?")[0].rstrip("/")
-    for end, shape in _SHAPES:
-        if bare.endswith("/" + end):
-            return shape
+    shape = shape_by_end(path)
+    if shape:
+        return shape
     raise MalformedError(
         "requests to this path cannot be looked into",
         hint="paths are chat/completions, messages, responses, completions and embeddings",
