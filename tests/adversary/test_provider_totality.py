@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privity.errors import InputError, PrivityError
-from privity.infer.providers.answer import Asked, client_answer, client_failure
+from privity.infer.providers.answer import Exchange, client_answer, client_failure
 from privity.infer.providers.failure import Key, failure_of
 from privity.infer.providers.guard import check, read_request
 from privity.infer.providers.profile_file import parse_profile
@@ -112,7 +112,7 @@ def test_every_answer_passes_or_is_an_error(
 ) -> None:
     spoken = shape if shape == "responses" else spoken
     body: dict[str, Any] = {"model": "m", "stream": True}
-    asked = Asked(shape, spoken, "P", body, streamed)
+    exchange = Exchange(shape, spoken, "P", body, streamed)
 
     async def run() -> None:
         kind = "text/event-stream" if streamed else "application/json"
@@ -121,10 +121,10 @@ def test_every_answer_passes_or_is_an_error(
             status, headers={"content-type": kind}, stream=httpx.ByteStream(content)
         )
         if status != 200:
-            told, _ = await client_failure(response, asked)
+            told, _ = await client_failure(response, exchange)
             assert json.loads(told)
             return
-        _, stream = await client_answer(response, asked, lambda _: Unchanged())
+        _, stream = await client_answer(response, exchange, lambda _: Unchanged())
         async for _ in stream:
             pass
 

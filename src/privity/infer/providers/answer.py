@@ -24,7 +24,7 @@ from privity.infer.shapes.events import Event, EventReader, encode_event
 from privity.infer.shapes.requests import wants_usage
 from privity.infer.shapes.streams import ChatStreamToMessages, MessagesStreamToChat
 
-__all__ = ["MAX_STREAM", "MAX_WHOLE", "Asked", "Restorer", "client_answer", "client_failure"]
+__all__ = ["MAX_STREAM", "MAX_WHOLE", "Exchange", "Restorer", "client_answer", "client_failure"]
 
 MAX_WHOLE = 64 << 20
 """Largest whole answer, in bytes."""
@@ -58,8 +58,8 @@ class _Translator(Protocol):
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What was asked, as far as its answer depends on it.
+class Exchange:
+    """What a provider was asked, as far as its answer depends on it.
 
     Attributes:
         shape: the client's.
@@ -78,7 +78,7 @@ class Asked:
     key: failure.Key = failure.NO_KEY
 
     def __repr__(self) -> str:
-        return f"Asked({self.shape!r} of {self.title!r} in {self.spoken!r})"
+        return f"Exchange({self.shape!r} of {self.title!r} in {self.spoken!r})"
 
     @property
     def model(self) -> str:
@@ -87,13 +87,13 @@ class Asked:
 
 
 async def client_answer(
-    response: httpx.Response, asked: Asked, restorer: Callable[[str], Restorer]
+    response: httpx.Response, exchange: Exchange, restorer: Callable[[str], Restorer]
 ) -> tuple[str, httpx.AsyncByteStream]:
     """Return the media type and the bytes that the client gets of a provider's answer.
 
     Args:
         response: with status 200; closed with what is returned, or here.
-        asked: what was asked.
+        exchange: what was asked.
         restorer: makes what restores an answer of a media type.
 
     Raises:
@@ -103,37 +103,39 @@ async def client_answer(
     """
     try:
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        wanted = _EVENTS if asked.streamed else _JSON
+        wanted = _EVENTS if exchange.streamed else _JSON
         if kind != wanted or _encoded(response):
             raise PeerError(
-                f"{asked.title} answered with another content type than was asked for",
+                f"{exchange.title} answered with another content type than was asked for",
                 hint="is its URL that of the API?",
             )
-        if asked.streamed:
-            return _EVENTS, _Events(response, asked, restorer(_EVENTS))
-        content = await read(response, MAX_WHOLE, _WHOLE_S, asked.title)
+        if exchange.streamed:
+            return _EVENTS, _Events(response, exchange, restorer(_EVENTS))
+        content = await read(response, MAX_WHOLE, _WHOLE_S, exchange.title)
     except BaseException:
         await response.aclose()
         raise
     await response.aclose()
-    return _whole(content, asked, restorer(_JSON))
+    return _whole(content, exchange, restorer(_JSON))
 
 
 async def client_failure(
-    response: httpx.Response, asked: Asked
+    response: httpx.Response, exchange: Exchange
 ) -> tuple[bytes, list[tuple[str, str]]]:
     """Return the body and the headers of a provider's refusal, as the client gets them."""
     content = b""
     try:
         # What it says is of use, not needed: one that sends no end of it is not waited for.
         with contextlib.suppress(PeerError, OversizeError):
-            content = await read(response, _MAX_FAILURE, _FAILURE_S, asked.title)
+            content = await read(response, _MAX_FAILURE, _FAILURE_S, exchange.title)
     finally:
         await response.aclose()
     status = response.status_code
     told = failure.parse(content)
-    found = failure.failure_of(told, status, title=asked.title, sent=asked.body, key=asked.key)
-    return failure.answer(found, asked.shape, status), limits(response)
+    found = failure.failure_of(
+        told, status, title=exchange.title, sent=exchange.body, key=exchange.key
+    )
+    return failure.answer(found, exchange.shape, status), limits(response)
 
 
 def limits(response: httpx.Response) -> list[tuple[str, str]]:
@@ -180,46 +182,48 @@ def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
     return aiter(response.stream)
 
 
-def _whole(content: bytes, asked: Asked, restorer: Restorer) -> tuple[str, httpx.AsyncByteStream]:
+def _whole(
+    content: bytes, exchange: Exchange, restorer: Restorer
+) -> tuple[str, httpx.AsyncByteStream]:
     """Return a whole answer in the client's shape, as a stream if it asked for one."""
     told = failure.parse(content)
     if not isinstance(told, dict):
-        raise PeerError(f"{asked.title} answered something that is no JSON object")
-    if asked.spoken != asked.shape:
-        if asked.spoken == "messages":
-            told = messages_answer_to_chat(told, model=asked.model)
+        raise PeerError(f"{exchange.title} answered something that is no JSON object")
+    if exchange.spoken != exchange.shape:
+        if exchange.spoken == "messages":
+            told = messages_answer_to_chat(told, model=exchange.model)
         else:
-            told = chat_answer_to_messages(told, model=asked.model)
+            told = chat_answer_to_messages(told, model=exchange.model)
         content = json.dumps(told).encode()
     content = restorer.feed(content) + restorer.end()
-    if asked.body.get("stream") is not True:
+    if exchange.body.get("stream") is not True:
         return _JSON, httpx.ByteStream(content)
     restored = failure.parse(content)
     if not isinstance(restored, dict):
-        raise PeerError(f"{asked.title} answered something that is no JSON object")
-    events = replay(asked.shape, restored, usage=wants_usage(asked.body))
+        raise PeerError(f"{exchange.title} answered something that is no JSON object")
+    events = replay(exchange.shape, restored, usage=wants_usage(exchange.body))
     return _EVENTS, httpx.ByteStream(events)
 
 
 class _Events(httpx.AsyncByteStream):
     """A streamed answer, event by event, whose end has to be there."""
 
-    def __init__(self, response: httpx.Response, asked: Asked, restorer: Restorer) -> None:
+    def __init__(self, response: httpx.Response, exchange: Exchange, restorer: Restorer) -> None:
         self._response = response
-        self._asked = asked
+        self._exchange = exchange
         self._restorer = restorer
-        self._translator = _translator(asked)
+        self._translator = _translator(exchange)
         self._ended = False
         self._failed = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        asked, reader, size = self._asked, EventReader(), 0
+        exchange, reader, size = self._exchange, EventReader(), 0
         chunks = _chunks(self._response)
         try:
             async for chunk in chunks:
                 size += len(chunk)
                 if size > MAX_STREAM:
-                    raise OversizeError(f"{asked.title} sent more than {MAX_STREAM} bytes")
+                    raise OversizeError(f"{exchange.title} sent more than {MAX_STREAM} bytes")
                 out = self._restorer.feed(b"".join(map(self._pass, reader.feed(chunk))))
                 if out:
                     yield out
@@ -264,8 +268,8 @@ class _Events(httpx.AsyncByteStream):
     def _error(self, told: dict[str, Any]) -> bytes:
         """Return what the client gets of an error within a stream, without what it may quote."""
         found = self._found(told)
-        if self._asked.shape != "responses":
-            return error_event(self._asked.shape, found.message, found.kind)
+        if self._exchange.shape != "responses":
+            return error_event(self._exchange.shape, found.message, found.kind)
         body = {"type": "error", "code": found.kind, "message": found.message, "param": None}
         return encode_event(json.dumps({**body, "sequence_number": 0}).encode(), b"error")
 
@@ -279,12 +283,12 @@ class _Events(httpx.AsyncByteStream):
 
     def _found(self, told: object) -> failure.Failure:
         return failure.failure_of(
-            told, 0, title=self._asked.title, sent=self._asked.body, key=self._asked.key
+            told, 0, title=self._exchange.title, sent=self._exchange.body, key=self._exchange.key
         )
 
     def _cut_off(self, why: str) -> TruncatedError:
         return TruncatedError(
-            f"{self._asked.title} broke off its answer: {why}",
+            f"{self._exchange.title} broke off its answer: {why}",
             hint="what came so far is not the whole",
         )
 
@@ -298,12 +302,12 @@ class _Events(httpx.AsyncByteStream):
                     break
 
 
-def _translator(asked: Asked) -> _Translator | None:
-    if asked.spoken == asked.shape:
+def _translator(exchange: Exchange) -> _Translator | None:
+    if exchange.spoken == exchange.shape:
         return None
-    if asked.spoken == "messages":
-        return MessagesStreamToChat(model=asked.model, usage=wants_usage(asked.body))
-    return ChatStreamToMessages(model=asked.model)
+    if exchange.spoken == "messages":
+        return MessagesStreamToChat(model=exchange.model, usage=wants_usage(exchange.body))
+    return ChatStreamToMessages(model=exchange.model)
 
 
 def _is_end(event: Event) -> bool:

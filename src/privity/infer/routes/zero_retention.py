@@ -21,7 +21,7 @@ from privity.disclosure import Asset, Basis, Cell, Disclosure, Ground, Party, Vi
 from privity.errors import InputError, PeerError
 from privity.identity.timestamps import Clock, utc_now
 from privity.infer.peers import ProviderPeer
-from privity.infer.providers.answer import Asked, client_answer, client_failure, limits
+from privity.infer.providers.answer import Exchange, client_answer, client_failure, limits
 from privity.infer.providers.credentials import Credentials
 from privity.infer.providers.desk import Desk, Outgoing
 from privity.infer.providers.failure import Key
@@ -268,7 +268,7 @@ class _ProviderTransport(httpx.AsyncBaseTransport):
         route, content = self._route, await _content(request)
         departure, outgoing = await anyio.to_thread.run_sync(route._prepare, path, content)
         header = await route._credentials.header()
-        asked = Asked(
+        exchange = Exchange(
             shape,
             shape_of(outgoing.path),
             route.profile.title,
@@ -279,8 +279,8 @@ class _ProviderTransport(httpx.AsyncBaseTransport):
         response = await self._send(outgoing, header, request.extensions)
         left = Left(outgoing.content, departure.replaced, departure.kept)
         if response.status_code != 200:
-            return await self._refused(response, asked, left)
-        kind, stream = await client_answer(response, asked, departure.answer)
+            return await self._refused(response, exchange, left)
+        kind, stream = await client_answer(response, exchange, departure.answer)
         return httpx.Response(
             200,
             headers=[("content-type", kind), *limits(response)],
@@ -313,15 +313,17 @@ class _ProviderTransport(httpx.AsyncBaseTransport):
                 hint="is the network there, and the provider's URL right?",
             ) from None
 
-    async def _refused(self, response: httpx.Response, asked: Asked, left: Left) -> httpx.Response:
+    async def _refused(
+        self, response: httpx.Response, exchange: Exchange, left: Left
+    ) -> httpx.Response:
         status = response.status_code
         if not 400 <= status < 600:
             await response.aclose()
             what = "a redirect, which is not followed" if 300 <= status < 400 else "no answer"
-            raise PeerError(f"{asked.title} answered with status {status}, {what}")
+            raise PeerError(f"{exchange.title} answered with status {status}, {what}")
         if status == 401:
             self._route._credentials.forget()
-        content, headers = await client_failure(response, asked)
+        content, headers = await client_failure(response, exchange)
         return httpx.Response(
             status,
             headers=[("content-type", "application/json"), *headers],
