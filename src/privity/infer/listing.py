@@ -9,6 +9,7 @@ from urllib.parse import unquote
 import httpx
 
 from privity.infer.ladder import Ladder
+from privity.infer.shapes.errors import own_error
 
 __all__ = ["listing"]
 
@@ -23,14 +24,16 @@ async def listing(ladder: Ladder, request: httpx.Request) -> httpx.Response:
     """
     path = request.url.path
     if request.method != "GET" or not (path == _PATH or path.startswith(_PATH + "/")):
-        return _error(404, "there is nothing at this address without a body")
+        return _error(
+            "there is nothing at this address without a body", f"GET {_PATH} lists the models"
+        )
     entries = await _entries(ladder)
     if path == _PATH:
         return _json(200, {"object": "list", "data": list(entries.values())})
     wanted = unquote(path.removeprefix(_PATH + "/"))
     if wanted in entries:
         return _json(200, entries[wanted])
-    return _error(404, "no rung of the ladder has this model")
+    return _error("no rung of the ladder has this model", f"GET {_PATH} lists those there are")
 
 
 async def _entries(ladder: Ladder) -> dict[str, dict[str, Any]]:
@@ -49,12 +52,14 @@ def _entry(name: str, owner: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": owner}
 
 
-def _error(status: int, message: str) -> httpx.Response:
-    error = {"message": message, "type": "privity_error", "param": None, "code": "not_found"}
-    return _json(status, {"error": error})
+def _error(message: str, hint: str) -> httpx.Response:
+    return _answer(404, own_error(message, "not_found", hint))
 
 
 def _json(status: int, body: dict[str, Any]) -> httpx.Response:
-    data = json.dumps(body, ensure_ascii=False).encode()
+    return _answer(status, json.dumps(body, ensure_ascii=False).encode())
+
+
+def _answer(status: int, data: bytes) -> httpx.Response:
     stream = httpx.ByteStream(data)
     return httpx.Response(status, headers={"content-type": "application/json"}, stream=stream)

@@ -21,7 +21,8 @@ import httpx
 
 from privity.errors import EvidenceError, PeerError, PrivityError
 from privity.infer.session import REPLAYABLE_BYTES, PrivateTransport
-from privity.node import openai_error
+from privity.infer.shapes.errors import own_error
+from privity.node import api_error
 from privity.node.access import (
     AccessControl,
     AccessRefused,
@@ -92,7 +93,7 @@ class DeviceApp:
             cors = cors_headers(origin)
             self._access.admit_token(headers)
         except AccessRefused as refused:
-            body = openai_error.error_body(refused.message, refused.code, refused.hint)
+            body = own_error(refused.message, refused.code, refused.hint)
             extra = [(b"www-authenticate", b"Bearer")] if refused.status == 401 else []
             await answer(send, refused.status, [_JSON, *extra, *cors], body)
             return
@@ -106,7 +107,7 @@ class DeviceApp:
             body = json.dumps(live_state(self.transport)).encode()
             await answer(send, 200, [_JSON, (b"cache-control", b"no-store"), *cors], body)
         else:
-            body = openai_error.error_body(
+            body = own_error(
                 "there is nothing at this address",
                 "not_found",
                 "the API is under /v1, the daemon's state at /privity/state",
@@ -225,16 +226,16 @@ class _Exchange:
     async def _break_off(self, error: PrivityError) -> None:
         """Tell the client what failed; once the answer has begun, end it so that it cannot pass."""
         if not self._started:
-            await self._refuse(error, *openai_error.error_status(error))
+            await self._refuse(error, *api_error.error_status(error))
         elif self._events:
-            event = openai_error.error_event(error)
+            event = api_error.error_event(error)
             await self._send({"type": "http.response.body", "body": event, "more_body": True})
         # Returning without the last body message has the server close the connection unfinished.
 
     async def _refuse(self, error: PrivityError, status: int, code: str) -> None:
-        retry = b"true" if openai_error.should_retry(error) else b"false"
+        retry = b"true" if api_error.should_retry(error) else b"false"
         headers = [_JSON, (b"x-should-retry", retry), *self._cors]
-        await answer(self._send, status, headers, openai_error.describe(error, code))
+        await answer(self._send, status, headers, api_error.describe(error, code))
 
     async def _content(self) -> bytes | AsyncIterator[bytes]:
         read = bytearray()
@@ -274,7 +275,7 @@ def _route_error(error: PrivityError) -> tuple[int, str]:
     """Return status and code of a route that cannot be had; an enclave that is gone may return."""
     if isinstance(error, PeerError) and not isinstance(error, EvidenceError):
         return 503, "enclave_unavailable"
-    return openai_error.error_status(error)
+    return api_error.error_status(error)
 
 
 def _raw_path(scope: Scope) -> bytes:

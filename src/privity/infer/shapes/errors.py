@@ -1,13 +1,14 @@
-"""Errors as clients of each shape expect them."""
+"""Errors as clients of each shape expect them, those of privity among them."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from privity.infer.shapes.events import encode_event
 from privity.infer.shapes.members import write_json
 
-__all__ = ["MAX_MESSAGE", "error_answer", "error_event"]
+__all__ = ["MAX_MESSAGE", "error_answer", "error_event", "own_error"]
 
 MAX_MESSAGE = 1000
 """Most characters that are kept of a provider's own message."""
@@ -42,6 +43,26 @@ def error_answer(shape: str, status: int, message: str, kind: str) -> bytes:
     """
     otherwise = "invalid_request_error" if status < 500 else "api_error"
     return write_json(_error(shape, message, _STATUS.get(status, otherwise), kind)).encode()
+
+
+def own_error(message: str, code: str, hint: str, **more: Any) -> bytes:
+    """Return the body of an error that is privity's own, which the clients of every shape read.
+
+    Args:
+        message: what happened.
+        code: a word for programs.
+        hint: what to do; empty where there is nothing.
+        more: machine-readable detail.
+    """
+    error: dict[str, Any] = {
+        "message": f"{message} ({hint})" if hint else message,
+        "type": "privity_error",
+        "param": None,
+        "code": code,
+        "hint": hint,
+        **more,
+    }
+    return json.dumps({"type": "error", "error": error}, ensure_ascii=False).encode()
 
 
 def error_event(shape: str, message: str, kind: str = "api_error") -> bytes:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from privity import errors
-from privity.node.openai_error import describe, error_event, error_status, should_retry
+from privity.node.api_error import describe, error_event, error_status, should_retry
 
 
 def make(name: str) -> errors.PrivityError:

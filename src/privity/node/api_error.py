@@ -1,4 +1,4 @@
-"""The errors of the device daemon, in the shape clients of the two APIs understand.
+"""The errors of the device daemon: their statuses and code words, in a body every client reads.
 
 ``{"error": {"message", "type", "param", "code", "hint"}}`` is OpenAI's; Anthropic's is the same
 with ``"type": "error"`` beside it, and its event has a name. The clients of each take both. The
@@ -11,7 +11,6 @@ answered but what it answered may not be used, 503 that trying again later can h
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from privity.errors import (
@@ -31,9 +30,10 @@ from privity.errors import (
     StaleKeyError,
     TruncatedError,
 )
+from privity.infer.shapes.errors import own_error
 from privity.infer.shapes.events import encode_event
 
-__all__ = ["describe", "error_body", "error_event", "error_status", "should_retry"]
+__all__ = ["describe", "error_event", "error_status", "should_retry"]
 
 # The first that fits; the order is from the special to the general.
 _KINDS: tuple[tuple[type[PrivityError], int, str], ...] = (
@@ -69,19 +69,6 @@ def should_retry(error: PrivityError) -> bool:
     return isinstance(error, _RETRY)
 
 
-def error_body(message: str, code: str, hint: str, **more: Any) -> bytes:
-    """Return the JSON body of an error; ``more`` holds machine-readable detail."""
-    error: dict[str, Any] = {
-        "message": f"{message} ({hint})" if hint else message,
-        "type": "privity_error",
-        "param": None,
-        "code": code,
-        "hint": hint,
-        **more,
-    }
-    return json.dumps({"type": "error", "error": error}, ensure_ascii=False).encode()
-
-
 def describe(error: PrivityError, code: str | None = None) -> bytes:
     """Return the JSON body for an error of privity's tree.
 
@@ -94,7 +81,7 @@ def describe(error: PrivityError, code: str | None = None) -> bytes:
         more["check"] = error.check
     if isinstance(error, PolicyRefusal):
         more["report"] = error.report
-    return error_body(error.message, code or error_status(error)[1], error.hint, **more)
+    return own_error(error.message, code or error_status(error)[1], error.hint, **more)
 
 
 def error_event(error: PrivityError) -> bytes:
