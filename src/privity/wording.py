@@ -25,6 +25,7 @@ __all__ = [
     "grounds_words",
     "party_name",
     "printable",
+    "shown",
     "shows_dev",
     "summarise",
     "weakest_first",
@@ -92,6 +93,16 @@ def printable(text: str) -> str:
         "\N{REPLACEMENT CHARACTER}" if unicodedata.category(char)[0] == "C" else char
         for char in " ".join(text.split())
     )
+
+
+def shown(text: str, most: int = 120) -> str:
+    """Return a text that a peer or a caller chose as it may be shown: `printable`, and cut.
+
+    Args:
+        text: theirs.
+        most: the characters that are kept of it, the last an ellipsis where it was longer.
+    """
+    return printable(text if len(text) <= most else text[: most - 1] + "…")
 
 
 def weakest_first(basis: Iterable[Basis]) -> list[Basis]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 
 from fuzz.harness import Made, attempt
-from privity.infer.engines.asking import JsonLines, parse_answer
+from privity.infer.engines.asking import JsonLines
 from privity.infer.engines.describe import Facts, read_listed, read_lm_studio, read_props
 from privity.infer.engines.ollama import read_installed, read_progress, read_shown
+from privity.infer.shapes.members import read_json
 
 
 def one(data: bytes) -> None:
-    answer = attempt(parse_answer, data)
+    answer = attempt(read_json, data, exact=False)
     for facts in (*read_listed(answer).values(), *read_lm_studio(answer).values()):
         assert facts.context is None or facts.context > 0
     read_props(Facts("m"), answer)

@@ -12,7 +12,7 @@ from privity.infer.aliases import BUILT_IN, Alias
 from privity.infer.catalogue import Offer
 from privity.policy.sensitive import ROUTES, Kind
 from privity.receipt import Passed, Routing
-from privity.wording import printable
+from privity.wording import shown
 
 __all__ = [
     "Cause",
@@ -29,7 +29,6 @@ __all__ = [
 ]
 
 MOST_TOLD = 16
-_MOST_NAME = 120
 _MOST_WHY = 240
 _MOST_TOKENS = 10**9
 
@@ -185,12 +184,6 @@ class Decision:
     alias: str | None
     fallback: Fallback
     meant: str = field(default="")
-
-
-def shown(text: str, most: int = _MOST_NAME) -> str:
-    """Return a text that a peer or a caller chose, cut, and safe to print."""
-    cut = text if len(text) <= most else text[: most - 1] + "…"
-    return printable(cut)
 
 
 def routing_of(decision: Decision, choice: Choice | None = None) -> Routing:

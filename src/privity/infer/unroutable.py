@@ -6,8 +6,9 @@ import difflib
 from collections.abc import Sequence
 
 from privity.errors import EngineError, InputError, PeerError, PolicyRefusal, PrivityError
-from privity.infer.decision import Cause, PassedOver, Wanted, shown
+from privity.infer.decision import Cause, PassedOver, Wanted
 from privity.infer.preference import OfferIndex
+from privity.wording import shown
 
 __all__ = ["nothing_left"]
 

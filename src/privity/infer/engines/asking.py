@@ -6,7 +6,6 @@ not JSON is an `EngineError`. Nothing of a person's job passes here.
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import AsyncExitStack
 from types import TracebackType
@@ -15,8 +14,10 @@ from typing import Any, Self
 import httpx
 
 from privity.errors import EngineError, MalformedError, OversizeError
+from privity.infer.shapes.members import read_json
+from privity.wording import shown
 
-__all__ = ["JsonLines", "Questions", "count_of", "parse_answer", "words_of"]
+__all__ = ["JsonLines", "Questions", "count_of", "words_of"]
 
 MAX_ANSWER = 4 << 20
 MAX_LINE = 64 << 10
@@ -99,7 +100,7 @@ class Questions:
         except httpx.HTTPError as error:
             raise self._silent(error) from error
         try:
-            answer = parse_answer(bytes(body))
+            answer = read_json(bytes(body), exact=False)
         except MalformedError as error:
             if response.status_code == 200:
                 raise self._strange() from error
@@ -188,18 +189,10 @@ class JsonLines:
 def _object(line: bytes) -> dict[str, Any]:
     if len(line) > MAX_LINE:
         raise OversizeError(f"a line is longer than {MAX_LINE} bytes")
-    value = parse_answer(line)
+    value = read_json(line, exact=False)
     if not isinstance(value, dict):
         raise MalformedError("a line is not a JSON object")
     return value
-
-
-def parse_answer(body: bytes) -> Any:
-    """Return what JSON text says; raises `MalformedError`, whatever the bytes are."""
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        raise MalformedError("not JSON") from None
 
 
 def count_of(value: object) -> int | None:
@@ -211,6 +204,4 @@ def count_of(value: object) -> int | None:
 
 def words_of(value: object) -> str:
     """Return a short line of an engine's own words, with nothing in it that a terminal obeys."""
-    text = " ".join(value.split()) if isinstance(value, str) else ""
-    shown = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
-    return shown if len(shown) <= _MAX_WORDS else shown[: _MAX_WORDS - 1] + "…"
+    return shown(value, _MAX_WORDS) if isinstance(value, str) else ""

@@ -6,13 +6,14 @@ logs. So a provider's words pass on only where they share none with the prompt.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from privity.errors import MalformedError
 from privity.infer.shapes.errors import error_answer
+from privity.infer.shapes.members import read_json
 
 __all__ = ["NO_KEY", "Failure", "Key", "answer", "failure_of", "parse"]
 
@@ -133,8 +134,8 @@ def answer(failure: Failure, shape: str, status: int) -> bytes:
 def parse(body: bytes) -> object:
     """Return a body as JSON, or None for one that is none."""
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
+        return read_json(body, exact=False)
+    except MalformedError:
         return None
 
 

@@ -35,13 +35,20 @@ def _number(text: str) -> float:
     return value
 
 
-def read_json(text: bytes | str) -> Any:
+def read_json(text: bytes | str, *, exact: bool = True) -> Any:
     """Parse JSON, and nothing that is almost JSON.
 
+    Args:
+        text: of one value.
+        exact: refuse a number without value, such as ``NaN``, too: what is translated is written
+            again, and has to be JSON then. Servers send them where only other members are read.
+
     Raises:
-        MalformedError: it is not JSON, is nested too deep, or has a number without value.
+        MalformedError: it is not JSON, is nested too deep, or has a number that may not be there.
     """
     try:
+        if not exact:
+            return json.loads(text)
         return json.loads(text, parse_constant=_refuse_constant, parse_float=_number)
     except (ValueError, RecursionError):
         raise MalformedError("what came is not JSON") from None
