@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
 from privity.errors import EngineError, MalformedError
+from privity.infer.catalogue import Shelf
 from privity.infer.opening import SessionSettings, open_session
 from privity.infer.routes.route import Route
 from privity.infer.session import RECEIPT_ID_HEADER, ROUTE_HEADER, PrivateTransport
 from privity.policy import AdmittedRoute
-from privity.receipt import ReceiptFile
+from privity.receipt import DeviceRecord, ReceiptFile, verify_record
 from privity.seal.sync_transport import SyncTransport
 
 if TYPE_CHECKING:
     from privity.infer.routes.zero_retention import Preview
 
-__all__ = ["TIMEOUT", "Answer", "AnswerStream", "Asker"]
+__all__ = ["TIMEOUT", "Answer", "AnswerStream", "Asker", "Meant"]
 
 BASE_URL = "http://enclave.privity/v1"
 """Any host would do: the route decides where a request goes."""
@@ -56,6 +58,20 @@ class Answer(str):
     def text(self) -> str:
         """The answer as a plain string."""
         return str.__str__(self)
+
+
+@dataclass(frozen=True)
+class Meant:
+    """What a request would take if it were sent now.
+
+    Attributes:
+        admitted: the route, verified and admitted.
+        name: of the model there, such as ``zdr/openai/gpt-5``: a request that names it goes there
+            or nowhere. Empty where there is one way only, and requests go as they are.
+    """
+
+    admitted: AdmittedRoute[Route]
+    name: str = ""
 
 
 class AnswerStream:
@@ -108,6 +124,17 @@ class AnswerStream:
     def receipt(self) -> ReceiptFile:
         """The receipt file as it stands: ``unfinished`` until the answer has ended."""
         return self._asker.transport.journal.store.get(self.receipt_id)[1]
+
+    @property
+    def record(self) -> DeviceRecord:
+        """What this device signed of the job as it ran, not as it was meant.
+
+        Raises:
+            ReceiptError: the stored record is not one that this device signed.
+        """
+        journal = self._asker.transport.journal
+        device, now = journal.key.did, journal.clock()
+        return verify_record(self.receipt.record, device=device, now=now).record
 
     def answer(self) -> Answer:
         """Read to the end and return the whole answer.
@@ -187,14 +214,28 @@ class Asker:
             EvidenceError: the enclave did not prove what it must.
             PeerError: it cannot be reached.
         """
-        return self._sync.call(self._route(body))
+        return self.meant(body).admitted
 
-    async def _route(self, body: Mapping[str, Any] | None) -> AdmittedRoute[Route]:
+    def meant(self, body: Mapping[str, Any] | None = None) -> Meant:
+        """Return what `route` does, with the name of what would answer there.
+
+        Raises:
+            PrivityError: as `route`.
+        """
+        return self._sync.call(self._meant(body))
+
+    async def _meant(self, body: Mapping[str, Any] | None) -> Meant:
         ladder = self.transport.ladder
         if body is None:
-            return await ladder.current()
+            return Meant(await ladder.current())
         plan = await ladder.plan(CHAT_PATH, json.dumps(body).encode())
-        return await plan.steps[0].rung.keeper.current()
+        step = plan.steps[0]
+        admitted = await step.rung.keeper.current()
+        return Meant(admitted, "" if step.offer is None else step.offer.name)
+
+    def shelves(self) -> tuple[Shelf, ...]:
+        """Return what every rung has and discloses now; nothing of a prompt is sent."""
+        return self._sync.call(self.transport.ladder.shelves())
 
     def preview(self, body: Mapping[str, Any]) -> Preview | None:
         """Return what would leave for a provider if this were sent; None where none gets it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 import anyio
@@ -46,6 +47,7 @@ class LocalEngine:
         """Return it as a rung of the ladder; nothing is started yet."""
         keeper = RouteKeeper(self.find, policy, max_age=math.inf)
         rung = Rung("local", self.name, keeper, self._list, close=self.aclose)
+        rung.version = self._version
         if self._wanted == EMBEDDED:
             # Known without starting it, which takes a second and its memory.
             rung.shown, rung.lazy = _embedded(self.name)
@@ -78,6 +80,15 @@ class LocalEngine:
             return tuple(Offer(model.id, "local", self.name) for model in route.models)
         return await offers(self._engine, self.name)
 
+    def _version(self) -> str:
+        """Return what it is and its release, as far as that is known yet."""
+        engine = self._engine
+        if (self._wanted if engine is None else engine.kind) == EMBEDDED:
+            return _embedded_version()
+        if engine is None:
+            return ""
+        return f"{engine.kind} {getattr(engine, 'version', '')}".rstrip()
+
     async def _choose(self) -> Engine:
         # Imported here: a session that seals never needs them.
         from privity.infer.engines.discover import discover as discover_servers
@@ -92,6 +103,14 @@ class LocalEngine:
                 if server.models:
                     return server
         return EmbeddedEngine()
+
+
+def _embedded_version() -> str:
+    """Return the release of what runs the embedded model; empty where it is not installed."""
+    try:
+        return f"xllamacpp {version('xllamacpp')}"
+    except PackageNotFoundError:
+        return ""
 
 
 def _embedded(name: str) -> tuple[Disclosure | None, tuple[Offer, ...]]:

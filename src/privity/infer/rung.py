@@ -31,6 +31,7 @@ class Rung:
         list_offers: returns what an admitted route has; None takes its models as they are.
         shown: its disclosure where that is known before it is started; None asks the keeper.
         lazy: what it has where that is known before it is started.
+        version: says which release of an engine it is; empty where it does not say.
         breaker: whether it is worth trying.
     """
 
@@ -40,6 +41,7 @@ class Rung:
     list_offers: Callable[[Route], Awaitable[tuple[Offer, ...]]] | None = None
     shown: Disclosure | None = None
     lazy: tuple[Offer, ...] = ()
+    version: Callable[[], str] | None = None
     close: Callable[[], Awaitable[None]] | None = None
     breaker: Breaker = field(default_factory=Breaker)
     _listed: tuple[Route, tuple[Offer, ...]] | None = field(default=None, repr=False)
@@ -61,7 +63,7 @@ class Rung:
         if self.shown is not None and not started:
             offences = self.keeper.policy.offences(self.shown)
             if not offences:
-                return Shelf(self.route, self.name, self.lazy, self.shown, None)
+                return self._shelf(self.lazy, self.shown)
         try:
             with anyio.fail_after(_GLANCE_S):
                 admitted = await self.keeper.current()
@@ -69,16 +71,25 @@ class Rung:
         except TimeoutError:
             return self._broken(PeerError(f"{self.label} did not say in time what it has"))
         except PolicyRefusal as refusal:
-            return Shelf(self.route, self.name, self.lazy, _refused_table(refusal), refusal)
+            return self._shelf(self.lazy, _refused_table(refusal), refusal)
         except PrivityError as error:
             return self._broken(error)
         self._last = admitted.disclosure
-        return Shelf(self.route, self.name, offers, admitted.disclosure, None)
+        return self._shelf(offers, admitted.disclosure)
 
     def _broken(self, problem: PrivityError) -> Shelf:
         """Return what it had when it was last seen: it keeps its place while it is down."""
         offers = self.lazy if self._listed is None else self._listed[1]
-        return Shelf(self.route, self.name, offers, self._last or self.shown, problem)
+        return self._shelf(offers, self._last or self.shown, problem)
+
+    def _shelf(
+        self,
+        offers: tuple[Offer, ...],
+        disclosure: Disclosure | None,
+        problem: PrivityError | None = None,
+    ) -> Shelf:
+        version = "" if self.version is None else self.version()
+        return Shelf(self.route, self.name, offers, disclosure, problem, version)
 
     async def _offers(self, route: Route) -> tuple[Offer, ...]:
         if self._listed is not None and self._listed[0] is route:
