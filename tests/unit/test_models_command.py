@@ -25,6 +25,7 @@ from privity.disclosure import Asset, Basis, Cell, Disclosure, Ground, Party, Vi
 from privity.errors import EngineError, PeerError, PolicyRefusal, PrivityError
 from privity.infer import opening
 from privity.infer.catalogue import Offer, Price, Shelf
+from privity.infer.opening import SessionSettings
 from privity.infer.routes.local import local_disclosure
 
 Capture = pytest.CaptureFixture[str]
@@ -56,16 +57,22 @@ OPENAI = Shelf(
     (Offer("shared", "zdr", "openai", 400_000, Price("USD", 1.25, 10.0)),),
     TOLD,
 )
+CONFIG = '[[enclave]]\nname = "home"\nurl = "http://127.0.0.1:9"\n[[provider]]\nname = "openai"\n'
 HOME = Shelf("confidential", "home", problem=PeerError("home did not answer", hint="is it up?"))
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> Callable[..., tuple[int, str, str]]:
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture, privity_home: Path
+) -> Callable[..., tuple[int, str, str]]:
     """Return a function that runs the command over shelves, as the root command would."""
 
+    privity_home.mkdir(mode=0o700)
+    (privity_home / "config.toml").write_text(CONFIG)
+
     def call(shelves: tuple[Shelf, ...], *arguments: str) -> tuple[int, str, str]:
-        async def double(*_: object) -> tuple[Shelf, ...]:
-            return shelves
+        async def double(settings: SessionSettings, _: object) -> tuple[Shelf, ...]:
+            return tuple(shelf for shelf in shelves if shelf.route == settings.route)
 
         monkeypatch.setattr(opening, "shelves", double)
         monkeypatch.setenv("COLUMNS", "100")
@@ -137,9 +144,11 @@ def test_where_nothing_is_reachable_it_fails(
     assert ended == code and f"  {word}" in out.splitlines()
 
 
-def test_nothing_configured_is_said(run: Run) -> None:
+def test_that_nothing_is_there_is_said_and_no_success(run: Run) -> None:
     code, out, err = run(())
-    assert (code, out) == (0, "") and "no model is reachable" in err
+    assert (code, out) == (output.FAILURE, "") and "no model is reachable" in err
+    code, out, _ = run((), "--json")
+    assert (code, json.loads(out)) == (output.FAILURE, [])
 
 
 def test_one_model_is_shown_on_each_route_with_its_table(run: Run) -> None:
@@ -259,10 +268,21 @@ def test_an_engine_is_found_by_its_name(
     run: Run, serve: Callable[..., str], privity_home: Path
 ) -> None:
     url = serve(ollama_app("pull", "one_model"))
-    privity_home.mkdir(mode=0o700)
     (privity_home / "config.toml").write_text(f'[[engine]]\nname = "attic"\nurl = "{url}"\n')
     code, _, _ = run((), "pull", "smollm2", "--engine", "attic", "--yes")
     assert code == 0
+
+
+@pytest.mark.anyio
+async def test_a_rung_says_which_release_its_engine_is(serve: Callable[..., str]) -> None:
+    from privity.infer.local_engine import LocalEngine
+    from privity.policy import Policy
+
+    engine = LocalEngine(serve(ollama_app("pull", "one_model")), "attic")
+    rung = engine.rung(Policy.load("local-only"))
+    shelf = await rung.glance()
+    await rung.aclose()
+    assert (shelf.version, shelf.problem) == ("ollama 0.17.4", None)
 
 
 def test_the_doctor_shows_servers_with_release_models_and_what_is_forwarded(

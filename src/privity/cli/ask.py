@@ -19,6 +19,8 @@ from privity.cli.choice import (
 )
 
 if TYPE_CHECKING:
+    from privity.cli.job import Ran
+    from privity.infer.asker import Meant
     from privity.infer.client import AnswerStream, Asker
     from privity.infer.routes.route import Route
     from privity.policy import AdmittedRoute
@@ -72,22 +74,25 @@ def ask(
         body = None
         if not asker.transport.ladder.takes_all:  # what is asked decides how far it may go
             body = asker.body(messages, model=model, max_tokens=max_tokens)
-        admitted = verified_route(asker, body, quiet=as_json)
+        meant = verified_route(asker, body, quiet=as_json)
         if preview:
-            _preview(asker, body, admitted, as_json=as_json)
+            _preview(asker, body, meant.admitted, as_json=as_json)
             return
-        if explain and not _explained(admitted, yes=yes, as_json=as_json):
-            output.note("nothing was sent")
-            raise typer.Exit(1)
         if explain:
-            admitted = _still(admitted, asker.route(body))
+            if not _explained(meant.admitted, yes=yes, as_json=as_json):
+                output.note("nothing was sent")
+                raise typer.Exit(1)
+            # By its whole name it goes there or nowhere: one table was agreed to.
+            model = meant.name or model
+            body = None if body is None else body | {"model": model}
+            _still(meant.admitted, asker.route(body))
         stream = asker.stream(messages, model=model, max_tokens=max_tokens, temperature=temperature)
         with stream:
             if as_json:
                 stream.answer()
-                output.emit_json(_document(stream, admitted))
+                output.emit_json(_document(stream))
                 return
-            _write(stream, admitted)
+            _write(stream, meant)
 
 
 def _preview(
@@ -115,8 +120,8 @@ def _preview(
     output.note("nothing was sent")
 
 
-def _write(stream: AnswerStream, admitted: AdmittedRoute[Route]) -> None:
-    from privity.cli.job import write_text
+def _write(stream: AnswerStream, meant: Meant) -> None:
+    from privity.cli.job import ran, tell_otherwise, write_text
 
     try:
         for piece in stream:
@@ -132,22 +137,17 @@ def _write(stream: AnswerStream, admitted: AdmittedRoute[Route]) -> None:
         raise
     if stream.finish_reason == "length":
         output.note("the answer was cut at its limit of tokens")
-    _tell_fall(stream, admitted)
-    output.note(receipt_line(stream.receipt_id, admitted))
+    how = ran(stream)
+    tell_otherwise(meant, how)
+    output.note(receipt_line(stream.receipt_id, meant, how))
 
 
-def _tell_fall(stream: AnswerStream, admitted: AdmittedRoute[Route]) -> None:
-    """Say where another route answered than the one that was meant."""
-    meant = admitted.route.name
-    if stream.route and stream.route.partition("/")[0] != meant:
-        output.note(f"{meant} failed, and {stream.route} answered in its place")
-
-
-def receipt_line(receipt_id: str, admitted: AdmittedRoute[Route]) -> str:
+def receipt_line(receipt_id: str, meant: Meant, ran: Ran) -> str:
     """Return the line that follows an answer: who gave it, and its receipt."""
-    from privity.cli.job import is_dev
+    from privity.wording import DEV, printable
 
-    who = admitted.route.name + (" · dev" if is_dev(admitted) else "")
+    # Where there is one way only, its kind says enough.
+    who = printable(ran.name if meant.name else ran.record.route) + (DEV if ran.dev else "")
     short = receipt_id.rpartition("-")[2]
     line = f"{who} · receipt {receipt_id} · privity receipts show {short}"
     return output.style(line, "dim", stream=sys.stderr)
@@ -177,8 +177,8 @@ def _explained(admitted: AdmittedRoute[Route], *, yes: bool, as_json: bool) -> b
     return yes or output.confirm("Send it?")
 
 
-def _still(shown: AdmittedRoute[Route], now: AdmittedRoute[Route]) -> AdmittedRoute[Route]:
-    """Return the route as it is by now, unless it discloses more than what was drawn.
+def _still(shown: AdmittedRoute[Route], now: AdmittedRoute[Route]) -> None:
+    """Check that the route as it is by now discloses no more than what was drawn.
 
     Raises:
         PeerError: it does; whoever agreed to the one has not agreed to the other.
@@ -190,20 +190,21 @@ def _still(shown: AdmittedRoute[Route], now: AdmittedRoute[Route]) -> AdmittedRo
             "while you read the table, the route came to disclose more than it says",
             hint="nothing was sent; ask again to see the new table",
         )
-    return now
 
 
-def _document(stream: AnswerStream, admitted: AdmittedRoute[Route]) -> dict[str, Any]:
-    from privity.cli.job import is_dev
+def _document(stream: AnswerStream) -> dict[str, Any]:
+    """Return the answer and how it came about, once it has ended."""
+    from privity.cli.job import ran
 
+    how = ran(stream)
     return {
         "answer": stream.text,
         "finish_reason": stream.finish_reason,
         "usage": stream.usage,
         "receipt": stream.receipt_id,
-        "route": admitted.route.name,
-        "answered_by": stream.route,
-        "policy": admitted.policy.name,
-        "dev": is_dev(admitted),
-        "disclosure": admitted.disclosure.to_json(),
+        "route": how.record.route,
+        "answered_by": how.name,
+        "policy": how.record.policy,
+        "dev": how.dev,
+        "disclosure": how.record.disclosure.to_json(),
     }

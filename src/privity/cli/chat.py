@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,9 +21,8 @@ from privity.cli.choice import (
 )
 
 if TYPE_CHECKING:
-    from privity.infer.client import AnswerStream
-    from privity.infer.routes.route import Route
-    from privity.policy import AdmittedRoute
+    from privity.infer.asker import Meant, Message
+    from privity.infer.client import AnswerStream, Asker
 
 __all__ = ["chat"]
 
@@ -54,38 +52,39 @@ def chat(
     Nothing of the conversation is written anywhere. It is sent again with each question, as every
     chat is, sealed.
     """
-    from privity.cli.job import draw_route, settings, verified_route
+    from privity.cli.job import settings
     from privity.infer.client import Asker
 
+    opening = [{"role": "system", "content": system}] if system else []
     with Asker(settings(policy, route, enclave, relay)) as asker:
-        admitted = verified_route(asker, quiet=as_json)
-        if not as_json:
-            draw_route(admitted)
-            output.note(_HELP)
-        opening = [{"role": "system", "content": system}] if system else []
-        ask = partial(asker.stream, model=model, max_tokens=max_tokens)
-        _Conversation(ask, admitted, opening, as_json=as_json).run()
+        _Conversation(asker, model, max_tokens, opening, as_json=as_json).run()
 
 
 class _Conversation:
-    """The turns so far, and the loop that adds to them."""
+    """The turns so far, who is privy to them, and the loop that adds to them."""
 
     def __init__(
         self,
-        ask: Callable[[list[dict[str, str]]], AnswerStream],
-        admitted: AdmittedRoute[Route],
+        asker: Asker,
+        model: str | None,
+        max_tokens: int | None,
         opening: list[dict[str, str]],
         *,
         as_json: bool,
     ) -> None:
-        self._ask = ask
-        self._admitted = admitted
+        self._asker = asker
+        self._model = model
+        self._max_tokens = max_tokens
+        self._shown: Meant | None = None  # whose table the person has before them
         self._opening = opening
         self._messages = list(opening)
         self._as_json = as_json
         self._receipt_id: str | None = None
 
     def run(self) -> None:
+        self._meant(self._opening)
+        if not self._as_json:
+            output.note(_HELP)
         while (line := self._read_line()) is not None:
             if line in ("/quit", "/exit"):
                 return
@@ -115,28 +114,58 @@ class _Conversation:
             output.out()
             return ""
 
+    def _meant(self, messages: Sequence[Message]) -> Meant:
+        """Return what these messages would take now, drawn unless that is on the screen already.
+
+        Where there is more than one way, each turn may take another: what it holds decides too.
+        """
+        from privity.cli.job import draw_route, verified_route
+        from privity.wording import printable
+
+        asker, shown = self._asker, self._shown
+        if asker.transport.ladder.takes_all and shown is not None:
+            return shown
+        body = None
+        if not asker.transport.ladder.takes_all:
+            body = asker.body(messages, model=self._model, max_tokens=self._max_tokens)
+        meant = verified_route(asker, body, quiet=self._as_json)
+        same = shown is not None and meant.name == shown.name
+        if shown and same and meant.admitted.disclosure <= shown.admitted.disclosure:
+            return shown
+        if not self._as_json:
+            if meant.name:
+                output.note(f"{'now asks' if shown else 'asks'} {printable(meant.name)}\n")
+            draw_route(meant.admitted)
+        self._shown = meant
+        return meant
+
     def _turn(self, line: str) -> None:
         """Ask, write the answer, and keep both; a turn that failed is taken back."""
         from privity.errors import PrivityError
 
         question = {"role": "user", "content": line}
+        messages = [*self._messages, question]
         try:
-            with self._ask([*self._messages, question]) as stream:
+            meant = self._meant(messages)
+            with self._asker.stream(
+                messages, model=self._model, max_tokens=self._max_tokens
+            ) as stream:
                 self._receipt_id = stream.receipt_id
-                self._write(stream)
+                self._write(stream, meant)
                 self._messages += [question, {"role": "assistant", "content": stream.text}]
         except PrivityError as error:
             if self._as_json:
                 raise
             output.print_error(str(error), error.hint)
 
-    def _write(self, stream: AnswerStream) -> None:
+    def _write(self, stream: AnswerStream, meant: Meant) -> None:
         from privity.cli.ask import receipt_line
-        from privity.cli.job import write_text
+        from privity.cli.job import ran, tell_otherwise, write_text
 
         if self._as_json:
             stream.answer()
-            output.json_line({"answer": stream.text, "receipt": stream.receipt_id})
+            told = {"answer": stream.text, "answered_by": stream.route}
+            output.json_line(told | {"receipt": stream.receipt_id})
             return
         try:
             for piece in stream:
@@ -145,7 +174,10 @@ class _Conversation:
         except KeyboardInterrupt:
             output.out(" [stopped]")
             stream.close()
-        output.note(receipt_line(stream.receipt_id, self._admitted))
+        how = ran(stream)
+        if tell_otherwise(meant, how):
+            self._shown = None  # what is on the screen now is another table
+        output.note(receipt_line(stream.receipt_id, meant, how))
 
     def _show_receipt(self) -> None:
         from privity.cli.receipts import print_receipt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from privity.cli import output
@@ -11,14 +12,45 @@ from privity.cli.choice import RouteKind
 from privity.cli.table import render_disclosure, render_refusal
 from privity.errors import PolicyRefusal
 from privity.infer.opening import SessionSettings
-from privity.wording import shows_dev
+from privity.wording import printable, shows_dev, summarise
 
 if TYPE_CHECKING:
-    from privity.infer.client import Asker
+    from privity.disclosure import Disclosure
+    from privity.infer.asker import Meant
+    from privity.infer.client import AnswerStream, Asker
     from privity.infer.routes.route import Route
     from privity.policy import AdmittedRoute
+    from privity.receipt import DeviceRecord
 
-__all__ = ["draw_refusal", "draw_route", "is_dev", "settings", "verified_route", "write_text"]
+__all__ = [
+    "Ran",
+    "draw_refusal",
+    "draw_route",
+    "is_dev",
+    "ran",
+    "settings",
+    "tell_otherwise",
+    "verified_route",
+    "write_text",
+]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a job ran: from what this device signed of it, not from what was meant.
+
+    Attributes:
+        name: what answered, such as ``zdr/openai/gpt-5``.
+        record: what was signed.
+    """
+
+    name: str
+    record: DeviceRecord
+
+    @property
+    def dev(self) -> bool:
+        """Whether something on the route only played what it stands for."""
+        return shows_dev(self.record.disclosure)
 
 
 def settings(
@@ -28,10 +60,8 @@ def settings(
     return SessionSettings(policy=policy, enclave=enclave, relay=relay, route=route.value)
 
 
-def verified_route(
-    asker: Asker, body: Mapping[str, Any] | None = None, *, quiet: bool
-) -> AdmittedRoute[Route]:
-    """Return the route once it is verified and admitted, saying so if it takes long.
+def verified_route(asker: Asker, body: Mapping[str, Any] | None = None, *, quiet: bool) -> Meant:
+    """Return what a request would take, verified and admitted, saying so if it takes long.
 
     Args:
         asker: whose.
@@ -43,7 +73,7 @@ def verified_route(
     """
     try:
         with output.progress("verifying who will be privy to it", quiet=quiet):
-            return asker.route(body)
+            return asker.meant(body)
     except PolicyRefusal as refusal:
         if refusal.report.get("route") == "confidential":
             refusal.hint = f"to stay on this device: --route local. Otherwise: {refusal.hint}"
@@ -54,14 +84,7 @@ def verified_route(
 
 def draw_route(admitted: AdmittedRoute[Route]) -> None:
     """Draw who will be privy to what, on stderr: stdout is for the answer."""
-    table = render_disclosure(
-        admitted.disclosure,
-        width=output.width(),
-        color=output.uses_color(sys.stderr),
-        ascii_only=not output.takes_unicode(sys.stderr),
-        heading="who will be privy to what",
-    )
-    output.note(table)
+    _draw_table(admitted.disclosure, "who will be privy to what")
     output.note(f"\nadmitted by the policy {admitted.policy.name}")
     if is_dev(admitted):
         warning = output.style("dev", "yellow", "bold", stream=sys.stderr)
@@ -82,6 +105,56 @@ def draw_refusal(refusal: PolicyRefusal) -> None:
     color, ascii_only = output.uses_color(sys.stderr), not output.takes_unicode(sys.stderr)
     table = render_refusal(refusal.report, width=output.width(), color=color, ascii_only=ascii_only)
     output.note(table + "\n")
+
+
+def ran(stream: AnswerStream) -> Ran:
+    """Return how the job of an answer ran, once the answer has ended.
+
+    Raises:
+        ReceiptError: its record does not verify.
+    """
+    return Ran(stream.route, stream.record)
+
+
+def tell_otherwise(meant: Meant, ran: Ran) -> bool:
+    """Say on stderr where a job ran otherwise than was meant, and who was privy to it then.
+
+    Returns:
+        Whether it did.
+    """
+    disclosure = ran.record.disclosure
+    fell = bool(meant.name) and ran.name != meant.name
+    more = not disclosure <= meant.admitted.disclosure
+    if fell:
+        output.note(f"{printable(ran.name)} answered in place of {_given_up(meant.name, ran)}")
+    elif more:
+        output.note("while it ran, the route came to disclose more than was verified before")
+    if more:
+        _draw_table(disclosure, "who was privy to what")
+        output.note()
+    elif fell:
+        output.note(summarise(disclosure))
+    return fell or more
+
+
+def _given_up(name: str, ran: Ran) -> str:
+    """Return what was meant, with why it did not answer, as far as the record says."""
+    routing = ran.record.routing
+    passed = () if routing is None else routing.passed_over
+    rung = "/".join(name.split("/")[:2])
+    why = next((one.why for one in passed if one.name in (rung, name)), "")
+    return printable(f"{name} ({why})" if why else name)
+
+
+def _draw_table(disclosure: Disclosure, heading: str) -> None:
+    table = render_disclosure(
+        disclosure,
+        width=output.width(),
+        color=output.uses_color(sys.stderr),
+        ascii_only=not output.takes_unicode(sys.stderr),
+        heading=heading,
+    )
+    output.note(table)
 
 
 def is_dev(admitted: AdmittedRoute[Route]) -> bool:

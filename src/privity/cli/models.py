@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack, aclosing
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -14,8 +14,10 @@ from privity.cli.meter import bytes_text, meter
 
 if TYPE_CHECKING:
     from privity.infer.catalogue import Offer, Price, Shelf
+    from privity.infer.config import Config
     from privity.infer.engines.ollama import Progress
     from privity.infer.engines.openai_server import OpenAIServer
+    from privity.infer.opening import RouteName
 
 __all__ = ["app"]
 
@@ -39,10 +41,10 @@ def list_models(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List every model you can reach, by route, with who would read what you ask it.
+    """List the models you can reach, and who would read.
 
-    Engines and enclaves you configured are asked; nothing of a job is sent. What cannot be reached
-    is listed with the reason.
+    By route; engines and enclaves you configured are asked, and nothing of a job is sent. What
+    cannot be reached is listed with the reason; a route with nothing configured is left out.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -50,14 +52,13 @@ def list_models(
 
     if route is not None and route not in _ROUTES:
         raise InputError(f"{route!r} is not a route", hint=f"one of {', '.join(_ROUTES)}")
-    found = [one for one in _shelves(quiet=as_json) if route in (None, one.route)]
-    found.sort(key=lambda one: _ROUTES.index(one.route) if one.route in _ROUTES else len(_ROUTES))
+    found = _shelves(route, quiet=as_json)
     if as_json:
         output.emit_json([one.to_json() for one in found])
     else:
         _write(found)
-    if found and all(one.problem for one in found):
-        refused = all(_is_refused(one) for one in found)
+    if all(one.problem for one in found):
+        refused = bool(found) and all(_is_refused(one) for one in found)
         raise typer.Exit(output.REFUSED if refused else output.FAILURE)
 
 
@@ -275,15 +276,43 @@ class _Told:
         self._meter(max(step.completed - self._before, 0))
 
 
-def _shelves(*, quiet: bool) -> tuple[Shelf, ...]:
+def _shelves(route: str | None = None, *, quiet: bool) -> tuple[Shelf, ...]:
+    """Return what there is on one route, or on every one that has anything configured."""
     import anyio
 
     from privity.infer.config import load_config
-    from privity.infer.opening import SessionSettings, shelves
 
     config = load_config()
+    there = {"local": True, "confidential": config.peer() is not None, "zdr": config.providers}
+    # A route that is asked for by name and has nothing configured says so itself.
+    wanted = [one for one in _ROUTES if (there[one] if route is None else one == route)]
     with output.progress("asking what there is", quiet=quiet):
-        return anyio.run(shelves, SessionSettings(), config)
+        return anyio.run(_ask, wanted, config)
+
+
+async def _ask(routes: Sequence[str], config: Config) -> tuple[Shelf, ...]:
+    """Return what routes have, each asked by itself: a session may leave some of them out."""
+    import anyio
+
+    from privity.errors import PrivityError
+    from privity.infer import opening
+
+    found: dict[str, tuple[Shelf, ...]] = {}
+    errors: list[PrivityError] = []
+
+    async def ask(route: str) -> None:
+        try:
+            settings = opening.SessionSettings(route=cast("RouteName", route))
+            found[route] = await opening.shelves(settings, config)
+        except PrivityError as error:  # a setting is wrong; said as it is, not as a group
+            errors.append(error)
+
+    async with anyio.create_task_group() as group:
+        for route in routes:
+            group.start_soon(ask, route)
+    if errors:
+        raise errors[0]
+    return tuple(shelf for route in routes for shelf in found[route])
 
 
 def _is_refused(shelf: Shelf) -> bool:

@@ -16,6 +16,9 @@ from privity.cli.choice import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from privity.infer.catalogue import Shelf
     from privity.policy import Policy
 
 __all__ = ["app", "policy_json"]
@@ -27,6 +30,7 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+_ADMITTED, _REFUSED, _UNKNOWN = "admitted", "refused", "cannot be had now"
 
 
 @app.command("show")
@@ -108,13 +112,19 @@ def check(
 ) -> None:
     """Say whether a policy would admit a job, or why not.
 
-    The enclave is verified as it would be for a job; nothing of a job is sent.
+    Every enclave is verified as it would be for a job; nothing of a job is sent. Where there is
+    more than one way, each has its verdict, and one that is admitted is enough for exit code 0.
     """
     from privity.cli.job import draw_route, is_dev, settings, verified_route
     from privity.infer.client import Asker
 
     with Asker(settings(policy, route, enclave, relay)) as asker:
-        admitted = verified_route(asker, quiet=as_json)
+        if len(asker.transport.ladder.rungs) > 1:
+            with output.progress("verifying who would be privy to it", quiet=as_json):
+                shelves = asker.shelves()
+            _judge(shelves, asker.transport.ladder.policy, as_json=as_json)
+            return
+        admitted = verified_route(asker, quiet=as_json).admitted
         if not as_json:
             draw_route(admitted)
             return
@@ -127,3 +137,52 @@ def check(
                 "disclosure": admitted.disclosure.to_json(),
             }
         )
+
+
+def _judge(shelves: Sequence[Shelf], policy: Policy, *, as_json: bool) -> None:
+    """Write the verdict on each way there is; exit with 3 where the policy leaves none."""
+    verdicts = [_verdict(shelf) for shelf in shelves]
+    if as_json:
+        rungs = [_judged(*both) for both in zip(shelves, verdicts, strict=True)]
+        admitted = _ADMITTED in verdicts
+        output.emit_json({"admitted": admitted, "policy": policy.name, "rungs": rungs})
+    else:
+        for shelf, verdict in zip(shelves, verdicts, strict=True):
+            _write_verdict(shelf, verdict)
+        found = verdicts.count(_ADMITTED)
+        output.out(f"\nthe policy {policy.name} admits {found or 'none'} of {len(shelves)}")
+    if _ADMITTED not in verdicts:
+        # Of what cannot be reached nobody knows whether it would be admitted.
+        raise typer.Exit(output.REFUSED if _REFUSED in verdicts else output.FAILURE)
+
+
+def _verdict(shelf: Shelf) -> str:
+    from privity.errors import PolicyRefusal
+
+    if shelf.problem is None:
+        return _ADMITTED
+    return _REFUSED if isinstance(shelf.problem, PolicyRefusal) else _UNKNOWN
+
+
+def _judged(shelf: Shelf, verdict: str) -> dict[str, Any]:
+    from privity.wording import shows_dev
+
+    data = shelf.to_json()
+    del data["offers"]
+    dev = shelf.disclosure is not None and shows_dev(shelf.disclosure)
+    return data | {"admitted": verdict == _ADMITTED, "dev": dev, "verdict": verdict}
+
+
+def _write_verdict(shelf: Shelf, verdict: str) -> None:
+    from privity.wording import printable, summarise
+
+    mark = output.check_mark(verdict == _ADMITTED)
+    name = printable(f"{shelf.route}/{shelf.rung}")
+    output.out(f"{mark} {output.style(name, 'bold')}: {verdict}")
+    if shelf.disclosure is not None:
+        output.out(f"  {output.style(summarise(shelf.disclosure), 'dim')}")
+    if shelf.problem is not None:
+        output.out(f"  {printable(shelf.problem.message)}")
+        if shelf.problem.hint:
+            hint = output.harmless(shelf.problem.hint).replace("\n", "\n  ")
+            output.out(f"  {output.style('hint:', 'cyan')} {hint}")

@@ -12,7 +12,7 @@ from privity.cli import output
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Show what is recognised as personal in a text; forget kept stand-ins.",
+    help="Show what in a text is personal; forget kept stand-ins.",
     rich_markup_mode=None,
     no_args_is_help=True,
 )
