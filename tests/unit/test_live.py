@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import io
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from privity.disclosure import Asset, Basis, Cell, Disclosure, Ground, Party, View
 from privity.errors import PeerError, PolicyRefusal
 from privity.infer.journal import Job
-from privity.node.live import _job_state, _route_state, render
+from privity.infer.ladder import Ladder
+from privity.infer.routes.keeper import RouteKeeper
+from privity.infer.rung import Rung
+from privity.node.live import _foremost, _job_state, _route_state, _rungs_state, render
+from privity.policy import Policy
 from privity.receipt import Outcome
 
 NOW = datetime(2025, 11, 21, 3, 40, 1, tzinfo=UTC)
@@ -79,3 +85,84 @@ def test_the_route_is_starting_refused_or_not_renewed() -> None:
     assert _route_state(None, None)["status"] == "starting"
     refusal = PolicyRefusal("no", report={})
     assert _route_state(None, refusal)["status"] == "refused by policy"
+
+
+# Several rungs
+
+
+def rung(route: str, name: str, policy: Policy, shown: Disclosure | None = None) -> Rung:
+    async def find() -> Any:
+        raise PeerError("nobody answers", hint="is it up?")
+
+    return Rung(route, name, RouteKeeper(find, policy, max_age=math.inf), shown=shown)
+
+
+TOLD = Disclosure(
+    {
+        (Party.PROVIDER, Asset.PROMPT): Cell(
+            View.EVERYTHING, frozenset({Basis(Ground.PROMISE, "it says so")})
+        )
+    }
+)
+OWN = Disclosure({(Party.DEVICE, Asset.PROMPT): Cell(View.EVERYTHING)})
+
+
+def several(policy: Policy) -> Ladder:
+    rungs = [
+        rung("confidential", "home", policy),
+        rung("local", "embedded", policy, OWN),
+        rung("local", "laptop", policy),
+        rung("zdr", "other", policy, TOLD),
+    ]
+    return Ladder(rungs, policy)
+
+
+def test_only_a_rung_that_is_being_found_is_starting() -> None:
+    states = _rungs_state(several(Policy.load("local-only")))
+    assert [(one["name"], one["status"]) for one in states] == [
+        ("confidential/home", "starting"),
+        ("local/embedded", "found when asked"),
+        ("local/laptop", "found when asked"),
+        ("zdr/other", "refused by policy"),
+    ]
+    assert states[1]["summary"] == "read by: you"
+
+
+@pytest.mark.anyio
+async def test_each_rung_says_how_it_is() -> None:
+    ladder = several(Policy.load("local-only"))
+    await ladder.shelves()
+    for _ in range(3):
+        trial = ladder.rungs[1].breaker.attempt()
+        assert trial is not None
+        trial.failed(PeerError("gone"))
+    states = _rungs_state(ladder)
+    assert [one["status"] for one in states] == [
+        "unavailable",
+        "left alone for a while",
+        "unavailable",
+        "unavailable",
+    ]
+    assert "3 times in a row" in states[1]["problem"]["message"]
+    text = drawn({**state(), "route": _foremost(states), "rungs": states}, 140)
+    for words in (
+        "0 of 4 ways ready · policy dev",
+        "confidential/home · unavailable\n  nobody answers\n  hint: is it up?",
+        "local/embedded · left alone for a while\n  read by: you",
+    ):
+        assert words in "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def test_the_foremost_is_the_one_nearest_to_an_answer() -> None:
+    def named(*statuses: str) -> str:
+        return str(_foremost([{"status": one} for one in statuses])["status"])
+
+    assert named("unavailable", "found when asked", "starting") == "starting"
+    assert named("refused by policy", "found when asked") == "found when asked"
+    assert named("ready, but not renewed", "ready") == "ready"
+    assert named("unavailable", "refused by policy") == "unavailable"
+
+
+def test_one_way_alone_has_no_list() -> None:
+    policy = Policy.load("local-only")
+    assert _rungs_state(Ladder([rung("local", "laptop", policy)], policy)) == []

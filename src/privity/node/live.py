@@ -16,7 +16,9 @@ from rich.text import Text
 from privity.errors import PolicyRefusal, PrivityError
 from privity.identity.timestamps import Clock, format_time, utc_now
 from privity.infer.journal import Job
+from privity.infer.ladder import Ladder
 from privity.infer.routes.route import Route
+from privity.infer.rung import Rung
 from privity.infer.session import PrivateTransport
 from privity.policy import AdmittedRoute
 from privity.receipt import Outcome
@@ -24,6 +26,10 @@ from privity.wording import printable, summarise
 
 __all__ = ["live_state", "live_view", "render"]
 
+_READY, _STALE, _STARTING = "ready", "ready, but not renewed", "starting"
+_REFUSED, _LEFT = "refused by policy", "left alone for a while"
+_ON_DEMAND = "found when asked"
+_CALM = (_STARTING, _ON_DEMAND)
 _ENDED = (Outcome.COMPLETE, Outcome.FAILED, Outcome.INTERRUPTED)
 _REFRESH_HZ = 4
 _SHOWN = 8
@@ -40,13 +46,11 @@ def live_state(transport: PrivateTransport, *, clock: Clock = utc_now) -> dict[s
     """Return the daemon's state as JSON-ready data; may be called from any thread."""
     ladder, journal = transport.ladder, transport.journal
     now = clock()
+    rungs = _rungs_state(ladder)
     return {
         "policy": ladder.policy.name,
-        "route": _route_state(ladder.cached, ladder.problem),
-        "rungs": [
-            {"name": rung.label, **_route_state(rung.keeper.cached, rung.keeper.problem)}
-            for rung in (() if ladder.takes_all else ladder.rungs)
-        ],
+        "route": _foremost(rungs) if rungs else _route_state(ladder.cached, ladder.problem),
+        "rungs": rungs,
         "streams": [_job_state(job, now) for job in list(journal.running.values())],
         "totals": {outcome.value: journal.totals[outcome.value] for outcome in _ENDED},
         "recent": [_job_state(job, now) for job in list(journal.recent)],
@@ -83,12 +87,46 @@ def _route_state(
     return state
 
 
+def _rungs_state(ladder: Ladder) -> list[dict[str, Any]]:
+    """Return the state of each rung; of none where there is one and nothing to choose."""
+    if ladder.takes_all:
+        return []
+    # As `Ladder.keep_fresh` has it: these are found and renewed without being asked.
+    fresh = [rung for rung in ladder.rungs if rung.route == "confidential"] or ladder.rungs[:1]
+    kept = {rung.key for rung in fresh}
+    return [_rung_state(rung, kept=rung.key in kept) for rung in ladder.rungs]
+
+
+def _rung_state(rung: Rung, *, kept: bool) -> dict[str, Any]:
+    state = _route_state(rung.keeper.cached, rung.keeper.problem)
+    if state["status"] == _STARTING:
+        shown = rung.shown
+        if shown is not None:
+            state |= {"summary": summarise(shown), "disclosure": shown.to_json()}
+        if shown is not None and rung.keeper.policy.offences(shown):
+            state["status"] = _REFUSED
+        elif not kept:
+            state["status"] = _ON_DEMAND
+    broken = rung.breaker.broken
+    if broken and state["problem"] is None:
+        state["status"] = _LEFT
+        state["problem"] = {"kind": "PeerError", "message": broken, "hint": ""}
+    return state | {"name": rung.label}
+
+
+def _foremost(rungs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the state of the rung that is nearest to an answer, the first of those alike."""
+    order = (_READY, _STALE, _STARTING, _ON_DEMAND)
+    rank = {status: number for number, status in enumerate(order)}
+    return min(rungs, key=lambda one: rank.get(one["status"], len(order)))
+
+
 def _status(admitted: AdmittedRoute[Route] | None, problem: PrivityError | None) -> str:
     if isinstance(problem, PolicyRefusal):
-        return "refused by policy"
+        return _REFUSED
     if admitted is not None:
-        return "ready" if problem is None else "ready, but not renewed"
-    return "starting" if problem is None else "unavailable"
+        return _READY if problem is None else _STALE
+    return _STARTING if problem is None else "unavailable"
 
 
 def _job_state(job: Job, now: datetime) -> dict[str, Any]:
@@ -122,9 +160,13 @@ def live_view(transport: PrivateTransport, **options: Any) -> Live:
 def render(state: dict[str, Any]) -> RenderableType:
     """Draw a state of `live_state`, in lines that fold to any width."""
     route = state["route"]
-    parts: list[RenderableType] = [_headline(state), *_problem(route)]
-    if "summary" in route:
-        parts.append(Text(printable(route["summary"]), style="dim"))
+    parts: list[RenderableType] = [_headline(state)]
+    if state.get("rungs"):
+        parts += [line for rung in state["rungs"] for line in _rung_lines(rung)]
+    else:
+        parts += _problem(route)
+        if "summary" in route:
+            parts.append(Text(printable(route["summary"]), style="dim"))
     jobs = [*state["streams"], *state["recent"]][:_SHOWN]
     parts.append(Text(""))
     parts.append(_jobs_table(jobs) if jobs else Text("no requests yet", style="dim"))
@@ -133,14 +175,33 @@ def render(state: dict[str, Any]) -> RenderableType:
     return Group(*parts)
 
 
+def _rung_lines(rung: dict[str, Any]) -> list[Text]:
+    line = Text(printable(rung["name"]), style="bold")
+    line.append(f" · {rung['status']}", style=_style(rung["status"]))
+    lines = [line]
+    if "summary" in rung:
+        lines.append(Text(f"  {printable(rung['summary'])}", style="dim"))
+    return lines + [Text("  ").append_text(text) for text in _problem(rung)]
+
+
+def _style(status: str) -> str:
+    if status == _READY:
+        return "green"
+    return "dim" if status in _CALM else "red"
+
+
 def _headline(state: dict[str, Any]) -> Text:
     route = state["route"]
+    if state.get("rungs"):
+        ready = sum(rung["status"] == _READY for rung in state["rungs"])
+        line = Text(f"{ready} of {len(state['rungs'])} ways ready", style="bold")
+        return line.append(f" · policy {state['policy']}", style="not bold")
     line = Text()
     line.append(route.get("name", "route"), style="bold")
     if "enclave" in route:
         style = "yellow" if route["enclave"]["dev"] else "green"
         line.append(" · ").append(printable(route["enclave"]["label"]), style=style)
-    line.append(f" · {route['status']}", style="green" if route["status"] == "ready" else "red")
+    line.append(f" · {route['status']}", style=_style(route["status"]))
     line.append(f" · policy {state['policy']}")
     if route.get("models"):
         line.append(f" · {printable(', '.join(route['models'][:3]))}")
