@@ -37,7 +37,7 @@ class Credentials:
 
     Guarantees:
         Neither key nor token is in its repr, in any error or in any log
-        (tests/adversary/test_zero_retention.py::test_no_secret_is_ever_shown).
+        (tests/adversary/test_zero_retention_transport.py::test_no_secret_is_ever_shown).
     """
 
     def __init__(

@@ -97,7 +97,7 @@ def failure_of(
         Total, whatever the provider sent; shorter than `_LONGEST` and a line; shares no word of
         three letters or more with a text of the request, but for ordinary words of errors, nor
         with the key
-        (tests/adversary/test_zero_retention.py::test_an_error_never_quotes_the_prompt).
+        (tests/adversary/test_zero_retention_answers.py::test_an_error_never_quotes_the_prompt).
     """
     fields = _error_fields(told)
     words = _words_of(sent)

@@ -76,7 +76,7 @@ def read_request(content: bytes) -> dict[str, Any]:
 
     Guarantees:
         Total on any bytes; no part of them is in the error
-        (tests/adversary/test_zero_retention.py).
+        (tests/adversary/test_zero_retention_guard.py).
     """
     try:
         body = loads_strict(content, max_bytes=MAX_REQUEST)
@@ -115,7 +115,7 @@ def check(
 
     Guarantees:
         What passes has no field and no kind of part that is not in the allow-list of its shape, in
-        any spelling and at any depth (tests/adversary/test_zero_retention.py).
+        any spelling and at any depth (tests/adversary/test_zero_retention_guard.py).
     """
     kept = {name: value for name, value in body.items() if name not in DROPPED[shape]}
     grammar = GRAMMARS[shape]

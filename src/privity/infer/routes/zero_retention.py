@@ -119,7 +119,9 @@ class ZeroRetentionRoute:
             Nothing is sent of a request that asks the provider to keep anything, unless the policy
             names the feature; every request asks for no storage where the provider's API has a way
             to; of the client's header nothing but its media types is sent; no redirect is followed;
-            an answer that was cut off is an error (tests/adversary/test_zero_retention.py).
+            an answer that was cut off is an error (tests/adversary/test_zero_retention_guard.py,
+            tests/adversary/test_zero_retention_transport.py,
+            tests/adversary/test_zero_retention_answers.py).
         """
         return _ProviderTransport(self, inner)
 
