@@ -125,6 +125,41 @@ def test_flagged_words_do_not_cover_a_name(real: Detector) -> None:
     assert not any(f.kind in FLAGGED for f in found)
 
 
+@pytest.mark.parametrize(
+    ("text", "only"),
+    [
+        ("IBAN DE89370400440532013000", ["DE89370400440532013000"]),
+        ("SSN 536-90-4399, NHS and VAT are missing.", ["536-90-4399"]),
+        ("USt-IdNr. DE136695976", ["DE136695976"]),
+        ("BIC: COBADEFFXXX", ["COBADEFFXXX"]),
+        ("Draft a letter about the lease.", []),
+        ("Write a poem. Translate it. Summarise both.", []),
+        ("Schreibe ein Gedicht. Fasse es zusammen.", []),
+        ("Rédige un poème. Traduis ce texte.", []),
+        ("Escribe una carta. Resume este texto.", []),
+        ("- Draft a reply\n- Compare the two", []),
+    ],
+)
+def test_labels_and_what_one_asks_are_no_names(real: Detector, text: str, only: list[str]) -> None:
+    assert [text[f.start : f.end] for f in real.find(text)] == only
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Draft Anna Schmidt a letter.", "Schmidt"),
+        ("Michael Ende wrote it.", "Ende"),
+        ("my name is anna schmidt", "schmidt"),
+        ("The report is done.\nit was written by karl weber in may.", "weber"),
+        ("Grant Mitchell called. Mark Weber left.", "Mitchell"),
+        ("Rédige une lettre à Marie Dupont.", "Dupont"),
+    ],
+)
+def test_a_name_beside_such_words_is_found(real: Detector, text: str, name: str) -> None:
+    place = text.index(name)
+    assert any(f.start <= place and place + len(name) <= f.end for f in real.find(text))
+
+
 def test_nothing_calls_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """In a process of its own, with sockets that fail, the detector loads and finds."""
     program = (

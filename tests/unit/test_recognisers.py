@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from privity.infer.pseudonyms.finding import merge
+from privity.infer.pseudonyms.ordinary import named_part
 from privity.infer.pseudonyms.recognisers import recognise
 from privity.policy.sensitive import Kind
 
@@ -95,6 +96,8 @@ FOUND = [
     (Kind.HEALTH, "Diagnose [F32.1]"),
     (Kind.BELIEF, "we are [Muslims]"),
     (Kind.BELIEF, "in der [Gewerkschaft]"),
+    (Kind.PERSON, "une lettre à [Marie Dupont] demain"),
+    (Kind.PERSON, "ein Brief an [Karl von Weber]"),
 ]
 LEFT = [
     "The year 2024 had 366 days; see section 4.17.2 and table 12.",
@@ -113,6 +116,28 @@ LEFT = [
     "commit 9fceb02d0ae598e95dc970b74767f19372d61af8",
     "ratio 3:4, score 10-12, range 100-200",
 ]
+
+
+@pytest.mark.parametrize(
+    ("marked", "name"),
+    [
+        ("[IBAN] DE89", None),
+        ("[Your SSN]", None),
+        ("[next Friday]", None),
+        ("[Draft] a letter", None),
+        ("Thanks. [Fasse] dies", None),
+        ("- [Rédige] une", None),
+        ("[Draft Karl Weber] a letter", "Karl Weber"),
+        ("with [Draft Weber]", "Draft Weber"),
+        ("[Passport Weber]", "Passport Weber"),
+        ("[Mark Weber] left", "Mark Weber"),
+    ],
+)
+def test_words_that_models_mistake_are_no_names(marked: str, name: str | None) -> None:
+    start, end = marked.index("["), marked.index("]") - 1
+    text = marked.replace("[", "").replace("]", "")
+    part = named_part(text, start, end)
+    assert (None if part is None else text[slice(*part)]) == name
 
 
 @pytest.mark.parametrize(("kind", "marked"), FOUND)

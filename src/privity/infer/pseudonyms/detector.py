@@ -16,6 +16,7 @@ from typing import Protocol
 
 from privity.infer.pseudonyms.finding import Detector, Finding, merge
 from privity.infer.pseudonyms.folding import fold
+from privity.infer.pseudonyms.ordinary import named_part
 from privity.infer.pseudonyms.recognisers import recognise
 from privity.infer.pseudonyms.vocabulary import Vocabulary
 from privity.policy.sensitive import Kind
@@ -35,17 +36,11 @@ _THRESHOLDS = {
     Kind.URL: 2.0,
 }
 _THRESHOLD = 0.6
+_NAMES = frozenset({Kind.PERSON, Kind.ORGANISATION, Kind.PLACE})
 _NUMBER = "rampart/number"  # of a house or a flat, which alone says nothing
 _LOWER = 0.8
 _NEIGHBOURS = 120
 """What a model has to say of a name without a capital."""
-_NO_NAMES = frozenset(
-    "monday tuesday wednesday thursday friday saturday sunday montag dienstag mittwoch donnerstag "
-    "freitag samstag sonntag lundi mardi mercredi jeudi vendredi samedi dimanche lunes martes "
-    "miércoles jueves viernes sábado domingo python java javascript typescript rust docker linux "
-    "json html css sql api url pdf csv excel google github".split()
-)
-"""What the models take for names and is none: days, and the words of computing."""
 _ADDRESS_GAP = re.compile(r"[ \t,.\-/]{0,3}\n?[ \t]{0,2}")
 
 
@@ -97,6 +92,8 @@ def _all(model: _Finder, text: str) -> list[Finding]:
 
 def _plausible(text: str, found: Iterable[Finding]) -> Iterator[Finding]:
     """Yield what a model is sure enough of, with a score below that of a pattern that knows."""
+    found = list(found)
+    ends = {f.end for f in found if f.kind is Kind.PERSON}
     for one in found:
         said = text[one.start : one.end]
         score = one.score
@@ -109,8 +106,12 @@ def _plausible(text: str, found: Iterable[Finding]) -> Iterator[Finding]:
                 continue
             if not any(c.isupper() for c in said) and score < _LOWER:
                 continue
-            if said.casefold().split()[-1] in _NO_NAMES:
-                continue
+        if one.kind in _NAMES:
+            part = named_part(text, one.start, one.end)
+            if part is not None:
+                one = replace(one, start=part[0], end=part[1])
+            elif one.kind is not Kind.PERSON or one.start - 1 not in ends:
+                continue  # and after a given name, any word may be a surname: Michael Ende
         yield replace(one, score=score * _MODEL_TOP)
 
 

@@ -40,6 +40,8 @@ WINDOW, OVERLAP = 126, 20
 """Tokens a window holds, and shares with the next where a sentence goes on.
 
 128 positions cost least per token (bench/detection.py), and small models see enough in them."""
+ENOUGH = 24
+"""Tokens after which a window ends where the next sentence begins: longer ones find no more."""
 THREADS = min(4, os.cpu_count() or 1)
 """Windows judged at once."""
 REMEMBERED = 1024
@@ -196,12 +198,12 @@ def windows(
     found, start = [], 0
     while True:
         end = min(start + WINDOW, len(words))
+        new = next((at for at in range(start + ENOUGH, end) if at in breaks), None)
+        if new is not None:
+            found.append((start, new))
+            start = new
+            continue
         if end < len(words):
-            new = next((at for at in range(end, start + WINDOW // 3, -1) if at in breaks), None)
-            if new is not None:
-                found.append((start, new))
-                start = new
-                continue
             cut = end
             while cut > start + WINDOW // 2 and words[cut] == words[cut - 1]:
                 cut -= 1

@@ -45,7 +45,18 @@ _BYE = (
     r"saludos?|(?:un )?abrazo|"
     r"atentamente|ciao"
 )
+_WRITTEN = (
+    r"(?:letters?|e-?mails?|mail|messages?|reply|note|answer|Brief|E-Mail|Mail|Nachricht|Antwort|"
+    r"lettre|courriel|courrier|r[ée]ponse|carta|correo|mensaje|respuesta) "
+    r"(?:to|from|for|an|von|f[üu]r|[àa]|de|pour|para)"
+)
 RULES = (
+    Rule(
+        "written-to",
+        Kind.PERSON,
+        re.compile(rf"(?<!\w)(?i:{_WRITTEN}) (?P<it>{_ONE}(?: {_LINK}{_ONE}){{1,3}})"),
+        0.55,
+    ),
     Rule("titled", Kind.PERSON, re.compile(rf"(?<!\w){_TITLE}\.? {_INNER}(?P<it>{_FULL})"), 0.8),
     Rule(
         "greeted",
