@@ -65,7 +65,7 @@ class View(enum.Flag):
 
     NOTHING = 0
     SIZE = enum.auto()
-    """Its length and timing, after padding."""
+    """Its length and timing: after padding, where the way is sealed."""
     PREDICATE = enum.auto()
     """One proved statement about it."""
     AGGREGATE = enum.auto()

@@ -56,8 +56,9 @@ _OFFENDS = Mark("✗", "bold red reverse")
 _ASCII = str.maketrans("●▲◐○✗─╰–—·×’‘“”", "*!%oX-`---x''\"\"")  # noqa: RUF001
 """Our signs and usual punctuation; any other character is spelled as an escape, never dropped."""
 
+_PADDED = ", after padding"
 _LEGEND = {
-    View.SIZE: ("size", "its length and timing, after padding"),
+    View.SIZE: ("size", f"its length and timing{_PADDED}"),
     View.PREDICATE: ("predicate", "one proved statement about it"),
     View.AGGREGATE: ("aggregate", "a noised combination with others'"),
 }
@@ -272,12 +273,20 @@ def _legend(disclosure: Disclosure, offences: Sequence[Offence]) -> list[str]:
         for facet, (word, meaning) in _LEGEND.items()
         if any(facet <= cell.view for cell in drawn)
     ]
+    if any(_unpadded(cell) for cell in drawn):
+        lines = [line.removesuffix(_PADDED) for line in lines]
     instead = sorted({printable(text) for cell in drawn for text in cell.instead})
     if instead:
         lines.append(f"{', '.join(instead)}: what is seen in its place")
     if offences:
         lines.append(f"{_OFFENDS.sign}: more than the policy allows, or on a ground it refuses")
     return lines
+
+
+def _unpadded(cell: Cell) -> bool:
+    """Tell whether a cell shows sizes that nothing padded: encrypted, and not sealed by us."""
+    grounds = {basis.why for basis in cell.basis if basis.ground is Ground.MATHEMATICS}
+    return View.SIZE <= cell.view and grounds == {"TLS"}
 
 
 def _offence(entry: Mapping[str, Any], disclosure: Disclosure) -> Offence:

@@ -66,7 +66,8 @@ class Wanted:
             None or empty for the default.
         needs: what the model has to be able to do: ``tools``, ``vision``, ``embeddings``.
         prompt_tokens: an estimate, never below the truth by much.
-        completion_tokens: the most that may be answered.
+        completion_tokens: the most that may be answered: what it may cost is reckoned by it.
+        room: the tokens an answer should have room for; None for all that may be answered.
         loosest: the loosest route that what the prompt holds allows.
         because: the kinds that demand it.
 
@@ -80,6 +81,7 @@ class Wanted:
     completion_tokens: int = 0
     loosest: str = ROUTES[-1]
     because: frozenset[Kind] = frozenset()
+    room: int | None = None
 
     def __post_init__(self) -> None:
         if self.loosest not in ROUTES:

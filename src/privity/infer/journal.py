@@ -14,11 +14,12 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from privity.attested import AttestedEnclave
+from privity.disclosure import Disclosure, Party
 from privity.errors import PrivityError, ReceiptError, TruncatedError
 from privity.identity.keys import SigningKey
 from privity.identity.timestamps import Clock, utc_now, whole_second
@@ -45,7 +46,13 @@ from privity.receipt import (
 )
 from privity.statement import Model
 
-__all__ = ["Entry", "Job", "Journal"]
+if TYPE_CHECKING:
+    from privity.infer.routes.zero_retention import Left
+
+__all__ = ["PERSONAL_HEADER", "Entry", "Job", "Journal"]
+
+PERSONAL_HEADER = "privity-personal"
+"""Of an answer: what was done with the personal data in its request before it left."""
 
 _RECENT = 20
 _MAX_MODEL = 256
@@ -175,13 +182,25 @@ class Entry:
         job.chunks += 1
         job.size += len(chunk)
 
-    def note_left(self, response: httpx.Response) -> None:
-        """Note what left for a provider, if one answers: the digest of its bytes, and the counts.
+    @property
+    def has_left(self) -> bool:
+        """Whether anything may have left the device; of a job for a provider this is known."""
+        return (
+            self._routing is None or self._routing.terms is None or self._routing.sent is not None
+        )
 
-        The transport of a zdr route says it in ``response.extensions["left"]``.
-        """
-        left = response.extensions.get("left")
-        if left is None or self._routing is None:
+    @property
+    def personal_header(self) -> list[tuple[str, str]]:
+        """What the client is told of the personal data in a request that left for a provider."""
+        routing = self._routing
+        if routing is None or routing.sent is None:
+            return []
+        counts = f"mode={routing.mode}, replaced={routing.replaced}, kept={routing.kept}"
+        return [(PERSONAL_HEADER, counts)]
+
+    def note_left(self, left: Left) -> None:
+        """Note what leaves for a provider: the digest of its bytes, and how much was replaced."""
+        if self._routing is None:
             return
         self._routing = replace(
             self._routing,
@@ -189,6 +208,7 @@ class Entry:
             replaced=sum(left.replaced.values()),
             kept=sum(left.kept.values()),
         )
+        self.write_unfinished()
 
     def write_unfinished(self) -> None:
         """Write the record as it stands before anything is known of the job's end."""
@@ -305,7 +325,7 @@ class Entry:
             route=admitted.route.name,
             policy=admitted.policy.name,
             model=self.job.model,
-            disclosure=admitted.disclosure,
+            disclosure=self._disclosure(outcome),
             statement=enclave.statement_digest if enclave else None,
             receipt=document_digest(receipt) if receipt else None,
             request=self._request.digest() if self._request_whole else None,
@@ -316,6 +336,14 @@ class Entry:
             outcome=outcome,
             routing=self._routing,
         )
+
+    def _disclosure(self, outcome: Outcome) -> Disclosure:
+        """Return who could learn what; of a job that ended before anything left, nobody else."""
+        whole = self._admitted.disclosure
+        if outcome not in (Outcome.FAILED, Outcome.INTERRUPTED) or self.has_left:
+            return whole
+        yours = (Party.PERSON, Party.DEVICE)
+        return Disclosure({pair: cell for pair, cell in whole.cells.items() if pair[0] in yours})
 
     def _put(self, record: DeviceRecord, receipt: dict[str, Any] | None) -> None:
         enclave = self._admitted.route.enclave

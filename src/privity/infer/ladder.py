@@ -16,7 +16,7 @@ import anyio
 from anyio import to_thread
 
 from privity.errors import InputError, PolicyRefusal, PrivityError
-from privity.infer.asked import LIMITS, Asked, read_asked, with_field
+from privity.infer.asked import LIMITS, ROOM, Asked, read_asked, with_field
 from privity.infer.budget import Allowance, Reservation, Spending, rate
 from privity.infer.catalogue import Offer, Shelf
 from privity.infer.decision import Choice, Decision, Rules, Standing, Wanted
@@ -185,8 +185,10 @@ class Ladder:
             asked.completion_tokens,
             loosest,
             because,
+            # Who sets no limit wants an answer, not one as long as it could be.
+            None if asked.limited else min(asked.completion_tokens, ROOM),
         )
-        shelves = await glances(self.rungs)
+        shelves = await glances(self._meant(asked.model))
         decision = self._decide(wanted, shelves, await self._allowance())
         by_key = {rung.key: rung for rung in self.rungs}
         steps = tuple(
@@ -194,6 +196,15 @@ class Ladder:
             for choice in decision.choices
         )
         return Plan(asked, steps, decision)
+
+    def _meant(self, model: str) -> Sequence[Rung]:
+        """Return the rungs that a model's name can mean: no other one has to be waited for."""
+        route, _, rest = model.partition("/")
+        if route not in ROUTES:
+            return self.rungs
+        there = [rung for rung in self.rungs if rung.route == route]
+        named = [rung for rung in there if rest.startswith(f"{rung.name}/")]
+        return named or there or self.rungs
 
     def _is_ours(self, model: str) -> bool:
         """Tell whether a model's name, or none, is one that only the ladder understands."""

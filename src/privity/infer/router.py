@@ -200,7 +200,10 @@ class _Walk:
         context, prompt = room(offer), self._wanted.prompt_tokens
         if context is not None:
             most = context * _TOO_LARGE if named else context
-            needed = prompt if named else prompt + self._wanted.completion_tokens
+            answer = (
+                self._wanted.completion_tokens if self._wanted.room is None else self._wanted.room
+            )
+            needed = prompt if named else prompt + answer
             if needed > most:
                 return Cause.CONTEXT, f"it holds {context} tokens, and this takes about {needed}"
         if impossible_price(offer):

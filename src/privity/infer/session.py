@@ -43,6 +43,8 @@ ROUTE_HEADER = "privity-route"
 _BUSY = 429
 _MAX_DRAINED = 1 << 20
 _MAX_TOLD = 240
+NOTE_LEFT = "note_left"
+"""Extension of a request to a provider: a function that is told what leaves, before it does."""
 
 # One authority for everyone: the name a client happens to use must not tell clients apart.
 _AUTHORITY = "enclave.privity"
@@ -95,14 +97,20 @@ class PrivateTransport(httpx.AsyncBaseTransport):
             PrivityError: what else can go wrong on the way; reading the answer raises them too.
         """
         content = await _content(request)
-        if content == b"":
+        if request.url.query and self.ladder.policy.sensitive.asks:
+            raise InputError("what follows a `?` in an address is not looked at, so it is not sent")
+        if content == b"" and request.method in ("GET", "HEAD"):
             return await self._pass(request)
         plan = await self.ladder.plan(request.url.path, content)
         given_up: list[Passed] = []
         for step in plan.steps[:-1]:
             try:
                 response = await self._run(request, content, plan, step, given_up)
-            except (PeerError, EngineError, EvidenceError, PolicyRefusal) as error:
+            except PolicyRefusal:
+                # Without its words: what is in the prompt is not for a receipt.
+                given_up.append(Passed(step.rung.label, "policy", "refused by the policy"))
+                continue
+            except (PeerError, EngineError, EvidenceError) as error:
                 given_up.append(_gave_up(step, f"it failed: {error.message}"))
                 continue
             if response.status_code < 500 and response.status_code != _BUSY:
@@ -146,12 +154,14 @@ class PrivateTransport(httpx.AsyncBaseTransport):
             raise
         if trial is not None:
             trial.answered(response.status_code)
-        entry.note_left(response)
+        if bill is not None and response.status_code >= 400:
+            bill.refused = True
         stream = _AnswerStream(response, entry, bill, trial)
         headers = [
             *_answer_headers(response),
             (RECEIPT_ID_HEADER, entry.job.id),
             (ROUTE_HEADER, step.offer.name if step.offer else rung.label),
+            *entry.personal_header,
         ]
         return httpx.Response(
             response.status_code, headers=headers, stream=stream, extensions=response.extensions
@@ -168,12 +178,14 @@ class PrivateTransport(httpx.AsyncBaseTransport):
     ) -> httpx.Response:
         """Send one job by its route, and return the answer as it begins."""
         sent = _outgoing(request, content, entry)
+        if admitted.route.terms is not None:  # its transport says what leaves, before it does
+            sent.extensions = {**sent.extensions, NOTE_LEFT: entry.note_left}
         try:
             carrier = admitted.route.transport(_JobKeys(rung.keeper, admitted, entry), self._inner)
             return await _not_redirected(await carrier.handle_async_request(sent))
         except BaseException as error:
             entry.fail(error)
-            await _settle(bill, sent=not isinstance(error, PolicyRefusal | InputError))
+            await _settle(bill, sent=entry.has_left)
             raise
 
     async def _pass(self, request: httpx.Request) -> httpx.Response:
@@ -212,11 +224,17 @@ class _Bill:
         self._step = step
         self._held = held
         self.usage = UsageReader()
+        self.whole = False
+        self.refused = False
 
     async def settle(self, *, sent: bool) -> None:
         """Settle it; a second time does nothing."""
         self.usage.done()
-        counted = (self.usage.prompt_tokens, self.usage.completion_tokens)
+        # Counts that came before the end are not the last word.
+        counted: tuple[int | None, int | None] = (None, None)
+        if self.whole:
+            counted = (self.usage.prompt_tokens, self.usage.completion_tokens)
+        sent = sent and not self.refused  # nobody asks money for an error
         await self._ladder.settle(self._held, self._step, counted, sent=sent)
 
 
@@ -273,6 +291,8 @@ class _AnswerStream(httpx.AsyncByteStream):
                 if out:
                     yield out
             entry.complete(self._response)
+            if bill is not None:
+                bill.whole = True
         except BaseException as error:
             entry.fail(error)
             if self._trial is not None:

@@ -232,6 +232,8 @@ class Policy:
         presets = [name for name in PRESETS if _preset(name)._allows(route, disclosure)]
         mine = self.name not in PRESETS
         change = refusal.least_change(offences, extends=None if mine else self.name)
+        if route.terms is not None and self.terms.offences(route.terms):
+            change += ["", *file.terms_lines(self.terms.least(route.terms))]
         raise PolicyRefusal(
             refusal.message(self.name, route.name, offences),
             report=refusal.report(self.name, route.name, disclosure, offences, change, presets),

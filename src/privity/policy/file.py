@@ -20,7 +20,7 @@ from privity.policy.sensitive import SensitivePolicy
 from privity.policy.terms import TermsPolicy
 from privity.wording import WEAKEST_FIRST
 
-__all__ = ["PolicyFile", "ceiling_lines", "read", "write"]
+__all__ = ["PolicyFile", "ceiling_lines", "read", "terms_lines", "write"]
 
 Ceilings = Mapping[tuple[Party, Asset], Ceiling]
 
@@ -96,8 +96,8 @@ def write(
     if summary:
         lines.append(f"summary = {_quoted(summary)}")
     lines += evidence_lines(evidence)
-    for title, table in ((_TERMS, terms.to_table()), (_SENSITIVE, sensitive.to_table())):
-        lines += ["", f"[{title}]", *(f"{key} = {json.dumps(table[key])}" for key in table)]
+    lines += ["", *terms_lines(terms.to_table()), "", f"[{_SENSITIVE}]"]
+    lines += [f"{key} = {json.dumps(value)}" for key, value in sensitive.to_table().items()]
     lines += ceiling_lines(ceilings)
     return "\n".join(lines) + "\n"
 
@@ -111,6 +111,11 @@ def evidence_lines(evidence: EvidencePolicy) -> list[str]:
         lines += ["", f"[{_EVIDENCE}.snp.{product}]"]
         lines += [f"{part} = {number}" for part, number in least.items()]
     return lines
+
+
+def terms_lines(table: Mapping[str, object]) -> list[str]:
+    """Return a ``[terms]`` table."""
+    return [f"[{_TERMS}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
 
 
 def ceiling_lines(ceilings: Ceilings) -> list[str]:

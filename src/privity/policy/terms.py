@@ -128,6 +128,18 @@ class TermsPolicy:
             )
         return tuple(found)
 
+    def least(self, terms: Terms) -> dict[str, Any]:
+        """Return the lines of a table, no more than it takes, with which the terms are enough."""
+        table: dict[str, Any] = {}
+        days = terms.retention_days
+        if self.retention_days is not None and (days is None or days > self.retention_days):
+            table["retention_days"] = "any" if days is None else days
+        if not self.training and terms.training is not False:
+            table["training"] = True
+        if self.regions and not (terms.regions and set(terms.regions) <= self.regions):
+            table["regions"] = sorted(self.regions | set(terms.regions)) if terms.regions else []
+        return table
+
     def with_table(self, table: object) -> TermsPolicy:
         """Return this with what a ``[terms]`` table says in place; the rest stays.
 

@@ -135,8 +135,11 @@ class _EngineTransport(httpx.AsyncBaseTransport):
             return
         if not isinstance(request.stream, httpx.ByteStream):
             raise InputError("this request is too large to see which model it names")
-        model = read_asked(request.url.path, await request.aread()).model
-        if not has(model):
+        asked = read_asked(request.url.path, await request.aread())
+        model = asked.model
+        # Its parser does not tell cases apart: `Model` would name another one.
+        others = [name for name in asked.body or () if name.casefold() == "model"]
+        if others != ["model"] or not has(model):
             raise InputError(
                 f"the ollama engine does not run {printable(model)[:80]!r} on this device",
                 hint="`privity models --route local` lists what it runs",
