@@ -275,7 +275,10 @@ keys = st.sampled_from(["order", "fallback", "default", "budget", "name", "prefe
 
 @given(st.dictionaries(keys, json_like), json_like)
 def test_any_settings_are_read_or_refused(table: dict[str, Any], tables: object) -> None:
-    for read in (lambda: read_routing(table), lambda: read_aliases(tables)):
+    for read in (
+        lambda: read_routing({"routing": table, "alias": tables}),
+        lambda: read_aliases(tables),
+    ):
         try:
             read()
         except InputError as error:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+import textwrap
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from privity.attest.log.note import Algorithm, NoteKey
 from privity.errors import InputError
 from privity.identity.keys import SigningKey
+from privity.infer import config as configuration
 from privity.infer.config import load_config
 from privity.infer.providers.profile import load_profile
 from privity.policy import Policy, TermsPolicy
@@ -117,3 +121,62 @@ def test_a_wrong_setting_is_found(text: str, wrong: str, tmp_path: Path) -> None
     found = list(faults(text, tmp_path))
     assert len(found) == bool(wrong), found
     assert wrong in "".join(found)
+
+
+# Where a table is somebody's own: there is no default of it to state.
+EXAMPLES = {
+    "trust": {"signers", "manifests", "witnesses", "dev_roots"},
+    "routing": {"default", "budget"},
+    "pseudonyms": {"vocabulary"},
+}
+
+
+def in_the_docstring() -> dict[str, Any]:
+    """Return the settings that the docstring of config.py writes."""
+    block = inspect.getdoc(configuration).partition("::\n\n")[2]  # type: ignore[union-attr]
+    lines = [line for line in block.splitlines() if not line or line.startswith("    ")]
+    return tomllib.loads(textwrap.dedent("\n".join(lines)))
+
+
+def on_the_page() -> dict[str, Any]:
+    """Return the settings that the page on the configuration writes."""
+    page = (TREE / "docs" / "how-to" / "configuration.md").read_text()
+    return tomllib.loads("\n".join(BLOCK.findall(page)))
+
+
+def stated(table: dict[str, Any]) -> dict[str, Any]:
+    """Return what is stated as a default."""
+    return {
+        name: {key: one for key, one in value.items() if key not in EXAMPLES.get(name, ())}
+        if isinstance(value, dict)
+        else value
+        for name, value in table.items()
+        if not isinstance(value, list)
+    }
+
+
+@pytest.mark.parametrize("read", [in_the_docstring, on_the_page])
+def test_the_defaults_that_are_stated_are_the_defaults(read: Callable[[], dict[str, Any]]) -> None:
+    table = stated(read())
+    assert table.keys() >= {"policy", "trust", "seal", "device", "routing", "pseudonyms"}
+    assert configuration._parse(table, None) == configuration._parse({}, None)
+    assert table["trust"] and table["seal"] and table["device"]
+
+
+def known_in(table: str, home: Path) -> set[str]:
+    """Return the keys of a table, from what is said of one that nobody knows."""
+    (home / "config.toml").write_text(f"{table}\nunheard_of = 1")
+    with pytest.raises(InputError) as error:
+        load_config(home)
+    return set(error.value.hint.rpartition("known: ")[2].split(", "))
+
+
+def test_the_docstring_names_every_table_and_every_key(tmp_path: Path) -> None:
+    text, table = configuration.__doc__ or "", in_the_docstring()
+    assert known_in("", tmp_path) == table.keys()
+    for name, value in table.items():
+        if name != "policy":
+            head = f"[[{name}]]" if isinstance(value, list) else f"[{name}]"
+            for key in known_in(head, tmp_path):
+                assert re.search(rf"\b{key}\b", text), (name, key)
+    assert known_in("[routing.budget]", tmp_path) == table["routing"]["budget"].keys()

@@ -311,25 +311,25 @@ def test_the_size_a_name_states(model: str, size: float | None) -> None:
 
 
 def test_the_settings_of_routing() -> None:
-    rules = read_routing(
-        {
-            "order": ["zdr", "local", "confidential"],
-            "fallback": "ceiling",
-            "default": "private/best",
-            "budget": {"currency": "EUR", "per_day": 1.5},
-        },
-        read_aliases([{"name": "a", "prefer": "best", "routes": ["local"], "needs": ["tools"]}]),
-    )
+    routing = {
+        "order": ["zdr", "local", "confidential"],
+        "fallback": "ceiling",
+        "default": "private/best",
+        "budget": {"currency": "EUR", "per_day": 1.5},
+    }
+    aliases = [{"name": "a", "prefer": "best", "routes": ["local"], "needs": ["tools"]}]
+    rules, of_rules = read_routing({"routing": routing, "alias": aliases})
+    assert of_rules is not None and of_rules.per_day == 1_500_000
     assert rules.order == ("zdr", "local", "confidential")
     assert (rules.fallback, rules.default, rules.currency) == ("ceiling", "private/best", "EUR")
     assert rules.aliases[-1] == Alias(
         "a", Prefer.BEST, frozenset({"local"}), needs=frozenset({"tools"})
     )
-    assert read_routing({}) == Rules()
-    budget = read_budget({"currency": "USD", "per_request": 0.1, "per_month": "50"})
+    assert read_routing({}) == (Rules(), None)
+    budget = read_budget({"budget": {"currency": "USD", "per_request": 0.1, "per_month": "50"}})
     assert budget is not None
     assert (budget.per_request, budget.per_day, budget.per_month) == (100_000, None, 50_000_000)
-    assert read_budget(None) is None
+    assert read_budget({}) is None
 
 
 @pytest.mark.parametrize(
@@ -353,7 +353,7 @@ def test_the_settings_of_routing() -> None:
 )
 def test_a_wrong_setting_is_named(table: dict[str, Any], named: str) -> None:
     with pytest.raises(InputError, match=named):
-        read_routing(table)
+        read_routing({"routing": table})
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What a person configured: the policy, the enclaves they use, and the roots they trust.
 
-``config.toml`` in the privity home, all of it optional::
+``config.toml`` in the privity home, all of it optional; these are all tables and settings, what is
+no list and no name with its default::
 
     policy = "confidential"          # a preset, or the path of a policy file
 
@@ -10,13 +11,18 @@
     relay = "https://relay.example/home"   # the relay's resource for this enclave; may be absent
 
     [[engine]]                       # a model server of your own, beside the embedded one
-    name = "ollama"
-    url  = "http://127.0.0.1:11434"
+    name    = "ollama"
+    url     = "http://127.0.0.1:11434"
+    key_env = "OLLAMA_KEY"           # the environment variable with its API key, if it wants one
 
     [[provider]]                     # a provider that promises zero retention
     name      = "openai"
     profile   = "openai"             # or azure-openai, anthropic, or the path of a profile
     agreement = "zdr"                # what you have agreed with it; absent: what holds for everyone
+    key_env   = "OPENAI_API_KEY"     # where its key is; absent: where the profile says
+    # In place of a key: token_command, a program and its arguments. Of the address: url, region,
+    # api_version, deployments (a table by model). The models that may be asked for: models. Whole
+    # answers in place of streams: whole. docs/how-to/use-a-provider.md has them all.
 
     [trust]
     signers   = ["did:key:z6Mk…"]    # whose manifests approve what enclaves run
@@ -34,6 +40,7 @@
     cadence_ms = 50                  # milliseconds between them; 0 sends as the answer is made,
                                      # which shows its rhythm, and with it the topic
     pace       = "bucket"            # batch, even, bucket, whole: what else shows; spec/seal.md
+    delay_ms   = 0                   # with "batch": a random time before each send, at most so long
 
     [device]
     port            = 8484
@@ -44,14 +51,20 @@
     order    = ["confidential", "local", "zdr"]   # which route a bare model id means first
     fallback = "stricter"            # what may answer in place of what failed: none, what shows
                                      # nobody more, or ("ceiling") whatever the policy admits
+    default  = "private/best"        # where a request names no model; absent: by the order
 
-    [routing.budget]
-    currency = "USD"
-    per_day  = 2.00
+    [routing.budget]                 # absent: no limit
+    currency    = "USD"
+    per_request = 0.10
+    per_day     = 2.00
+    per_month   = 30.00
 
     [[alias]]                        # private/fast, private/best, private/cheap, private/strict
     name   = "work"                  # are there already
-    models = ["zdr/openai/gpt-5", "private-model"]
+    prefer = "order"                 # or best, fast, cheap, strict
+    routes = ["local", "confidential"]   # that may answer; absent: all
+    models = ["zdr/openai/gpt-5", "private-model"]   # absent: any
+    needs  = ["tools"]               # what a model has to take, besides what the request needs
 
     [pseudonyms]
     vocabulary = "vocabulary.txt"    # words of your own that never leave as they are, one a line
@@ -90,10 +103,10 @@ from privity.infer.peers import (
     read_log,
     read_provider,
 )
-from privity.infer.routing_config import read_aliases, read_budget, read_routing
+from privity.infer.routing_config import read_routing
 from privity.policy.evidence import EvidencePolicy
 from privity.seal.records import CADENCES, SIZES
-from privity.seal.shaping import DELAYS, Pace, Shape
+from privity.seal.shaping import DELAYS, Shape
 
 __all__ = ["Config", "Devnet", "load_config", "load_devnet"]
 
@@ -128,6 +141,15 @@ class Config:
     """The settings of one person on one device; the defaults are what an absent file means.
 
     Attributes:
+        policy: a preset's name, or the path of a policy file.
+        enclaves: that may be asked, the first of them unless another is named.
+        logs: the transparency logs that are trusted.
+        signers: the did:keys of those whose manifests approve what enclaves run.
+        manifests: files of manifests and revocations, found from the privity home.
+        witnesses: the verifier keys of the witnesses that count.
+        dev_roots: the did:keys of the development roots that are trusted.
+        port: of the daemon, on loopback; 0 for a free one.
+        allowed_origins: the web pages that may call the daemon from a browser.
         max_age: seconds a verified statement is used before it is fetched and verified anew.
         shape: in which sizes and at which times a sealed answer is asked for.
         engine: what answers on the local route: ``embedded``, ``detect``, or a base URL. Detecting
@@ -139,6 +161,8 @@ class Config:
         budget: the most that is spent with providers; None for no limit.
         vocabulary: the file with the person's own words, in the privity home unless absolute.
         keep_pseudonyms: whether what stands for what is kept in ``memory`` alone, or ``sealed``.
+        devnet: the devnet that runs under this home; None for none.
+        devnet_roots: its root, which stays trusted after it stopped.
         folder: where `load_config` read it; None for one made otherwise.
     """
 
@@ -325,7 +349,7 @@ def _parse(table: Mapping[str, Any], devnet: Devnet | None) -> Config:
     seal = toml.section(table, "seal", {"records", "cadence_ms", "pace", "delay_ms"})
     device = toml.section(table, "device", {"port", "allowed_origins", "engine"})
     pseudonyms = toml.section(table, "pseudonyms", {"vocabulary", "keep"})
-    routing = table.get("routing", {})
+    rules, budget = read_routing(table)
     engine = toml.text_or(device, "engine", EMBEDDED)
     if engine not in (EMBEDDED, DETECT):
         check_url(engine)
@@ -344,8 +368,8 @@ def _parse(table: Mapping[str, Any], devnet: Devnet | None) -> Config:
         port=int(toml.number(device, "port", DEFAULT_PORT, 0, 65535)),
         allowed_origins=toml.texts(device, "allowed_origins"),
         engine=engine,
-        rules=read_routing(routing, read_aliases(table.get("alias", []))),
-        budget=read_budget(routing.get("budget")),
+        rules=rules,
+        budget=budget,
         vocabulary=toml.text_or(pseudonyms, "vocabulary", ""),
         keep_pseudonyms=_kept(pseudonyms),
         devnet=devnet,
@@ -355,14 +379,10 @@ def _parse(table: Mapping[str, Any], devnet: Devnet | None) -> Config:
 def _shape(table: Mapping[str, Any]) -> Shape:
     """Read the ``[seal]`` table; a number of 0 stands for none."""
     default = Shape()
-    pace = toml.text_or(table, "pace", default.pace.value)
-    if pace not in [one.value for one in Pace]:
-        known_paces = ", ".join(one.value for one in Pace)
-        raise InputError(f"[seal] pace: {pace!r:.80} is not known", hint=f"known: {known_paces}")
     return Shape(
         toml.whole(table, "records", default.records or 0, SIZES),
         toml.whole(table, "cadence_ms", default.cadence_ms or 0, range(CADENCES.stop)) or None,
-        pace=Pace(pace),
+        pace=toml.choice(table, "pace", default.pace, "[seal] "),
         delay_ms=toml.whole(table, "delay_ms", 0, range(DELAYS.stop)) or None,
     )
 

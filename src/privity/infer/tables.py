@@ -1,14 +1,31 @@
-"""Reads TOML tables that a person wrote, and names what is wrong in them."""
+"""Reads TOML tables that a person wrote, and names what is wrong in them.
+
+``where`` is what an error puts before the name of a setting, such as ``[routing] ``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any
+from enum import Enum
+from typing import Any, TypeVar
 
 from privity.errors import InputError
 
-__all__ = ["known", "number", "section", "tables", "text", "text_or", "texts", "whole", "yes_or_no"]
+__all__ = [
+    "choice",
+    "known",
+    "number",
+    "section",
+    "tables",
+    "text",
+    "text_or",
+    "texts",
+    "whole",
+    "yes_or_no",
+]
+
+Word = TypeVar("Word", bound=Enum)
 
 
 def known(table: Mapping[str, Any], names: set[str], where: str) -> None:
@@ -17,12 +34,12 @@ def known(table: Mapping[str, Any], names: set[str], where: str) -> None:
     Raises:
         InputError: there is one; the message names it, after ``where``.
     """
-    unknown = sorted(table.keys() - names)
+    unknown = sorted(str(name) for name in table.keys() - names)
     if unknown:
         near = get_close_matches(unknown[0], names, 1)
         meant = f"did you mean {near[0]!r}? " if near else ""
         raise InputError(
-            f"unknown setting {where}{unknown[0]!r}",
+            f"unknown setting {where}{unknown[0]!r:.80}",
             hint=f"{meant}known: {', '.join(sorted(names))}",
         )
 
@@ -43,24 +60,36 @@ def tables(value: Any, name: str) -> list[Mapping[str, Any]]:
     return value
 
 
-def text(table: Mapping[str, Any], name: str) -> str:
+def text(table: Mapping[str, Any], name: str, where: str = "") -> str:
     """Return a text that must be there and not empty; raises `InputError`."""
     value = table.get(name)
     if not isinstance(value, str) or not value:
-        raise InputError(f"{name!r} must be a text")
+        raise InputError(f"{where}{name!r} must be a text")
     return value
 
 
-def text_or(table: Mapping[str, Any], name: str, default: str) -> str:
+def text_or(table: Mapping[str, Any], name: str, default: str, where: str = "") -> str:
     """Return a text, or the default where there is none; raises `InputError`."""
-    return text(table, name) if name in table else default
+    return text(table, name, where) if name in table else default
 
 
-def texts(table: Mapping[str, Any], name: str) -> tuple[str, ...]:
+def choice(table: Mapping[str, Any], name: str, default: Word, where: str = "") -> Word:
+    """Return one of the words that the default is one of; raises `InputError`, which lists them."""
+    words = type(default)
+    value = text_or(table, name, default.value, where)
+    if value not in [one.value for one in words]:
+        raise InputError(
+            f"{where}{name}: {value!r:.80} is not known",
+            hint=f"known: {', '.join(one.value for one in words)}",
+        )
+    return words(value)
+
+
+def texts(table: Mapping[str, Any], name: str, where: str = "") -> tuple[str, ...]:
     """Return a list of texts, empty where there is none; raises `InputError`."""
     value = table.get(name, [])
     if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-        raise InputError(f"{name!r} must be a list of texts")
+        raise InputError(f"{where}{name!r} must be a list of texts")
     return tuple(value)
 
 
