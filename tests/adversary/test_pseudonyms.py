@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import random
 import re
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -224,16 +226,53 @@ def test_numbers_are_restored_as_they_are_grouped() -> None:
     assert restored(departure, f"{day}.{month}.{year}") == "04.03.1985"
 
 
+@pytest.mark.parametrize(
+    "said",
+    ["Born on {0}, hired on {1}.", "Hired {1}.\nGeburtsdatum: {0}", "She (* {0}) came on {1}.",
+     '{{"dateOfBirth": "{0}", "hired": "{1}"}}'],
+)  # fmt: skip
+def test_the_distance_of_a_birth_to_another_date_does_not_leave(said: str) -> None:
+    """It alone finds a person in a register of birthdays and days of hire."""
+    text, distances = said.format("1985-03-04", "2010-06-01"), set()
+    for turn in range(12):
+        body = chat(f"{turn}")
+        call = {"function": {"name": "f", "arguments": text if text[0] == "{" else "{}"}}
+        body["messages"] += [  # type: ignore[operator]
+            {"role": "assistant", "content": text, "tool_calls": [call]}
+        ]
+        sent = make({}).replace(CHAT, body, Mode.REPLACE).body["messages"][1]
+        said_of_it = (
+            sent["content"] if text[0] != "{" else sent["tool_calls"][0]["function"]["arguments"]
+        )
+        found = sorted(
+            date.fromisoformat(day) for day in re.findall(r"\d{4}-\d\d-\d\d", said_of_it)
+        )
+        assert (found[1].year - found[0].year) - (
+            (found[1].month, found[1].day) < (found[0].month, found[0].day)
+        ) == 25, "the age on that day stays"
+        distances.add((found[1] - found[0]).days)
+    assert len(distances) > 6
+
+
 def test_maps_are_apart() -> None:
     """What one conversation's stand-ins mean, another's answer does not get to see."""
-    pseudonymiser = make()
+    pseudonymiser = make({**PERSONAL, "Otto Falkner": Kind.PERSON, "Rinteln": Kind.PLACE})
     one = pseudonymiser.replace(CHAT, chat("first: " + STORY), Mode.REPLACE)
-    other = pseudonymiser.replace(CHAT, chat("second: " + STORY), Mode.REPLACE)
     said = one.texts["/messages/0/content"]
-    assert said.split(" ", 1)[1] != other.texts["/messages/0/content"].split(" ", 1)[1]
-    echoed = restored(other, said).casefold()
-    for original in ("schmidt", "gelnhausen", "hunter", "86095742719", "de44 5001", "firma-wexley"):
-        assert original not in echoed
+    for turn in range(20):
+        other = pseudonymiser.replace(CHAT, chat(f"{turn}: Otto Falkner, Rinteln"), Mode.REPLACE)
+        echoed = restored(other, said).casefold()
+        for original in ORIGINALS:
+            assert original not in echoed
+
+
+def test_the_same_originals_have_other_stand_ins_in_another_conversation() -> None:
+    pseudonymiser = make(pick=random.Random(7).randrange)
+    said = [
+        pseudonymiser.replace(CHAT, chat(f"{turn}: " + STORY), Mode.REPLACE) for turn in range(20)
+    ]
+    for original in ("Anna Schmidt", "Gelnhausen", "86095742719", "anna.schmidt@firma-wexley.de"):
+        assert len({of(one, original) for one in said}) > 15, "of a list some come twice"
 
 
 def test_a_made_up_stand_in_means_nothing() -> None:

@@ -8,7 +8,7 @@ from datetime import date
 
 import pytest
 
-from privity.infer.pseudonyms.dates import parse_date
+from privity.infer.pseudonyms.dates import BORN, parse_date
 from privity.infer.pseudonyms.mapping import ConversationMap
 from privity.infer.pseudonyms.numbers import luhn
 from privity.infer.pseudonyms.standins import stand_in
@@ -115,15 +115,84 @@ def test_a_date_is_moved_and_written_the_same(text: str) -> None:
     assert moved is not None and (moved.day - first.day).days == 70
 
 
-def test_dates_keep_order_distance_and_weekday() -> None:
+DAYS = ("1985-03-04", "1999-12-31", "2024-02-29")
+
+
+@pytest.mark.parametrize("said", ["on Monday", "am Mittwoch", "vendredi", "el próximo sábado"])
+def test_dates_keep_order_distance_and_weekday(said: str) -> None:
     place = ConversationMap()
-    made = [
-        date.fromisoformat(stand_in(Kind.DATE, day, place))
-        for day in ("1985-03-04", "1999-12-31", "2024-02-29")
-    ]
+    place.see([said], [said])
+    made = [date.fromisoformat(stand_in(Kind.DATE, day, place)) for day in DAYS]
     assert made == sorted(made) and (made[1] - made[0]).days == 5415
     assert made[0].weekday() == date(1985, 3, 4).weekday() and made[0] != date(1985, 3, 4)
-    assert abs((made[0] - date(1985, 3, 4)).days) >= 35
+    assert 35 <= abs((made[0] - date(1985, 3, 4)).days) <= 706
+
+
+def test_without_days_of_the_week_they_tell_nothing_of_the_shift() -> None:
+    weekdays = set()
+    for _ in range(200):
+        place = ConversationMap()
+        place.see(["see you then"], [])
+        made = [date.fromisoformat(stand_in(Kind.DATE, day, place)) for day in DAYS]
+        assert made == sorted(made) and (made[1] - made[0]).days == 5415
+        assert 35 <= abs((made[0] - date(1985, 3, 4)).days) <= 706
+        weekdays.add(made[0].weekday())
+    assert weekdays == set(range(7))
+
+
+def age(born: date, day: date) -> int:
+    return day.year - born.year - ((day.month, day.day) < (born.month, born.day))
+
+
+@pytest.mark.parametrize(
+    ("births", "events"),
+    [
+        (["1985-03-04"], ["2010-06-01"]),
+        (["1985-03-04", "1987-11-30"], ["2010-06-01"]),
+        (["2023-05-01"], ["2023-05-03", "2023-07-01"]),
+        (["1960-02-29"], ["1959-12-24", "2024-02-29"]),
+        (
+            ["1985-03-04"],
+            [f"{year}-{month:02}-10" for year in (2001, 2002) for month in range(1, 13)],
+        ),
+        (["1985-03-04"], []),
+    ],
+)
+def test_births_are_moved_apart_and_ages_stay(births: list[str], events: list[str]) -> None:
+    born = [date.fromisoformat(one) for one in births]
+    known = [date.fromisoformat(one) for one in events]
+    distances = set()
+    for _ in range(60):
+        place = ConversationMap()
+        place.see(["x"], ["x"])
+        place.see_births(born, known)
+        moved = [date.fromisoformat(stand_in(Kind.DATE, one, place)) for one in births]
+        later = [date.fromisoformat(stand_in(Kind.DATE, one, place)) for one in events]
+        for one, other in zip(born, moved, strict=True):
+            assert [one <= day for day in known] == [other <= day for day in later]
+            for day, after in list(zip(known, later, strict=True))[-1:]:
+                assert age(one, day) == age(other, after)
+        assert (moved[-1] - moved[0]) == (born[-1] - born[0]), "who is older, and by how much"
+        kept = ConversationMap.from_bytes(place.to_bytes())
+        assert [kept.days_for(day) for day in born] == [place.days_for(day) for day in born]
+        distances.add((later[-1] - moved[0]).days if later else moved[0])
+    assert len(distances) > 20
+
+
+@pytest.mark.parametrize(
+    ("before", "is_birth"),
+    [
+        ("born on ", True), ("Date of birth: ", True), ("**DOB:** ", True), ("geb. am ", True),
+        ("Geburtsdatum: ", True), ("née le ", True), ("nacida en Murcia el ", True),
+        ("date of birth ", True), ("Anna Schmidt (* ", True), ("Anna, *", True),
+        ("* ", False), ("- **", False), ("hired on ", False), ("geborgen am ", False),
+        ("born in 1985, hired ", False), ("reborn\n", False), ("", False),
+    ],
+)  # fmt: skip
+def test_what_stands_before_a_date_says_whether_it_is_of_a_birth(
+    before: str, is_birth: bool
+) -> None:
+    assert (BORN.search(before) is not None) is is_birth
 
 
 def test_the_names_in_an_address_agree_with_the_name() -> None:

@@ -1,7 +1,8 @@
-"""Words that stand for names: coined from lists, so that no answer has them by itself.
+"""Words that stand for organisations, hosts and user names: coined, so that no answer has them.
 
-A stand-in that is somebody's real name or an everyday word would come up by itself in an answer,
-and be taken for the person's. So a name here is put together from a stem and an ending that look
+Names of persons and places are coined only where the lists of `privity.infer.pseudonyms.familiar`
+have no more. A stand-in that is an everyday word would come up by itself in an answer, and be taken
+for the person's. So a name here is put together from a stem and an ending that look
 like a name of their language and are, together, hardly one: of 30,000 frequent word pieces of the
 world's languages none is in reach (tests/unit/test_pseudonym_coined.py looks). They are plain
 ASCII, so that nothing on the way spells them differently. There is no end of them: where the lists

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 
 from privity.infer.pseudonyms.coined import coined
+from privity.infer.pseudonyms.familiar import candidates, language_of
 from privity.infer.pseudonyms.mapping import ConversationMap
 from privity.infer.pseudonyms.numbers import bounds, digits_like, lay
 from privity.infer.pseudonyms.pair import Fit, Pair
@@ -224,7 +225,8 @@ def _address_part(part: str, place: ConversationMap, more: int) -> str:
     end = next((e for e in _STREET_ENDS if small.endswith(e) and len(small) > len(e) + 1), "")
     found = place.find(Fit.WORD, part)
     if found is None:
-        stem = place.fresh(coined("street", "", place.pick))
+        spoken = language_of(part) or place.language
+        stem = place.fresh(candidates("street", "", spoken, place.pick))
         spelled = stem + part[len(part) - len(end) :] if end else stem
         spelled = spelled.upper() if part.isupper() else spelled
         found = place.add(Pair(part, spelled, Kind.ADDRESS, Fit.WORD, shy=True))

@@ -1,13 +1,35 @@
-"""Dates, all moved by one number of weeks: their order, distances and days of the week stay."""
+"""Dates, moved by one number of days a conversation: their order and their distances stay.
+
+Where a text speaks of days of the week the number is one of whole weeks, so that these stay too.
+Dates of birth are moved further, within the year in which every age at another date of the text
+stays the same: the distance of a birth to anything else is what finds a person in a register.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-__all__ = ["Written", "parse_date"]
+__all__ = ["BORN", "WEEKDAY", "Written", "apart_from", "parse_date"]
+
+BORN = re.compile(
+    r"(?:\b(?:born|birth(?:day|date)?|d\.?o\.?b|geb|geboren\w*|geburts\w+|née?s?|naissance|"
+    r"naci[óo]|nacid[oa]s?|nacimiento)\b[^\d\n]{0,48}|[\w(,;.] ?\* ?)\Z",
+    re.IGNORECASE,
+)
+"""What stands before a date of birth."""
+WEEKDAY = re.compile(
+    r"\b(?:(?:mon|tues|wednes|thurs|fri|satur|sun)days?|week(?:day|end)s?|"
+    r"(?:mon|diens|donners|frei|sams|sonn)tags?|mittwochs?|sonnabends?|wochentage?s?|wochenenden?|"
+    r"lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche|jours? de la semaine|"
+    r"lunes|martes|mi[ée]rcoles|jueves|viernes|s[áa]bados?|domingos?|d[íi]as? de la semana)\b",
+    re.IGNORECASE,
+)
+_FURTHEST = 365
+_LEAST_CHOICES = 90
+_MOST_JUDGED = 40
 
 _MONTHS = {
     "en": "january february march april may june july august september october november december",
@@ -85,6 +107,41 @@ def parse_date(text: str, *, month_first: bool) -> Written | None:
         if written is not None:
             return Written(written.day, written.form, text[found.end() :])
     return None
+
+
+def apart_from(
+    births: Collection[date], events: Collection[date], days: int, pick: Callable[[int], int]
+) -> int:
+    """Return by how many days births are moved further than all else, which is moved by ``days``.
+
+    Args:
+        births: they are moved alike, so that who is older stays.
+        events: the other dates. Every age at one of them stays; where that leaves few choices, the
+            order, and the age at the last.
+        days: what the others are moved by.
+        pick: the source of randomness.
+    """
+    known = sorted(set(events))
+    if len(known) > _MOST_JUDGED:
+        known = known[: _MOST_JUDGED // 2] + known[-_MOST_JUDGED // 2 :]
+    born = sorted(set(births))[:_MOST_JUDGED]
+    choices = list(range(-_FURTHEST, _FURTHEST + 1))
+    for judged in (known, known[-1:]):
+        left = [by for by in choices if all(_fits(one, known, judged, days, by) for one in born)]
+        if len(left) >= _LEAST_CHOICES:
+            break
+    return left[pick(len(left))] if left else 0
+
+
+def _fits(born: date, known: list[date], judged: list[date], days: int, by: int) -> bool:
+    moved = _later(born, days + by)
+    return all((moved <= _later(one, days)) == (born <= one) for one in known) and all(
+        _age(moved, _later(one, days)) == _age(born, one) for one in judged
+    )
+
+
+def _age(born: date, day: date) -> int:
+    return day.year - born.year - ((day.month, day.day) < (born.month, born.day))
 
 
 def _plain(form: str, found: re.Match[str], _: bool) -> Written | None:

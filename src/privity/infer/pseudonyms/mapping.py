@@ -12,12 +12,14 @@ import itertools
 import json
 import re
 import secrets
-import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from datetime import date
 from typing import Any
 
 from privity.errors import MalformedError
-from privity.infer.pseudonyms.coined import EVERYDAY, Pick, coined, guess_language
+from privity.infer.pseudonyms.coined import EVERYDAY, Pick, guess_language
+from privity.infer.pseudonyms.dates import WEEKDAY, apart_from
+from privity.infer.pseudonyms.familiar import candidates, marked, plain
 from privity.infer.pseudonyms.pair import Fit, Pair
 from privity.infer.pseudonyms.table import Entry, Hit, Table, apart
 from privity.policy.sensitive import Kind
@@ -27,6 +29,7 @@ __all__ = ["ConversationMap"]
 _PATIENCE = 400
 _FORMAT = 1
 _SHORTEST_PART = 4
+_SHORTEST_WORD = 5
 _MAX_KEPT = 64
 
 
@@ -47,26 +50,47 @@ class ConversationMap:
         self.month_first = True
         # Whole weeks, and never fewer than five: a Monday stays a Monday.
         self.shift = 7 * (5 + pick(96)) * (1 if pick(2) else -1)
+        self._births: set[date] = set()
+        self._births_by: int | None = None
         self.version = 0
         self.kept_texts: dict[str, str] = {}
         self._pairs: dict[tuple[Fit, str], Pair] = {}
         self._taken: set[str] = set()
+        self._originals: set[str] = set()
         self._retired: set[str] = set()
         self._seen = ""
+        self._words: set[str] | None = None
         self._built: dict[str, tuple[int, Table]] = {}
 
     def see(self, texts: Iterable[str], persons: Iterable[str]) -> None:
-        """Take note of what a request says, so that no stand-in is any of it.
+        """Take note of what a request says, so that no stand-in is any of it, or has it in it.
 
         Args:
             texts: all of its texts.
             persons: those that are not a model's: a stand-in in one of these came up by itself.
         """
-        self._seen = "\n".join(texts).casefold()
+        self._seen, self._words = "\n".join(texts).casefold(), None
         if not self.language:
             self.language = guess_language(self._seen)
             self.month_first = self.language == "en"
+            if WEEKDAY.search(self._seen) is None:
+                self.shift += self.pick(7) * (1 if self.shift > 0 else -1)
         self._retire("\n".join(persons))
+
+    def see_births(self, births: Collection[date], events: Collection[date]) -> None:
+        """Take note of which dates are of births, and choose by how much further these are moved.
+
+        Args:
+            births: dates of birth.
+            events: the other dates there are.
+        """
+        self._births |= set(births)
+        if births and self._births_by is None:
+            self._births_by = apart_from(births, events, self.shift, self.pick)
+
+    def days_for(self, day: date) -> int:
+        """Return by how many days a date is moved."""
+        return self.shift + ((self._births_by or 0) if day in self._births else 0)
 
     def find(self, fit: Fit, original: str) -> Pair | None:
         """Return the pair of an original, if it has one."""
@@ -78,6 +102,7 @@ class ConversationMap:
         if held is pair:
             self.version += 1
             self._taken.add(_bare(pair.stand_in))
+            self._originals.add(_bare(pair.original))
         return held
 
     def coin(self, what: str, original: str, kind: Kind, *, shy: bool = False) -> Pair:
@@ -85,10 +110,11 @@ class ConversationMap:
         found = self.find(Fit.WORD, original)
         if found is not None:
             return found
-        names = coined(what, self.language, self.pick)
-        if _marked(original):  # so that its stand-in can have a mark too
-            names = (name for name in names if re.search("[oau]", name[1:]))
-        name = self.fresh(names)
+        names = candidates(what, original, self.language, self.pick)
+        if marked(original):  # so that its stand-in can have a mark too
+            names = (name for name in names if not name.isascii() or re.search("[oau]", name[1:]))
+        whole = _bare(original)
+        name = self.fresh(n for n in names if len(whole) < _SHORTEST_PART or whole not in _bare(n))
         shy = shy or _shy(original)
         pair = self.add(Pair(original, _like(name, original), kind, Fit.WORD, shy))
         for other, stand_in in _spellings(original, pair.stand_in):
@@ -140,6 +166,7 @@ class ConversationMap:
         made = copy.copy(self)
         made._pairs = dict(self._pairs)
         made._built = dict(self._built)
+        made._births = set(self._births)
         return made
 
     @property
@@ -161,6 +188,8 @@ class ConversationMap:
         ]
         return json.dumps(
             {
+                "births": sorted(day.isoformat() for day in self._births),
+                "births_by": self._births_by,
                 "format": _FORMAT,
                 "language": self.language,
                 "month_first": self.month_first,
@@ -192,6 +221,8 @@ class ConversationMap:
             self.add(Pair(original, stand_in, Kind(kind), Fit(fit), shy, only_back))
         self.language, self.month_first = str(kept["language"]), bool(kept["month_first"])
         self.shift = int(kept["shift"])
+        self._births = {date.fromisoformat(day) for day in kept["births"]}
+        self._births_by = None if kept["births_by"] is None else int(kept["births_by"])
         self.kept_texts = dict(kept["texts"])
         self._retired = set(kept["retired"])
         self._taken |= self._retired
@@ -213,7 +244,10 @@ class ConversationMap:
             return False
         if bare in "\n".join(self._taken):
             return False
-        return not any(part in self._taken for part in _parts(bare))
+        parts = list(_parts(bare))
+        if self._words is None:
+            self._words = set(re.findall(rf"[^\W\d_]{{{_SHORTEST_WORD},}}", self._seen))
+        return all(held.isdisjoint(parts) for held in (self._taken, self._originals, self._words))
 
     def _retire(self, texts: str) -> None:
         """Give up every stand-in that the person's own words hold by themselves.
@@ -263,8 +297,8 @@ def _parts(bare: str) -> Iterator[str]:
 
 
 def _like(name: str, original: str) -> str:
-    """Return a coined name with a mark on a letter where the original has one, and in its case."""
-    if _marked(original):
+    """Return a name with a mark on a letter where the original has one, and in its case."""
+    if marked(original) and name.isascii():
         marks = "öäü" if re.search("[äöüß]", original.lower()) else "óáú"
         at = next((i for i, c in enumerate(name) if i and c in "oau"), None)
         if at is not None:
@@ -278,7 +312,7 @@ def _spellings(original: str, stand_in: str) -> Iterator[tuple[str, str]]:
     """Yield a name with marks on letters, and its stand-in, as people spell it without them."""
     if stand_in.isascii():
         return
-    for spell in (_german, _plain):
+    for spell in (_german, plain):
         other, stood = spell(original), spell(stand_in)
         if other != original and stood != stand_in:
             yield other, stood
@@ -288,13 +322,3 @@ def _german(text: str) -> str:
     for mark, pair in (("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("ß", "ss")):
         text = text.replace(mark, pair).replace(mark.upper(), pair.capitalize())
     return text
-
-
-def _plain(text: str) -> str:
-    decomposed = unicodedata.normalize("NFD", text.replace("ß", "ss"))
-    return "".join(char for char in decomposed if not unicodedata.combining(char))
-
-
-def _marked(text: str) -> bool:
-    plain = _plain(text)
-    return plain != text and any("a" <= char <= "z" for char in plain.lower())

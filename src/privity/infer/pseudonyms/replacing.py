@@ -10,7 +10,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 
+from privity.infer.pseudonyms.dates import BORN, parse_date
 from privity.infer.pseudonyms.finding import Finding
 from privity.infer.pseudonyms.mapping import ConversationMap
 from privity.infer.pseudonyms.pair import Fit
@@ -23,6 +25,8 @@ from privity.policy.sensitive import FLAGGED, Kind
 __all__ = ["Replacing", "Seen"]
 
 _HOST = re.compile(r"(?i:(?:https?|wss?|ftp)://|@)([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)")
+_LOOK_BACK = 64
+_WORD_ENDS = re.compile(r"_|(?<=[a-z])(?=[A-Z])")
 _STRANGERS = frozenset({"assistant", "tool", "function"})
 """Who may repeat what a provider or a stranger wrote: hosts they name are not the person's own."""
 
@@ -57,6 +61,7 @@ class Replacing:
             (one.text for one in seen),
             (one.text for one in seen if one.place.role != "assistant"),
         )
+        self._learn_births(seen)
         self._learn(seen)
         self._table = place.forward()
         self.own = frozenset(self._hosts(seen))
@@ -95,6 +100,19 @@ class Replacing:
         for kind in (*ORDER, *(kind for kind in Kind if kind not in ORDER)):
             for text in sorted(found.get(kind, ()), key=len):
                 stand_in(kind, text, self._map)
+
+    def _learn_births(self, seen: Iterable[Seen]) -> None:
+        """Tell the map which dates are of births: what stands before them says it, or their key."""
+        births, events = set[date](), set[date]()
+        for one in seen:
+            for f in one.findings:
+                if f.kind is not Kind.DATE:
+                    continue
+                text = one.text[f.start : f.end].strip()
+                written = parse_date(text, month_first=self._map.month_first)
+                if written is not None:
+                    (births if _is_birth(one, f) else events).add(written.day)
+        self._map.see_births(births, events - births)
 
     def _learn_names(self, names: dict[str, str]) -> None:
         # The shortest first: Schmidts is then known for a form of Schmidt. And of words that are
@@ -151,3 +169,8 @@ class Replacing:
                     yield found[1].lower()
                     if pair is not None:
                         yield pair.stand_in.lower()
+
+
+def _is_birth(seen: Seen, f: Finding) -> bool:
+    key = _WORD_ENDS.sub(" ", seen.place.context[:_LOOK_BACK])
+    return BORN.search(f"{key} {seen.text[max(f.start - _LOOK_BACK, 0) : f.start]}") is not None

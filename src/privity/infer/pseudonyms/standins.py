@@ -176,9 +176,9 @@ def _date(kind: Kind, text: str, place: ConversationMap) -> str:
             return text  # a day of the week, a holiday: no date
         moved = place.fresh(_digits(text, place))
         return place.add(Pair(text, moved, kind, Fit.EXACT)).stand_in
-    moved = written.moved(place.shift)
-    made = place.add(Pair(text, moved, kind, Fit.EXACT))
-    for one, other in written.also(place.shift):
+    days = place.days_for(written.day)
+    made = place.add(Pair(text, written.moved(days), kind, Fit.EXACT))
+    for one, other in written.also(days):
         place.add(Pair(one, other, kind, Fit.EXACT))
     return made.stand_in
 
