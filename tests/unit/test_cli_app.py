@@ -54,21 +54,16 @@ def test_help_lists_every_command_with_a_whole_sentence(capsys: Capture) -> None
         assert not line.endswith("...")
 
 
-def test_help_answers_at_once_and_loads_nothing_heavy() -> None:
+def test_help_loads_nothing_heavy() -> None:
     script = (
-        "import sys, time; start = time.perf_counter(); from privity.cli import app; "
-        "assert app.run(['--help']) == 0; took = time.perf_counter() - start; "
-        "heavy = {'httpx', 'cryptography', 'starlette', 'uvicorn', 'xllamacpp', 'rich'}; "
-        "print(took, *heavy & set(sys.modules), file=sys.stderr)"
+        "import sys; from privity.cli import app; assert app.run(['--help']) == 0; "
+        "heavy = {'httpx', 'cryptography', 'starlette', 'uvicorn', 'xllamacpp', 'rich', 'spacy', "
+        "'numpy', 'onnxruntime', 'presidio_analyzer'}; "
+        "print(*heavy & set(sys.modules), file=sys.stderr)"
     )
-    took = []
-    for _ in range(3):
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-        assert done.returncode == 0
-        seconds, *heavy = done.stderr.split()
-        assert not heavy
-        took.append(float(seconds))
-    assert min(took) < 0.3
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stderr.split() == []
 
 
 def test_version(capsys: Capture) -> None:

@@ -139,7 +139,20 @@ def _write(stream: AnswerStream, meant: Meant) -> None:
         output.note("the answer was cut at its limit of tokens")
     how = ran(stream)
     tell_otherwise(meant, how)
+    _tell_personal(how)
     output.note(receipt_line(stream.receipt_id, meant, how))
+
+
+def _tell_personal(how: Ran) -> None:
+    """Say what became of the personal data in a question that went to a provider."""
+    routing = how.record.routing
+    if routing is None or routing.sent is None:
+        return
+    if routing.kept:
+        what = f"{routing.kept} pieces of personal data left as they were"
+        output.note(output.style(what, "yellow", stream=sys.stderr))
+    if routing.replaced:
+        output.note(f"{routing.replaced} pieces of personal data were replaced before it left")
 
 
 def receipt_line(receipt_id: str, meant: Meant, ran: Ran) -> str:

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_departure", "draw_preview", "preview_document", "spans_document"]
 
-_LIMIT = "what was not recognised leaves as you wrote it; this is not anonymous"
+_LIMIT = (
+    "what was not recognised leaves as you wrote it; this is not anonymous. Unless stand-ins are\n"
+    "kept sealed, the next run draws others; `--json` has every field that would be sent"
+)
 
 
 def draw_preview(preview: Preview) -> None:

@@ -44,8 +44,10 @@ def check(
     if as_json:
         after = departure.body["messages"][0]["content"]
         output.emit_json({"text": after, "spans": spans_document(departure)})
-    else:
+    elif departure.spans:
         draw_departure(departure)
+    else:
+        output.out("nothing personal was recognised, which does not mean that there is nothing")
 
 
 @app.command()
@@ -67,4 +69,4 @@ def forget(
     if as_json:
         output.emit_json({"forgotten": True})
     else:
-        output.out("forgotten")
+        output.out("forgotten; a daemon that runs keeps its own in memory until it stops")

@@ -1,4 +1,4 @@
-"""`privity up`: the device daemon: an OpenAI-compatible endpoint on loopback."""
+"""`privity up`: the device daemon: an endpoint on loopback for what speaks one of two APIs."""
 
 from __future__ import annotations
 
@@ -46,9 +46,10 @@ def up(
 ) -> None:
     """Make any app private: an OpenAI-compatible endpoint.
 
-    An app needs nothing but this base URL, and the daemon's token as its API key. The daemon
-    listens on loopback only, verifies the enclave, applies your policy, seals, streams, and keeps
-    a receipt of every job.
+    An app needs nothing but this base URL, and the daemon's token as its API key; apps that speak
+    Anthropic's API take the URL without `/v1`. The daemon listens on loopback only, applies your
+    policy to each request, verifies and seals to an enclave, replaces what is personal before a
+    provider gets it, streams, and keeps a receipt of every job.
     """
     from privity.cli.job import settings
     from privity.home import home
@@ -72,10 +73,11 @@ def up(
             document = {"ready": True, "url": url, "base_url": base, "token_file": str(path)}
             output.json_line(document)
             return
-        rows = {"base URL": base, "API key": f"the content of {path}"}
+        rows = {"OpenAI's clients": base, "Anthropic's": url, "API key": f"the content of {path}"}
         output.out(output.style("privity is up", "bold") + "; Ctrl-C stops it\n")
         output.out(output.label_rows(rows) + "\n")
-        output.out(f"export OPENAI_BASE_URL={base} OPENAI_API_KEY=$(cat '{path}')\n")
+        output.out(f"export OPENAI_BASE_URL={base} OPENAI_API_KEY=$(cat '{path}')")
+        output.out(f"export ANTHROPIC_BASE_URL={url} ANTHROPIC_API_KEY=$(cat '{path}')\n")
         screen.start()
 
     try:
@@ -111,12 +113,19 @@ class _Screen:
     def _tell(self) -> None:
         from privity.node.live import live_state
 
-        told = ""
+        told: dict[str, str] = {}
         while not self._stop.wait(_POLL_S):
-            route = live_state(self._transport)["route"]
-            problem = route["problem"]
-            said = str(route["status"])
-            said += f": {problem['message']}" if problem else f": {route.get('summary', '')}"
-            if said != told and route["status"] != "starting":
-                output.note(said)
-                told = said
+            state = live_state(self._transport)
+            for route in state["rungs"] or [state["route"]]:
+                name = str(route.get("name", ""))
+                said = _said(route)
+                if said != told.get(name) and route["status"] != "starting":
+                    output.note(f"{name} {said}" if state["rungs"] else said)
+                    told[name] = said
+
+
+def _said(route: dict[str, Any]) -> str:
+    """Return how a rung is, and who would read what it answers."""
+    problem, summary = route["problem"], route.get("summary", "")
+    detail = problem["message"] if problem else summary
+    return f"{route['status']}: {detail}" if detail else str(route["status"])

@@ -134,10 +134,18 @@ class Ladder:
 
     async def keep_fresh(self) -> None:
         """Renew the routes that age, for as long as this runs."""
-        aging = [rung for rung in self.rungs if rung.route == "confidential"]
+        for rung in self.rungs:
+            if rung.route == "zdr":  # nobody is asked for that: who would read it can be shown
+                with suppress(PrivityError):
+                    await rung.keeper.current()
         async with anyio.create_task_group() as group:
-            for rung in aging or self.rungs[:1]:
+            for rung in self.kept_fresh:
                 group.start_soon(rung.keeper.keep_fresh)
+
+    @property
+    def kept_fresh(self) -> Sequence[Rung]:
+        """The rungs whose routes are found and renewed without being asked for."""
+        return [rung for rung in self.rungs if rung.route == "confidential"] or self.rungs[:1]
 
     async def aclose(self) -> None:
         """Close every rung."""

@@ -91,9 +91,7 @@ def _rungs_state(ladder: Ladder) -> list[dict[str, Any]]:
     """Return the state of each rung; of none where there is one and nothing to choose."""
     if ladder.takes_all:
         return []
-    # As `Ladder.keep_fresh` has it: these are found and renewed without being asked.
-    fresh = [rung for rung in ladder.rungs if rung.route == "confidential"] or ladder.rungs[:1]
-    kept = {rung.key for rung in fresh}
+    kept = {rung.key for rung in ladder.kept_fresh}
     return [_rung_state(rung, kept=rung.key in kept) for rung in ladder.rungs]
 
 
