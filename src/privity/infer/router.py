@@ -92,22 +92,8 @@ def decide(
     index = offers if isinstance(offers, OfferIndex) else OfferIndex(offers)
     meaning = meaning_of(wanted, index, standings, rules)
     walk = _Walk(wanted, index, standings, rules, allowance, meaning)
-    for offer in meaning.candidates:
-        if len(walk.choices) == MOST_CHOICES:
-            break
-        walk.look_at(offer)
-    if not walk.choices:
-        walk.look_at_unlisted()
-        raise nothing_left(wanted, index, walk.passed_over, known=bool(meaning.candidates))
-    alias = meaning.alias
-    return Decision(
-        tuple(walk.choices),
-        tuple(walk.passed_over),
-        wanted.model or "",
-        None if alias is None else alias.name,
-        rules.fallback,
-        walk.meant,
-    )
+    walk.look_at_all()
+    return walk.decision()
 
 
 class _Walk:
@@ -140,6 +126,29 @@ class _Walk:
     def passed_over(self) -> list[PassedOver]:
         """What was not chosen, some hundreds at most, and of each cause one at least."""
         return list(self._passed.values())
+
+    def look_at_all(self) -> None:
+        """Look at the candidates in order, until there are choices enough."""
+        for offer in self._meaning.candidates:
+            if len(self.choices) == MOST_CHOICES:
+                break
+            self.look_at(offer)
+
+    def decision(self) -> Decision:
+        """Return what was decided; raises the error that says why there is no choice."""
+        if not self.choices:
+            self.look_at_unlisted()
+            known = bool(self._meaning.candidates)
+            raise nothing_left(self._wanted, self._index, self.passed_over, known=known)
+        alias = self._meaning.alias
+        return Decision(
+            tuple(self.choices),
+            tuple(self.passed_over),
+            self._wanted.model or "",
+            None if alias is None else alias.name,
+            self._rules.fallback,
+            self.meant,
+        )
 
     def look_at(self, offer: Offer) -> None:
         """Choose an offer, or note why not."""

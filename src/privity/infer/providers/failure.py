@@ -99,13 +99,7 @@ def failure_of(
         with the key
         (tests/adversary/test_zero_retention_answers.py::test_an_error_never_quotes_the_prompt).
     """
-    fields = _error_fields(told)
-    words = _words_of(sent)
-
-    def quotes(said: str) -> bool:
-        found = set(_WORD.findall(said.casefold())) - _ORDINARY
-        return not words.isdisjoint(found) or any(word in key.folded for word in found)
-
+    fields, quotes = _error_fields(told), _Quotes(_words_of(sent), key.folded)
     kind = fields.get("type")
     named = isinstance(kind, str) and _KIND.fullmatch(kind) and not quotes(kind)
     kind = str(kind) if named else _kind_of(status)
@@ -124,6 +118,18 @@ def failure_of(
     if isinstance(said, str) and _PRINTABLE.fullmatch(said) and not quotes(said):
         message += f": {said}"
     return Failure(kind, message[:_LONGEST])
+
+
+@dataclass(frozen=True)
+class _Quotes:
+    """Tells whether a text shares a word with a request or with a key."""
+
+    words: frozenset[str] = field(repr=False)
+    key: str = field(repr=False)
+
+    def __call__(self, said: str) -> bool:
+        found = set(_WORD.findall(said.casefold())) - _ORDINARY
+        return not self.words.isdisjoint(found) or any(word in self.key for word in found)
 
 
 def answer(failure: Failure, shape: str, status: int) -> bytes:

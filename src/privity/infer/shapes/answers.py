@@ -139,10 +139,27 @@ def messages_answer_to_chat(
         tests/unit/test_shapes_clients.py).
     """
     _check(body)
+    finish = finish_of(body.get("stop_reason"))
+    message = _message(_list(body.get("content"), "content"))
+    if finish == "content_filter":
+        message["refusal"] = refusal_of(body.get("stop_details"))
+    answer = {
+        "id": text_of(body, "id"),
+        "object": "chat.completion",
+        "created": int(clock()),
+        "model": model,
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish}],
+        "usage": chat_usage(body.get("usage")),
+    }
+    return _with_tier(answer, body)
+
+
+def _message(blocks: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the blocks of an answer as a chat's message."""
     texts: list[str] = []
     thoughts: list[str] = []
     calls: list[dict[str, Any]] = []
-    for block in _list(body.get("content"), "content"):
+    for block in blocks:
         kind = block.get("type")
         if kind == "text":
             texts.append(text_of(block, "text"))
@@ -158,22 +175,11 @@ def messages_answer_to_chat(
         "content": text if text or not calls else None,
         "refusal": None,
     }
-    finish = finish_of(body.get("stop_reason"))
-    if finish == "content_filter":
-        message["refusal"] = refusal_of(body.get("stop_details"))
     if any(thoughts):
         message["reasoning_content"] = "".join(thoughts)
     if calls:
         message["tool_calls"] = calls
-    answer = {
-        "id": text_of(body, "id"),
-        "object": "chat.completion",
-        "created": int(clock()),
-        "model": model,
-        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish}],
-        "usage": chat_usage(body.get("usage")),
-    }
-    return _with_tier(answer, body)
+    return message
 
 
 def _with_tier(answer: dict[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
@@ -229,13 +235,7 @@ def chat_answer_to_messages(body: Mapping[str, Any], *, model: str) -> dict[str,
         tests/unit/test_shapes_clients.py).
     """
     _check(body)
-    choices = _list(body.get("choices"), "choices")
-    message = choices[0].get("message") if len(choices) == 1 else None
-    if not isinstance(message, Mapping):
-        raise MalformedError("an answer that was asked for once does not hold one message")
-    if message.get("function_call") is not None or message.get("audio") is not None:
-        raise MalformedError("an answer holds what was not asked for: sound, or an old form")
-    reason = choices[0].get("finish_reason")
+    message, reason = _only_choice(body)
     refusal = text_of(message, "refusal")
     content: list[dict[str, Any]] = []
     if thoughts := thoughts_of(message):
@@ -256,6 +256,17 @@ def chat_answer_to_messages(body: Mapping[str, Any], *, model: str) -> dict[str,
         "stop_sequence": None,
         "usage": messages_usage(body.get("usage")),
     }
+
+
+def _only_choice(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], object]:
+    """Return the one message of a chat completion, and why it ended."""
+    choices = _list(body.get("choices"), "choices")
+    message = choices[0].get("message") if len(choices) == 1 else None
+    if not isinstance(message, Mapping):
+        raise MalformedError("an answer that was asked for once does not hold one message")
+    if message.get("function_call") is not None or message.get("audio") is not None:
+        raise MalformedError("an answer holds what was not asked for: sound, or an old form")
+    return message, choices[0].get("finish_reason")
 
 
 def _tool_use(call: Mapping[str, Any], *, cut: bool) -> dict[str, Any] | None:

@@ -67,21 +67,26 @@ def chat_to_messages(
     }
     if system:
         request["system"] = system
-    request |= messages_tools(members)
-    request |= _sampled(members, sampling)
+    request |= messages_tools(members) | _sampled(members, sampling)
     if stop := _stops(members):
         request["stop_sequences"] = stop
-    request |= _output(members)
-    if user := _user(members):
-        request["metadata"] = {"user_id": user}
-    tiers = {"auto": "auto", "default": "standard_only"}
-    if tier := members.choice("service_tier", tiers):
-        request["service_tier"] = tier
-    if stream := _streamed(members):
-        request["stream"] = stream
+    request |= _output(members) | _messages_asked_how(members)
     _only_what_is_so_anyway(members)
     members.end()
     return request
+
+
+def _messages_asked_how(members: Members) -> dict[str, Any]:
+    """Return for whom, on which tier and how the answer is to come."""
+    found: dict[str, Any] = {}
+    if user := _user(members):
+        found["metadata"] = {"user_id": user}
+    tiers = {"auto": "auto", "default": "standard_only"}
+    if tier := members.choice("service_tier", tiers):
+        found["service_tier"] = tier
+    if stream := _streamed(members):
+        found["stream"] = stream
+    return found
 
 
 def _limit(members: Members, otherwise: int) -> int:
@@ -213,27 +218,41 @@ def messages_to_chat(body: Mapping[str, Any]) -> dict[str, Any]:
         "max_completion_tokens": limit,
     }
     request |= chat_tools(members)
-    for name in ("temperature", "top_p"):
-        if (value := members.number(name)) is not None:
-            request[name] = value
-    stops = members.items("stop_sequences") or []
-    if not all(isinstance(stop, str) for stop in stops):
-        members.refuse("stop_sequences", "holds more than texts")
-    if stops:
-        request["stop"] = list(stops)
+    request |= _taken_over(members)
     request |= _answer_form(members)
-    if (metadata := members.members("metadata")) is not None:
-        if user := metadata.text("user_id"):
-            request["user"] = user
-        metadata.end()
-    if tier := members.choice("service_tier", {"auto": "auto", "standard_only": "default"}):
-        request["service_tier"] = tier
-    if members.flag("stream"):
-        request |= {"stream": True, "stream_options": {"include_usage": True}}
+    request |= _chat_asked_how(members)
     members.only("speed", ["standard"], "has no counterpart in chat completions")
     members.forgo("cache_control")
     members.end()
     return request
+
+
+def _taken_over(members: Members) -> dict[str, Any]:
+    """Return how an answer is drawn and where it stops, which is the same in both."""
+    found: dict[str, Any] = {}
+    for name in ("temperature", "top_p"):
+        if (value := members.number(name)) is not None:
+            found[name] = value
+    stops = members.items("stop_sequences") or []
+    if not all(isinstance(stop, str) for stop in stops):
+        members.refuse("stop_sequences", "holds more than texts")
+    if stops:
+        found["stop"] = list(stops)
+    return found
+
+
+def _chat_asked_how(members: Members) -> dict[str, Any]:
+    """Return for whom, on which tier and how the answer is to come."""
+    found: dict[str, Any] = {}
+    if (metadata := members.members("metadata")) is not None:
+        if user := metadata.text("user_id"):
+            found["user"] = user
+        metadata.end()
+    if tier := members.choice("service_tier", {"auto": "auto", "standard_only": "default"}):
+        found["service_tier"] = tier
+    if members.flag("stream"):
+        found |= {"stream": True, "stream_options": {"include_usage": True}}
+    return found
 
 
 def _answer_form(members: Members) -> dict[str, Any]:

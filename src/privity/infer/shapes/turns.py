@@ -44,23 +44,15 @@ def messages_turns(chat: list[Any], *, system_turns: bool) -> tuple[Blocks, list
         if role in ("system", "developer"):
             words = _texts(members.take("content"), f"{members.where}content")
             members.end()
-            if not (words and system_turns and turns and _ends(chat, at)):
-                system += words
-            elif turns[-1]["role"] == "user":
+            in_turn = bool(words) and system_turns and bool(turns) and _ends(chat, at)
+            if in_turn and turns[-1]["role"] == "user":
                 turns.append({"role": "system", "content": words})
-            elif turns[-1]["role"] == "system":
+            elif in_turn and turns[-1]["role"] == "system":
                 turns[-1]["content"] += words
             else:
                 system += words
             continue
-        if role == "user":
-            blocks = _user_blocks(members)
-        elif role == "assistant":
-            blocks = _assistant_blocks(members, calls)
-        elif role == "tool":
-            role, blocks = "user", [_tool_result(members, calls)]
-        else:
-            members.refuse("role", f"may not be {named(role)}")
+        role, blocks = _turn(role, members, calls)
         members.end()
         if turns and turns[-1]["role"] == role:
             turns[-1]["content"] += blocks
@@ -70,6 +62,17 @@ def messages_turns(chat: list[Any], *, system_turns: bool) -> tuple[Blocks, list
         raise InputError("messages holds nothing to answer")
     _not_prefilled(turns)
     return system, turns
+
+
+def _turn(role: str, members: Members, calls: Calls) -> tuple[str, Blocks]:
+    """Return whose turn a chat's message belongs to, and what it adds there."""
+    if role == "user":
+        return role, _user_blocks(members)
+    if role == "assistant":
+        return role, _assistant_blocks(members, calls)
+    if role == "tool":
+        return "user", [_tool_result(members, calls)]
+    members.refuse("role", f"may not be {named(role)}")
 
 
 def _ends(chat: list[Any], at: int) -> bool:
