@@ -90,7 +90,13 @@ class Allowance:
 
 @dataclass(frozen=True)
 class Rate:
-    """A price in whole numbers: millionths of a millionth of the currency's unit per token."""
+    """A price in whole numbers: millionths of a millionth of the currency's unit per token.
+
+    Attributes:
+        currency: in which.
+        prompt: for each token that is sent.
+        completion: for each token that is answered.
+    """
 
     currency: str
     prompt: int
@@ -145,7 +151,13 @@ class Reservation:
 
 @dataclass(frozen=True)
 class Spent:
-    """What was spent in one currency, what is set aside included, in millionths."""
+    """What was spent in one currency, what is set aside included, in millionths.
+
+    Attributes:
+        currency: in which.
+        day: in this day of UTC.
+        month: in this month of UTC.
+    """
 
     currency: str
     day: int

@@ -17,6 +17,11 @@ class Price:
     """What a provider asks for tokens, in millionths of its currency's unit per token.
 
     So 2.50 per million tokens is ``Price("USD", 2.5, …)``.
+
+    Attributes:
+        currency: three capital letters.
+        prompt: for each token that is sent.
+        completion: for each token that is answered.
     """
 
     currency: str

@@ -36,7 +36,14 @@ class Meaning:
 
 
 def meaning_of(wanted: Wanted, index: OfferIndex, standings: Standings, rules: Rules) -> Meaning:
-    """Look a name up: an alias first, so that no peer can call a model by its name."""
+    """Look a name up: an alias first, so that no peer can call a model by its name.
+
+    Args:
+        wanted: the request; where it names no model, the rules' default counts.
+        index: every offer there is.
+        standings: what is known of the rungs, those whose models nobody knows among them.
+        rules: the person's, with the aliases.
+    """
     asked = wanted.model or rules.default
     if not asked:
         found = index.ordered(Prefer.ORDER, wanted, standings, rules)

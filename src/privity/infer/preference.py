@@ -75,7 +75,14 @@ class OfferIndex:
     def ordered(
         self, prefer: Prefer, wanted: Wanted, standings: Standings, rules: Rules
     ) -> Sequence[Offer]:
-        """Return all offers, what is preferred first; the same for the same ones in any order."""
+        """Return all offers, what is preferred first; the same for the same ones in any order.
+
+        Args:
+            prefer: by what.
+            wanted: how many tokens; counts by cost alone.
+            standings: how soon each rung's answers begin, and its own default model.
+            rules: the order of routes and rungs, which decides between what is otherwise alike.
+        """
         if prefer is Prefer.CHEAP:
             return self._by_cost(wanted, rules)
         if prefer is Prefer.FAST:

@@ -67,6 +67,11 @@ def provider_rung(
 ) -> Rung:
     """Return a provider as a rung; nothing is sent to it for that.
 
+    Args:
+        peer: as the person configured it.
+        policy: what may be asked of it, and what leaves of personal data.
+        pseudonyms: returns what replaces personal data; called with the first job.
+
     Raises:
         InputError: its profile or a setting of it is wrong.
     """

@@ -89,7 +89,14 @@ def terms_message(policy: str, route: str, found: Sequence[str]) -> str:
 def terms_report(
     policy: str, route: str, disclosure: Disclosure, found: Sequence[str]
 ) -> dict[str, object]:
-    """Return the refusal of a provider's terms as JSON-ready data, shaped as `report`."""
+    """Return the refusal of a provider's terms as JSON-ready data, shaped as `report`.
+
+    Args:
+        policy: its name.
+        route: the route's name.
+        disclosure: who would be privy to a job there.
+        found: what in the terms the policy does not take, each a sentence.
+    """
     return {**report(policy, route, disclosure, (), (), ()), "terms": list(found)}
 
 

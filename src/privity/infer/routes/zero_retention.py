@@ -193,6 +193,12 @@ def provider_disclosure(profile: Profile, terms: Terms, url: str, mode: Mode) ->
 
     It never flatters: what is not one of the provider's own addresses is not under its terms, and
     what goes over the wire in the clear is read on the way.
+
+    Args:
+        profile: of the provider, with the addresses that are its own.
+        terms: what it promises there, by the person's agreement.
+        url: where it is asked.
+        mode: what is done with personal data before it leaves; the label says it.
     """
     parts = urlsplit(url)
     encrypted = parts.scheme == "https"
