@@ -40,6 +40,8 @@ PRESIDIO_KINDS = {
     "US_DRIVER_LICENSE": "driving-licence", "NRP": "belief",
 }  # fmt: skip
 Find = Callable[[str], Sequence[Finding]]
+LONG, LONG_SEED = 16_000, 7
+"""Characters of the long prompts, and a seed of their own: nothing of them was seen before."""
 
 
 @dataclass
@@ -103,6 +105,8 @@ def main() -> None:
             sets.append(("public", shipped))
         else:
             report.add("public", "skipped: no presidio-evaluator (--public FOLDER)")
+    if options.only != "public":
+        add_long(report, detectors["privity"], options.split)
     for name, texts in sets:
         tallies = {who: tally(find, texts) for who, find in detectors.items()}
         add(report, name, tallies)
@@ -237,6 +241,32 @@ def add(report: Report, name: str, tallies: dict[str, Tally]) -> None:
             ms_per_1000_characters=cost,
             processor_ms_per_1000_characters=processor,
         )
+
+
+def add_long(report: Report, find: Find, split: str) -> None:
+    """Record what one long prompt costs: the first time, and with a sentence added to it."""
+    find("Warm up, please.")
+    parts: defaultdict[str, list[str]] = defaultdict(list)
+    for one in generated(split, 40, seed=LONG_SEED):
+        parts[one.place].append(one.text)
+    for place, texts in parts.items():
+        text = "\n\n".join(texts)[:LONG]
+        first, again = (
+            _seconds(find, said) for said in (text, f"{text}\n\nMy name is Ingrid Bergström.")
+        )
+        report.add(
+            f"{LONG:,} characters at once, {place}",
+            f"{first[0]:.2f} s ({first[1]:.2f} s of a processor), with a sentence more"
+            f" {again[0]:.2f} s ({again[1]:.2f} s)",
+            first_s=first[0], first_processor_s=first[1], more_s=again[0],
+            more_processor_s=again[1],
+        )  # fmt: skip
+
+
+def _seconds(find: Find, text: str) -> tuple[float, float]:
+    began, used = time.perf_counter(), time.process_time()
+    find(text)
+    return time.perf_counter() - began, time.process_time() - used
 
 
 def markdown(tallies: dict[str, Tally]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol
@@ -41,6 +41,7 @@ _NUMBER = "rampart/number"  # of a house or a flat, which alone says nothing
 _LOWER = 0.8
 _NEIGHBOURS = 120
 """What a model has to say of a name without a capital."""
+_RUN = re.compile(r"\w+")
 _ADDRESS_GAP = re.compile(r"[ \t,.\-/]{0,3}\n?[ \t]{0,2}")
 
 
@@ -175,15 +176,33 @@ def _echoes(text: str, found: Sequence[Finding]) -> Iterator[Finding]:
             said = text[one.start : one.end]
             if len(said) >= 3 and said[0].isupper() and names.get(said, one).score <= one.score:
                 names[said] = one
-    words = {said.split(" ")[0] for said in names}
-    if not words:
+    lowered = {said.split(" ")[0].lower() for said in names}
+    lower = {text[start:end] for start, end in _standing(text, lowered)}
+    for start, end in _standing(text, names):
+        said = text[start:end]
+        # What also stands there in small letters is a word.
+        if said.split(" ")[0].lower() not in lower:
+            yield replace(names[said], start=start, end=end, score=0.5, source="echo")
+
+
+def _standing(text: str, wanted: Collection[str]) -> Iterator[tuple[int, int]]:
+    """Yield where one of some names stands as whole words; each begins with a letter.
+
+    The text is read once, however many they are.
+    """
+    sizes: dict[str, set[int]] = {}
+    for said in wanted:
+        first = _RUN.match(said)
+        if first is not None:
+            sizes.setdefault(first.group(), set()).add(len(said))
+    if not sizes:
         return
-    lower = {w for w in words if re.search(rf"(?<!\w){re.escape(w.lower())}(?!\w)", text)}
-    for said, one in names.items():
-        if said in lower:
-            continue
-        for match in re.finditer(rf"(?<!\w){re.escape(said)}(?!\w)", text):
-            yield replace(one, start=match.start(), end=match.end(), score=0.5, source="echo")
+    for word in _RUN.finditer(text):
+        start = word.start()
+        for size in sizes.get(word.group(), ()):
+            end = start + size
+            if text[start:end] in wanted and not _RUN.match(text, end):
+                yield start, end
 
 
 _LOCK = threading.Lock()

@@ -146,17 +146,21 @@ class Rampart:
         self, scores: np.ndarray[Any, Any], offsets: list[tuple[int, int]], words: list[int | None]
     ) -> Iterator[_Word]:
         """Yield each word that has a name: its tokens decide together."""
-        start = 0
-        for place in range(1, len(words) + 1):
-            if place < len(words) and words[place] == words[start] and words[place] is not None:
-                continue
-            mean = scores[start:place].mean(0)
-            best = int(mean.argmax())
-            if best < len(self._names) and offsets[start][0] < offsets[place - 1][1]:
-                yield _Word(
-                    offsets[start][0], offsets[place - 1][1], self._names[best], float(mean[best])
-                )
-            start = place
+        import numpy as np
+
+        firsts = [
+            place
+            for place, word in enumerate(words)
+            if not place or word is None or word != words[place - 1]
+        ]
+        ends = [*firsts[1:], len(words)]
+        means = np.add.reduceat(scores, firsts) / np.subtract(ends, firsts)[:, None]
+        best = means.argmax(1)
+        for row in np.flatnonzero(best < len(self._names)):
+            first, last = offsets[firsts[row]][0], offsets[ends[row] - 1][1]
+            if first < last:
+                label = int(best[row])
+                yield _Word(first, last, self._names[label], float(means[row, label]))
 
 
 def _findings(text: str, words: list[_Word]) -> Iterator[Finding]:
