@@ -1,7 +1,8 @@
 """Serves one stand-in on loopback: ``PYTHONPATH=tests python -m providers openai --port 8601``.
 
 A stand-in that speaks the provider's documented API; it is not the provider. It prints its URL and
-the key it takes, and with ``--record`` writes what it is sent to a file.
+the key it takes, and with ``--record`` writes what it is sent to a file, each
+request as it comes.
 """
 
 from __future__ import annotations
@@ -27,17 +28,15 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--record", type=Path)
     given = parser.parse_args()
-    standin = StandIn()
+    if given.record is not None:
+        given.record.write_bytes(b"")
+    standin = StandIn(record=given.record)
     sock = socket.socket()
     sock.bind(("127.0.0.1", given.port))
     url = f"http://127.0.0.1:{sock.getsockname()[1]}"
     print(json.dumps({"stand_in_for": given.provider, "url": url, "key": KEY}), flush=True)
     server = uvicorn.Server(uvicorn.Config(APPS[given.provider](standin), log_level="warning"))
-    try:
-        server.run(sockets=[sock])
-    finally:
-        if given.record is not None:
-            given.record.write_bytes(standin.bytes_received)
+    server.run(sockets=[sock])
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -64,6 +65,11 @@ class Received:
     body: bytes
 
     @property
+    def line(self) -> bytes:
+        """All of it, head and body."""
+        return repr((self.method, self.path, self.query, self.headers)).encode() + self.body
+
+    @property
     def json(self) -> Any:
         """The body."""
         return json.loads(self.body)
@@ -89,18 +95,16 @@ def echo(text: str, body: dict[str, Any]) -> Reply:
 class StandIn:
     """The record and the script of one stand-in."""
 
-    def __init__(self, script: Script = echo) -> None:
+    def __init__(self, script: Script = echo, record: Path | None = None) -> None:
         self.script = script
+        self.record = record
         self.received: list[Received] = []
         self.problems: list[str] = []
 
     @property
     def bytes_received(self) -> bytes:
         """All that ever came, heads and bodies."""
-        return b"\n".join(
-            repr((one.method, one.path, one.query, one.headers)).encode() + one.body
-            for one in self.received
-        )
+        return b"\n".join(one.line for one in self.received)
 
     async def take(self, request: Request, types: TypeAdapter[Any]) -> dict[str, Any]:
         """Record a request, and return its body if the SDK's types know all of it."""
@@ -109,6 +113,9 @@ class StandIn:
         headers = [(k.decode(), v.decode()) for k, v in request.scope["headers"]]
         query = request.scope["query_string"].decode()
         self.received.append(Received(request.method, raw, query, headers, body))
+        if self.record is not None:  # at once: whoever reads it need not stop this first
+            with self.record.open("ab") as file:
+                file.write(self.received[-1].line + b"\n")
         parsed = json.loads(body)
         try:
             types.validate_python(parsed)

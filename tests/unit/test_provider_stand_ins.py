@@ -45,7 +45,7 @@ def test_a_stand_in_is_a_server_of_its_own(provider: str, tmp_path: Path) -> Non
                     stock.chat.completions.create(
                         model="m", messages=[{"role": "user", "content": asked}]
                     )
+            assert asked.encode() in record.read_bytes(), "it writes as it goes"
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(10)
-    assert asked.encode() in record.read_bytes()
