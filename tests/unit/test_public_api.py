@@ -44,7 +44,11 @@ def test_importing_privity_loads_no_network_or_cryptography() -> None:
     assert out.stdout.strip() == b"[]"
 
 
-PACKAGES = ["privity.attest", "privity.attest.log", "privity.node", "privity.vault"]
+PACKAGES = [
+    *("privity.attest", "privity.attest.log", "privity.node", "privity.vault", "privity.infer"),
+    *("privity.infer.engines", "privity.infer.providers", "privity.infer.pseudonyms"),
+    *("privity.infer.routes", "privity.infer.shapes"),
+]
 NAME = re.compile(r"`((?:[a-z_]+\.)*\w+)`")
 
 

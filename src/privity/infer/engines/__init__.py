@@ -4,8 +4,10 @@ Promise: an engine is asked over HTTP in the OpenAI shape; what one caller asks 
 nor changes what another gets, where the engine has a way to see to it, and where it has none its
 name says so.
 
-Public names: `engine.Engine` and `engine.PrefixCache`; `embedded.EmbeddedEngine`,
-`openai_server.OpenAIServer`, `discover.discover`; `proxy.EngineProxy`, which serves an engine to
-callers apart from each other; `hardening.harden`. They are imported from their modules, so that
-the engine's own process, which is a module here too, loads none of them.
+Public names, each imported from its module, so that the engine's own process, which is a module
+here too, loads none of them: `engine.Engine` and `engine.PrefixCache`; `embedded.EmbeddedEngine`,
+`openai_server.OpenAIServer`, `discover.discover`; `weights.Weights`, `weights.find_default`; what
+an engine says of itself, `describe.offers`, `describe.embedded_offer`, `describe.health`,
+`ollama.check_name`, `ollama.Progress`; for enclaves, `proxy.EngineProxy`, which serves an engine to
+callers apart from each other, `usage.UsageReader`, `hardening.harden`.
 """

@@ -3,7 +3,10 @@
 Promise: a route says what it discloses, computed from what was verified, and decides nothing; while
 jobs run it is kept verified and admitted, and what later refuses it ends it at once.
 
-Public names: `Route` (route), the interface; `LocalRoute` (local), an engine on this device;
-`ConfidentialRoute` and `discover` (confidential), sealed to a verified enclave; `RouteKeeper`
-(keeper), which keeps a route verified and admitted.
+Public names, each imported from its module: `route.Route`, the interface; `local.LocalRoute`, an
+engine on this device, and `local.local_disclosure`; `confidential.ConfidentialRoute`,
+`confidential.discover`, `confidential.examine_peer` and `confidential.confidential_disclosure`,
+sealed to a verified enclave; `zero_retention.ZeroRetentionRoute`,
+`zero_retention.zero_retention_route` and `zero_retention.Left`, a provider on its promise;
+`keeper.RouteKeeper`, which keeps a route verified and admitted.
 """
