@@ -17,6 +17,7 @@ import httpx
 
 from privity.errors import OversizeError, PeerError, TruncatedError
 from privity.infer.providers import failure
+from privity.infer.providers.limits import limits
 from privity.infer.providers.replay import replay
 from privity.infer.shapes.answers import chat_answer_to_messages, messages_answer_to_chat
 from privity.infer.shapes.errors import error_event
@@ -34,10 +35,12 @@ _MAX_FAILURE = 65_536
 _WHOLE_S = 900.0  # for all of a whole answer, however it drips
 _FAILURE_S = 15.0
 _REST_S = 1.0
-_ENDS = frozenset(
-    {b"message_stop", b"response.completed", b"response.incomplete", b"response.failed"}
-)
-_VALUE = re.compile(r"[\x20-\x7e]{1,64}")
+_ENDS: Mapping[str, frozenset[str]] = {
+    "messages": frozenset({"message_stop"}),
+    "responses": frozenset({"response.completed", "response.incomplete", "response.failed"}),
+}
+_DONE = b"[DONE]"  # of all other shapes
+_TYPE = re.compile(r"[a-z_.]{1,64}")
 _EVENTS, _JSON = "text/event-stream", "application/json"
 
 
@@ -131,20 +134,8 @@ async def client_failure(
     finally:
         await response.aclose()
     status = response.status_code
-    told = failure.parse(content)
-    found = failure.failure_of(
-        told, status, title=exchange.title, sent=exchange.body, key=exchange.key
-    )
+    found = _found(failure.parse(content), status, exchange)
     return failure.answer(found, exchange.shape, status), limits(response)
-
-
-def limits(response: httpx.Response) -> list[tuple[str, str]]:
-    """Return the headers of a response that say how much more may be asked, and when."""
-    return [
-        (name, value)
-        for name, value in response.headers.multi_items()
-        if (name == "retry-after" or name.startswith("x-ratelimit-")) and _VALUE.fullmatch(value)
-    ]
 
 
 async def read(response: httpx.Response, most: int, seconds: float, title: str) -> bytes:
@@ -182,20 +173,54 @@ def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
     return aiter(response.stream)
 
 
+def _found(told: object, status: int, exchange: Exchange) -> failure.Failure:
+    """Return what a provider's error says, without what it may quote."""
+    return failure.failure_of(
+        told, status, title=exchange.title, sent=exchange.body, key=exchange.key
+    )
+
+
+def _without_quotes(response: Mapping[str, Any], exchange: Exchange) -> dict[str, Any]:
+    """Return a response that failed, without what its error may quote."""
+    rest = {key: value for key, value in response.items() if key.casefold() != "error"}
+    said = _found(response.get("error"), 0, exchange).message
+    return {**rest, "error": {"code": "server_error", "message": said}}
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    """Return what was decided on as it passes on: other readers read it as it was read here."""
+    try:
+        return json.dumps(value, separators=(",", ":")).encode()
+    except (ValueError, RecursionError):
+        raise PeerError("the provider's answer is nested too deep") from None
+
+
+def _checked(content: bytes, exchange: Exchange) -> dict[str, Any]:
+    """Return a whole answer, which is an answer and not an error."""
+    told = failure.parse(content)
+    if not isinstance(told, dict):
+        raise PeerError(f"{exchange.title} answered something that is no JSON object")
+    if exchange.spoken == "responses" and told.get("status") == "failed":
+        told = _without_quotes(told, exchange)
+    elif failure.reports(told):
+        kind = _found(told, 200, exchange).kind
+        raise PeerError(f"{exchange.title} sent an error in place of an answer: {kind}")
+    if not failure.is_answer(told, exchange.spoken, event=False):
+        raise PeerError(f"{exchange.title} sent what is no answer of {exchange.spoken}")
+    return told
+
+
 def _whole(
     content: bytes, exchange: Exchange, restorer: Restorer
 ) -> tuple[str, httpx.AsyncByteStream]:
     """Return a whole answer in the client's shape, as a stream if it asked for one."""
-    told = failure.parse(content)
-    if not isinstance(told, dict):
-        raise PeerError(f"{exchange.title} answered something that is no JSON object")
+    told = _checked(content, exchange)
     if exchange.spoken != exchange.shape:
         if exchange.spoken == "messages":
             told = messages_answer_to_chat(told, model=exchange.model)
         else:
             told = chat_answer_to_messages(told, model=exchange.model)
-        content = json.dumps(told).encode()
-    content = restorer.feed(content) + restorer.end()
+    content = restorer.feed(_json(told)) + restorer.end()
     if exchange.body.get("stream") is not True:
         return _JSON, httpx.ByteStream(content)
     restored = failure.parse(content)
@@ -252,39 +277,49 @@ class _Events(httpx.AsyncByteStream):
         """Return what the client gets of an event, before it is restored."""
         if self._ended or self._failed:
             return b""
-        told = failure.parse(event.data) if b'"error"' in event.data else None
-        if isinstance(told, dict):
-            if told.get("type") == "response.failed":
-                event = self._without_quotes(event, told)
-            elif told.get("error") is not None or told.get("type") == "error":
-                self._failed = True
-                return self._error(told)
-        self._ended = _is_end(event)
+        spoken, data = self._exchange.spoken, event.data.strip()
+        if data == _DONE and spoken not in _ENDS:
+            self._ended = True
+            return self._as_asked(Event(data))
+        told = failure.parse(data)
+        fields = told if isinstance(told, dict) else {}
+        if spoken == "responses":
+            fields = self._settled(fields)
+        if failure.reports(fields, event.name):
+            return self._error(fields)
+        if not data:
+            return b""
+        if not failure.is_answer(fields, spoken, event=True):
+            return self._error(fields)
+        kind = fields.get("type", "")
+        ends = _ENDS.get(spoken)
+        self._ended = ends is not None and kind in ends
+        named = ends is not None and event.name and _TYPE.fullmatch(kind)
+        return self._as_asked(Event(_json(fields), kind.encode() if named else b""))
+
+    def _as_asked(self, event: Event) -> bytes:
+        """Return an event in the client's shape."""
         if self._translator is not None:
             return self._translator.feed(event)
-        # Line feeds are white space in JSON, and ends of lines in events.
-        return encode_event(event.data.replace(b"\n", b" ").replace(b"\r", b" "), event.name)
+        return encode_event(event.data, event.name)
 
-    def _error(self, told: dict[str, Any]) -> bytes:
+    def _error(self, told: Mapping[str, Any]) -> bytes:
         """Return what the client gets of an error within a stream, without what it may quote."""
-        found = self._found(told)
+        self._failed = True
+        found = _found(told, 0, self._exchange)
         if self._exchange.shape != "responses":
             return error_event(self._exchange.shape, found.message, found.kind)
         body = {"type": "error", "code": found.kind, "message": found.message, "param": None}
         return encode_event(json.dumps({**body, "sequence_number": 0}).encode(), b"error")
 
-    def _without_quotes(self, event: Event, told: dict[str, Any]) -> Event:
-        """Return the end of a response that failed, without what its error may quote."""
+    def _settled(self, told: dict[str, Any]) -> dict[str, Any]:
+        """Return an event of responses, the one in it without quotes if it failed."""
+        if told.get("type") == "response.failed":  # its error is in the response, nowhere else
+            told = {k: v for k, v in told.items() if k in ("type", "sequence_number", "response")}
         inner = told.get("response")
-        if isinstance(inner, dict):
-            error = {"code": "server_error", "message": self._found(inner.get("error")).message}
-            told = {**told, "response": {**inner, "error": error}}
-        return Event(json.dumps(told).encode(), event.name)
-
-    def _found(self, told: object) -> failure.Failure:
-        return failure.failure_of(
-            told, 0, title=self._exchange.title, sent=self._exchange.body, key=self._exchange.key
-        )
+        if isinstance(inner, dict) and (inner.get("status") == "failed" or failure.reports(inner)):
+            return {**told, "response": _without_quotes(inner, self._exchange)}
+        return told
 
     def _cut_off(self, why: str) -> TruncatedError:
         return TruncatedError(
@@ -308,13 +343,3 @@ def _translator(exchange: Exchange) -> _Translator | None:
     if exchange.spoken == "messages":
         return MessagesStreamToChat(model=exchange.model, usage=wants_usage(exchange.body))
     return ChatStreamToMessages(model=exchange.model)
-
-
-def _is_end(event: Event) -> bool:
-    """Return whether an event is the last of an answer, in any of the shapes."""
-    if event.data.strip() == b"[DONE]" or event.name in _ENDS:
-        return True
-    if event.name:
-        return False
-    told = failure.parse(event.data) if b'"type"' in event.data else None
-    return isinstance(told, dict) and str(told.get("type", "")).encode("utf-8", "replace") in _ENDS

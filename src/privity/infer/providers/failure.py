@@ -15,7 +15,7 @@ from privity.errors import MalformedError
 from privity.infer.shapes.errors import error_answer
 from privity.infer.shapes.members import read_json
 
-__all__ = ["NO_KEY", "Failure", "Key", "answer", "failure_of", "parse"]
+__all__ = ["NO_KEY", "Failure", "Key", "answer", "failure_of", "is_answer", "parse", "reports"]
 
 _LONGEST = 300
 _KIND = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
@@ -36,6 +36,8 @@ _ORDINARY = frozenset(
     too tool tools type unknown unsupported use used using value values was with you your
     """.split()
 )
+# What an answer of each shape has, whole, and an event of its streams.
+_WHOLE = {"messages": "content", "responses": "output", "embeddings": "data"}
 _KINDS = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -145,6 +147,32 @@ def parse(body: bytes) -> object:
         return None
 
 
+def reports(told: Mapping[str, Any], name: bytes = b"") -> bool:
+    """Whether an answer, or an event of this name, reports an error: in any spelling of its JSON.
+
+    Guarantees:
+        Decided on what was parsed
+        (tests/adversary/test_provider_answers.py::test_an_error_in_a_stream_quotes_nothing_however_it_is_spelt).
+    """
+    if name.strip().lower() == b"error" or told.get("type") == "error":
+        return True
+    choices = told.get("choices")
+    places = [told, *(choices if isinstance(choices, list) else ())]
+    return any(
+        value is not None and key.casefold() == "error"
+        for place in places
+        if isinstance(place, dict)
+        for key, value in place.items()
+    )
+
+
+def is_answer(told: Mapping[str, Any], shape: str, *, event: bool) -> bool:
+    """Whether this is an answer of this shape, or an event of one, as far as that can be told."""
+    if event and shape in ("messages", "responses"):
+        return isinstance(told.get("type"), str)
+    return isinstance(told.get(_WHOLE.get(shape, "choices")), list)
+
+
 def _error_fields(told: object) -> Mapping[str, Any]:
     """Return the fields of an error, wherever providers put it."""
     if isinstance(told, dict):
@@ -158,7 +186,7 @@ def _error_fields(told: object) -> Mapping[str, Any]:
 
 
 def _kind_of(status: int) -> str:
-    return _KINDS.get(status, "api_error" if status == 0 or status >= 500 else _KINDS[400])
+    return _KINDS.get(status, "api_error" if status < 400 or status >= 500 else _KINDS[400])
 
 
 def _words_of(sent: Mapping[str, Any]) -> frozenset[str]:
