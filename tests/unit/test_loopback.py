@@ -8,7 +8,7 @@ import pytest
 
 from privity.errors import InputError
 from privity.infer.engines.proxy import EngineProxy
-from privity.infer.loopback import is_loopback
+from privity.infer.loopback import is_loopback, may_be_loopback
 from privity.infer.routes.confidential import _same_machine
 from privity.infer.routes.local import local_disclosure
 from privity.node import access
@@ -30,6 +30,43 @@ def test_loopback_is_recognised(host: str) -> None:
 
 @pytest.mark.parametrize("host", ELSEWHERE)
 def test_what_could_be_elsewhere_is_not_loopback(host: str) -> None:
+    assert not is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *HERE,
+        *(
+            "::ffff:127.0.0.1",
+            "127.1",
+            "127.0.1",
+            "2130706433",
+            "0x7f000001",
+            "0x7f.0.0.1",
+            "0x7F.1",
+        ),
+        *("0177.0.0.1", "017700000001", "0.0.0.0", "0", "0x", "0.1.2.3", "127.0.0.1."),  # noqa: S104
+        *("::", "::%eth0", "::1%eth0", "::ffff:0.0.0.0", "::127.0.0.1", "::ffff:7f00:1"),
+        *("app.localhost", "a.b.localhost.", "localhost.localdomain", "LOCALHOST.localdomain."),
+        *("localhost6", "localhost6.localdomain", "ip6-localhost", "ip6-loopback"),
+    ],
+)
+def test_what_a_resolver_may_take_for_this_machine_is_no_stranger(host: str) -> None:
+    assert may_be_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("", ".", "api.openai.com", "localhost.example", "mylocalhost", "127.0.0.1.example"),
+        *("128.0.0.1", "1.127", "16777216", "192.168.1.7", "127.0.0.256", "127.0.0.0.1", "256.1"),
+        *("0x80000000", "0200.0.0.1", "0127.1", "08.1", "9" * 25, "127.1 ", "-1"),
+        *("::2:0:0", "fe80::1", "2001:db8::1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "127..1"),
+    ],
+)
+def test_what_is_no_spelling_of_this_machine_may_be_anywhere(host: str) -> None:
+    assert not may_be_loopback(host)
     assert not is_loopback(host)
 
 
