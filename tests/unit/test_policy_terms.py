@@ -91,7 +91,7 @@ def test_no_group_is_called_as_a_kind() -> None:
 def test_presets_demand_zero_retention_but_of_a_stand_in(name: str) -> None:
     policy = Policy.load(name)
     assert policy.terms.retention_days == (None if name == "dev" else 0)
-    assert not policy.terms.training and not policy.terms.stateful
+    assert policy.terms.training is (name == "dev") and not policy.terms.stateful
     assert policy.sensitive.mode is Mode.REPLACE
 
 

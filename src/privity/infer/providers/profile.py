@@ -18,9 +18,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from privity.errors import InputError
-from privity.home import read_file
+from privity.home import home, read_file
 from privity.infer.catalogue import Offer, Price
-from privity.infer.loopback import is_loopback
+from privity.infer.loopback import may_be_loopback
 from privity.infer.peers import ProviderPeer
 from privity.policy import Terms
 
@@ -183,7 +183,7 @@ class Profile:
         return found
 
     def is_own(self, url: str) -> bool:
-        """Whether a URL is one of the provider's own hosts."""
+        """Whether a URL is at one of the provider's own hosts; a profile without any has none."""
         host = (urlsplit(url).hostname or "").lower().rstrip(".")
         return any(
             host.endswith(one[1:]) if one.startswith("*.") else host == one for one in self.hosts
@@ -197,18 +197,23 @@ class Profile:
 def load_profile(name_or_path: str | Path) -> Profile:
     """Return the profile that privity ships under this name, or read the file at this path.
 
-    A name without ``/`` and without ``.toml`` is a shipped one's, whatever files lie about.
+    A name without ``/`` and without ``.toml`` is a shipped one's, whatever files lie about. A path
+    that is not absolute begins at `privity.home.home`, as that of a policy does.
 
     Raises:
         InputError: no such profile, or the file cannot be read or is not one; an unknown key is
             named.
+
+    Guarantees:
+        The current folder decides nothing
+        (tests/adversary/test_provider_answers.py::test_the_current_folder_does_not_choose_a_profile).
     """
     from privity.infer.providers.profile_file import parse_profile
 
     text = str(name_or_path)
     if not isinstance(name_or_path, Path) and "/" not in text and not text.endswith(".toml"):
         return _shipped(text)
-    path = Path(name_or_path).expanduser()
+    path = home() / Path(name_or_path).expanduser()  # an absolute path stays as it is
     return parse_profile(read_file(path, most=_MAX_FILE, what="the profile"), f"the profile {path}")
 
 
@@ -259,5 +264,5 @@ def offers(peer: ProviderPeer, profile: Profile) -> tuple[Offer, ...]:
 
 
 def stand_in(url: str) -> bool:
-    """Whether a URL is on this machine, where no provider is."""
-    return is_loopback(urlsplit(url).hostname or "")
+    """Whether a URL is on this machine, where no provider is, in any spelling."""
+    return may_be_loopback(urlsplit(url).hostname or "")

@@ -21,11 +21,12 @@ from privity.disclosure import Asset, Basis, Cell, Disclosure, Ground, Party, Vi
 from privity.errors import InputError, PeerError
 from privity.identity.timestamps import Clock, utc_now
 from privity.infer.peers import ProviderPeer
-from privity.infer.providers.answer import Exchange, client_answer, client_failure, limits
+from privity.infer.providers.answer import Exchange, client_answer, client_failure
 from privity.infer.providers.credentials import Credentials
 from privity.infer.providers.desk import Desk, Outgoing
 from privity.infer.providers.failure import Key
 from privity.infer.providers.guard import MAX_REQUEST, read_request, shape_of
+from privity.infer.providers.limits import limits
 from privity.infer.providers.profile import Profile, stand_in
 from privity.policy import Kind, Mode, Policy, Terms
 from privity.seal.transport import KeySource
@@ -44,6 +45,9 @@ _MODELS = "/v1/models"
 @dataclass(frozen=True)
 class Left:
     """What left the device for one request: ``response.extensions["left"]``.
+
+    A callable ``request.extensions["note_left"]`` is given it before anything is sent, whatever
+    becomes of the answer.
 
     Attributes:
         body: the bytes the provider was sent. Not shown.
@@ -172,7 +176,10 @@ def zero_retention_route(
     """
     desk = Desk(peer, profile, policy.terms.stateful)
     terms = profile.agreement(peer.agreement).terms
-    if peer.region:
+    astray = _astray(profile, desk.base)
+    if astray is not None:
+        terms = _nobodys(terms, *astray)
+    elif peer.region:
         terms = replace(terms, regions=(peer.region,))
     mode = policy.sensitive.mode
     return ZeroRetentionRoute(
@@ -200,16 +207,13 @@ def provider_disclosure(profile: Profile, terms: Terms, url: str, mode: Mode) ->
         url: where it is asked.
         mode: what is done with personal data before it leaves; the label says it.
     """
-    parts = urlsplit(url)
-    encrypted = parts.scheme == "https"
-    if stand_in(url):
-        basis, ending = _nothing("a stand-in on this machine, not the provider"), " · dev"
-    elif not encrypted:
-        basis, ending = _nothing("sent in the clear"), " · dev"
-    elif profile.hosts and not profile.is_own(url):
-        basis, ending = _nothing(f"not an address of {profile.title}"), f" at {parts.hostname}"
-    else:
+    encrypted = urlsplit(url).scheme == "https"
+    astray = _astray(profile, url)
+    if astray is None:
         basis, ending = frozenset({Basis(Ground.PROMISE, _promise(terms))}), ""
+    else:
+        _, why, ending = astray
+        basis = _nothing(why)
     trusted = not ending
     cells: dict[tuple[Party, Asset], Cell] = {}
     for asset in _CONTENT:
@@ -223,6 +227,27 @@ def provider_disclosure(profile: Profile, terms: Terms, url: str, mode: Mode) ->
     replaced = ", pseudonymised" if mode is Mode.REPLACE else ""
     label = f"provider · {profile.name}{replaced}{ending}"
     return Disclosure(cells, {Party.PROVIDER: frozenset({label})})
+
+
+def _astray(profile: Profile, url: str) -> tuple[str, str, str] | None:
+    """Return who answers at ``url``, why that is not the provider by its terms, and how it shows.
+
+    None where it is the provider, as far as an address can tell.
+    """
+    parts, title = urlsplit(url), profile.title
+    if stand_in(url):
+        return f"stand-in for {title}", "a stand-in on this machine, not the provider", " · dev"
+    if parts.scheme != "https":
+        return f"{title} in the clear", "sent in the clear", " · dev"
+    if not profile.is_own(url):
+        host = parts.hostname or ""
+        return f"{host}, not {title}", f"not an address of {title}", f" at {host}"
+    return None
+
+
+def _nobodys(terms: Terms, who: str, why: str, _: str) -> Terms:
+    """Return the terms of one who is not the provider: nothing is stated."""
+    return Terms(who, None, None, (), f"nobody says anything: {why}", terms.as_of)
 
 
 def _nothing(why: str) -> frozenset[Basis]:
@@ -284,8 +309,11 @@ class _ProviderTransport(httpx.AsyncBaseTransport):
             outgoing.streamed,
             Key(route._credentials.source, header[1]),
         )
-        response = await self._send(outgoing, header, request.extensions)
         left = Left(outgoing.content, departure.replaced, departure.kept)
+        note_left = request.extensions.get("note_left")
+        if callable(note_left):
+            note_left(left)  # what cannot be noted does not leave
+        response = await self._send(outgoing, header, request.extensions)
         if response.status_code != 200:
             return await self._refused(response, exchange, left)
         kind, stream = await client_answer(response, exchange, departure.answer)
