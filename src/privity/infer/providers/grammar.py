@@ -27,6 +27,7 @@ __all__ = [
     "Items",
     "Kinds",
     "Only",
+    "Priced",
     "Rule",
     "Url",
     "Visit",
@@ -178,6 +179,18 @@ class Only(Rule):
         )
         if not same and self.feature not in visit.allowed:
             visit.refuse_feature(self.feature)
+
+
+@dataclass(frozen=True)
+class Priced(Rule):
+    """One of the few values at which an answer costs what its price says, or less."""
+
+    values: tuple[str, ...]
+
+    def check(self, value: Any, visit: Visit) -> None:
+        """See `Rule`."""
+        if value is not None and not (isinstance(value, str) and value in self.values):
+            visit.refuse(f"must be {' or '.join(self.values)}: prices and budgets know no other")
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from privity.infer.providers.grammar import (
     Items,
     Kinds,
     Only,
+    Priced,
     Rule,
     Url,
     either,
@@ -58,14 +59,15 @@ _CACHES: dict[str, Rule] = {
     "prompt_cache_retention": Only((None, "in_memory"), Feature.PROMPT_CACHING),
 }
 _BREAK: dict[str, Rule] = {"prompt_cache_breakpoint": _CACHE}
+_TIER = Priced(("auto", "default", "flex"))  # a faster one costs a multiple
 _CALLERS = Only((None, ["direct"]), Feature.SERVER_TOOLS)
 
 # Chat completions
 
 _SAMPLING = (
     "frequency_penalty", "logit_bias", "logprobs", "max_completion_tokens", "max_tokens", "n",
-    "parallel_tool_calls", "presence_penalty", "reasoning_effort", "seed", "service_tier", "stop",
-    "stream", "temperature", "top_logprobs", "top_p", "verbosity",
+    "parallel_tool_calls", "presence_penalty", "reasoning_effort", "seed", "stop", "stream",
+    "temperature", "top_logprobs", "top_p", "verbosity",
 )  # fmt: skip
 _CHAT_PARTS = Kinds(
     {
@@ -140,6 +142,7 @@ _CHAT = Fields(
         "tool_choice": either(DATA),
         "logit_bias": DATA,
         "response_format": DATA,
+        "service_tier": _TIER,
         "prediction": Fields({"type": TEXT, "content": either(Items(_CHAT_PARTS))}),
         "stream_options": Fields({"include_usage": PLAIN, "include_obfuscation": PLAIN}),
         "modalities": Only((None, ["text"]), Feature.STORE),
@@ -240,8 +243,8 @@ _RESPONSE_TOOL = Kinds(
     like_nothing=Feature.SERVER_TOOLS,
 )
 _RESPONSES_PLAIN = (
-    "include", "max_output_tokens", "max_tool_calls", "model", "parallel_tool_calls",
-    "service_tier", "stream", "temperature", "top_logprobs", "top_p", "truncation",
+    "include", "max_output_tokens", "max_tool_calls", "model", "parallel_tool_calls", "stream",
+    "temperature", "top_logprobs", "top_p", "truncation",
 )  # fmt: skip
 _RESPONSES = Fields(
     dict.fromkeys(_RESPONSES_PLAIN, PLAIN)
@@ -249,11 +252,13 @@ _RESPONSES = Fields(
     | {
         "input": either(Items(_RESPONSE_ITEM)),
         "instructions": TEXT,
+        "service_tier": _TIER,
         "tools": Items(_RESPONSE_TOOL),
         "tool_choice": either(DATA),
         "text": Fields({"format": DATA, "verbosity": PLAIN}),
         "reasoning": Fields(
-            dict.fromkeys(("context", "effort", "generate_summary", "mode", "summary"), PLAIN)
+            dict.fromkeys(("context", "effort", "generate_summary", "summary"), PLAIN)
+            | {"mode": Priced(("standard",))}
         ),
         "stream_options": Fields({"include_obfuscation": PLAIN}),
         "background": Gated(Feature.BATCH),
@@ -334,7 +339,7 @@ _MESSAGES_TOOL = Kinds(
     like_nothing=Feature.SERVER_TOOLS,
 )
 _MESSAGES_PLAIN = (
-    "inference_geo", "max_tokens", "model", "service_tier", "speed", "stop_sequences", "stream",
+    "inference_geo", "max_tokens", "model", "stop_sequences", "stream",
     "temperature", "top_k", "top_p",
 )  # fmt: skip
 _MESSAGES = Fields(
@@ -342,6 +347,8 @@ _MESSAGES = Fields(
     | {
         "messages": Items(Fields({"role": TEXT, "content": either(Items(_BLOCKS))})),
         "system": either(Items(_TEXT_BLOCK)),
+        "service_tier": Priced(("auto", "standard_only")),
+        "speed": Priced(("standard",)),
         "tools": Items(_MESSAGES_TOOL),
         "tool_choice": Fields({"type": TEXT, "name": TEXT, "disable_parallel_tool_use": PLAIN}),
         "thinking": Fields({"type": TEXT, "budget_tokens": PLAIN, "display": PLAIN}),
