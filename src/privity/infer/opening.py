@@ -30,7 +30,7 @@ from privity.infer.session import PrivateTransport
 from privity.policy import Policy
 from privity.seal.transport import default_pool
 
-__all__ = ["RouteName", "SessionSettings", "open_ladder", "open_session", "shelves"]
+__all__ = ["RouteName", "SessionSettings", "open_session", "shelves"]
 
 RouteName = Literal["auto", "local", "confidential", "zdr"]
 
@@ -78,7 +78,7 @@ def open_session(
     policy = Policy.load(settings.policy or config.policy_source)
     inner = inner or default_pool()
     journal = Journal(store or ReceiptStore(), device_key())
-    return PrivateTransport(open_ladder(settings, config, policy, inner), journal, inner)
+    return PrivateTransport(_open_ladder(settings, config, policy, inner), journal, inner)
 
 
 async def shelves(settings: SessionSettings, config: Config) -> tuple[Shelf, ...]:
@@ -90,7 +90,7 @@ async def shelves(settings: SessionSettings, config: Config) -> tuple[Shelf, ...
     policy = Policy.load(settings.policy or config.policy_source)
     inner = default_pool()
     try:
-        ladder = open_ladder(settings, config, policy, inner)
+        ladder = _open_ladder(settings, config, policy, inner)
         try:
             return await ladder.shelves()
         finally:
@@ -99,7 +99,7 @@ async def shelves(settings: SessionSettings, config: Config) -> tuple[Shelf, ...
         await inner.aclose()
 
 
-def open_ladder(
+def _open_ladder(
     settings: SessionSettings, config: Config, policy: Policy, inner: httpx.AsyncBaseTransport
 ) -> Ladder:
     """Return the rungs a person asked for; nothing is sent or started yet.

@@ -31,7 +31,6 @@ __all__ = [
     "embedded_offer",
     "health",
     "offers",
-    "offers_of",
 ]
 
 _TIMEOUT_S = 10.0
@@ -136,14 +135,9 @@ async def offers(engine: Engine, rung: str) -> tuple[Offer, ...]:
     Raises:
         EngineError: it does not answer.
     """
-    return offers_of(await describe(engine), rung)
-
-
-def offers_of(facts: tuple[Facts, ...], rung: str) -> tuple[Offer, ...]:
-    """Return what is known of models as offers of the local route, on the rung of that name."""
     return tuple(
         Offer(one.id, "local", rung, context=one.context, can=one.can, note=one.note)
-        for one in facts
+        for one in await describe(engine)
     )
 
 

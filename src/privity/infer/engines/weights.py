@@ -11,7 +11,7 @@ from pathlib import Path
 from privity.errors import InputError, MissingDependency
 from privity.vault.root import root_of_file
 
-__all__ = ["DEFAULT_MODEL", "Weights", "find_default", "weights_at"]
+__all__ = ["Weights", "find_default", "weights_at"]
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 

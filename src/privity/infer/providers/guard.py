@@ -16,7 +16,7 @@ from privity.infer.providers.shapes import DROPPED, GRAMMARS
 from privity.infer.shapes.paths import SHAPES
 from privity.policy import Feature
 
-__all__ = ["MAX_REQUEST", "check", "feature_of_path", "read_request", "shape_of"]
+__all__ = ["MAX_REQUEST", "check", "read_request", "shape_of"]
 
 MAX_REQUEST = 32 << 20
 """Largest request, in bytes."""
@@ -51,7 +51,7 @@ def shape_of(path: str) -> str:
     shape = SHAPES.get(path)
     if shape is not None:
         return shape
-    feature = feature_of_path(path)
+    feature = _feature_of_path(path)
     what = f" ({feature.value})" if feature else ""
     raise InputError(
         f"this path is not sent to a provider{what}",
@@ -59,7 +59,7 @@ def shape_of(path: str) -> str:
     )
 
 
-def feature_of_path(path: str) -> Feature | None:
+def _feature_of_path(path: str) -> Feature | None:
     """Return the feature an API path belongs to, if it is known to keep something."""
     plain = path.rstrip("/").lower() + "/"
     for beginning, feature in _UNSERVED:

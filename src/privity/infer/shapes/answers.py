@@ -13,8 +13,6 @@ from privity.errors import MalformedError
 from privity.infer.shapes.members import count, named, read_json, text_of, write_json
 
 __all__ = [
-    "FINISH",
-    "STOP",
     "chat_answer_to_messages",
     "chat_usage",
     "finish_of",
@@ -25,7 +23,7 @@ __all__ = [
     "thoughts_of",
 ]
 
-FINISH: Mapping[str, str] = {
+_FINISH: Mapping[str, str] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
     "max_tokens": "length",
@@ -36,7 +34,7 @@ FINISH: Mapping[str, str] = {
 }
 """Why a message ended, in a chat's words."""
 
-STOP: Mapping[str, str] = {
+_STOP: Mapping[str, str] = {
     "stop": "end_turn",
     "length": "max_tokens",
     "tool_calls": "tool_use",
@@ -54,9 +52,9 @@ def finish_of(reason: object) -> str:
     Raises:
         MalformedError: it is none that is known.
     """
-    if not isinstance(reason, str) or reason not in FINISH:
+    if not isinstance(reason, str) or reason not in _FINISH:
         raise MalformedError(f"an answer ended for a reason that is not known: {named(reason)}")
-    return FINISH[reason]
+    return _FINISH[reason]
 
 
 def stop_of(reason: object, *, called: bool) -> str:
@@ -69,9 +67,9 @@ def stop_of(reason: object, *, called: bool) -> str:
     Raises:
         MalformedError: it is none that is known.
     """
-    if not isinstance(reason, str) or reason not in STOP:
+    if not isinstance(reason, str) or reason not in _STOP:
         raise MalformedError(f"an answer ended for a reason that is not known: {named(reason)}")
-    return "tool_use" if called and reason == "stop" else STOP[reason]
+    return "tool_use" if called and reason == "stop" else _STOP[reason]
 
 
 def chat_usage(usage: object) -> dict[str, Any]:

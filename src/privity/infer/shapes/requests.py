@@ -16,7 +16,7 @@ from privity.infer.shapes.members import Members, named
 from privity.infer.shapes.tools import chat_tools, messages_tools
 from privity.infer.shapes.turns import chat_turns, messages_turns
 
-__all__ = ["MAX_TOKENS", "chat_to_messages", "messages_to_chat", "wants_usage"]
+__all__ = ["chat_to_messages", "messages_to_chat", "wants_usage"]
 
 MAX_TOKENS = 4096
 """How long an answer may get where a chat does not say and nothing is known of the model."""
