@@ -485,6 +485,10 @@ async def test_the_list_names_every_rung_once_and_asks_nobody(tmp_path: Path) ->
     assert {"small", "private/best", "zdr/zdr-1/small", "local/local-1/small"} <= set(names)
     assert one.json()["owned_by"] == "zdr/zdr-1"
     assert none.status_code == 404
+    # In the one form that the clients of both APIs read, as the daemon's own errors are.
+    error = none.json()
+    assert (error["type"], error["error"]["type"]) == ("error", "privity_error")
+    assert error["error"]["code"] == "not_found" and "/v1/models" in error["error"]["hint"]
     assert all(fake.seen == [] for fake in fakes)
 
 
