@@ -164,3 +164,25 @@ def test_the_root_of_this_homes_devnet_is_trusted_after_it_has_stopped(tmp_path:
     config = load_config(tmp_path)
     assert config.devnet is None
     assert config.trusted_dev_roots == (root.did,)
+
+
+@pytest.mark.parametrize("kind", ["engine", "enclave", "provider"])
+def test_two_rungs_of_one_name_are_refused(kind: str, privity_home: Path) -> None:
+    one = f'[[{kind}]]\nname = "openai"\nurl = "https://one.example"\n'
+    privity_home.mkdir(mode=0o700, exist_ok=True)
+    (privity_home / "config.toml").write_text(one + one.replace("one", "two"))
+    with pytest.raises(InputError, match="there twice"):
+        load_config()
+
+
+def test_settings_that_others_could_change_are_refused(privity_home: Path) -> None:
+    privity_home.mkdir(mode=0o700, exist_ok=True)
+    path = privity_home / "config.toml"
+    path.write_text("")
+    path.chmod(0o666)
+    load_config()  # nobody else gets into the folder
+    privity_home.chmod(0o755)
+    with pytest.raises(InputError, match="others on this machine can change"):
+        load_config()
+    path.chmod(0o644)
+    load_config()

@@ -292,6 +292,7 @@ def load_config(folder: Path | None = None) -> Config:
     """
     folder = folder or home()
     path = folder / "config.toml"
+    _refuse_writable(path)
     data = read_file(path, most=_MAX_CONFIG_BYTES, what="the configuration", absent=b"")
     try:
         table = tomllib.loads(data.decode())
@@ -353,6 +354,7 @@ def _parse(table: Mapping[str, Any], devnet: Devnet | None) -> Config:
     engine = toml.text_or(device, "engine", EMBEDDED)
     if engine not in (EMBEDDED, DETECT):
         check_url(engine)
+    _check_names(table)
     return Config(
         policy=toml.text_or(table, "policy", DEFAULT_POLICY),
         engines=tuple(map(read_engine, toml.tables(table.get("engine", []), "engine"))),
@@ -374,6 +376,26 @@ def _parse(table: Mapping[str, Any], devnet: Devnet | None) -> Config:
         keep_pseudonyms=_kept(pseudonyms),
         devnet=devnet,
     )
+
+
+def _check_names(table: Mapping[str, Any]) -> None:
+    """Refuse two rungs of one name: the second would take the place of the first unseen."""
+    for kind in ("engine", "enclave", "provider"):
+        names = [one.get("name") for one in toml.tables(table.get(kind, []), kind)]
+        given = [name for name in names if name is not None]
+        twice = sorted({str(name) for name in given if given.count(name) > 1})
+        if twice:
+            raise InputError(
+                f"[[{kind}]] {twice[0]!r:.80} is there twice", hint="give one another name"
+            )
+
+
+def _refuse_writable(path: Path) -> None:
+    """Refuse a file that others on this machine could change: it names who gets the prompts."""
+    if not path.exists() or not path.parent.stat().st_mode & 0o077:
+        return  # nobody else gets into the folder
+    if path.stat().st_mode & 0o022:
+        raise InputError(f"others on this machine can change {path}", hint=f"chmod 600 '{path}'")
 
 
 def _shape(table: Mapping[str, Any]) -> Shape:

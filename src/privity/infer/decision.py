@@ -25,7 +25,6 @@ __all__ = [
     "Standings",
     "Wanted",
     "routing_of",
-    "shown",
 ]
 
 MOST_TOLD = 16

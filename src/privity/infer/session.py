@@ -22,7 +22,7 @@ from privity.errors import (
 )
 from privity.infer.breaker import Trial
 from privity.infer.budget import Reservation
-from privity.infer.decision import routing_of, shown
+from privity.infer.decision import routing_of
 from privity.infer.engines.usage import UsageReader
 from privity.infer.held_end import HeldEnd
 from privity.infer.journal import Entry, Journal
@@ -35,6 +35,7 @@ from privity.policy import AdmittedRoute
 from privity.receipt import SALT_HEADER, Passed, Routing
 from privity.receipt.routing import MAX_PASSED_OVER
 from privity.seal.key_config import KeyConfig, parse_configs, preferred
+from privity.wording import shown
 
 __all__ = ["RECEIPT_ID_HEADER", "REPLAYABLE_BYTES", "ROUTE_HEADER", "PrivateTransport"]
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from privity.errors import MissingDependency
 from privity.infer.pseudonyms.finding import Finding
-from privity.infer.pseudonyms.rampart import HINT
+from privity.infer.pseudonyms.missing import HINT
 from privity.infer.pseudonyms.recent import Recent
 from privity.infer.pseudonyms.sentences import starts
 from privity.policy.sensitive import Kind

