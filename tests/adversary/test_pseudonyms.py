@@ -464,7 +464,9 @@ def test_in_refuse_nothing_personal_leaves_and_in_warn_all_is_counted() -> None:
     with pytest.raises(PolicyRefusal) as refused:
         make().replace(CHAT, chat(STORY), Mode.REFUSE)
     assert not any(word in str(vars(refused.value)) for word in ("Schmidt", "hunter", "DE44"))
-    calm = chat("What about diabetes?")
+    with pytest.raises(PolicyRefusal):
+        make().replace(CHAT, chat("What about diabetes?"), Mode.REFUSE)
+    calm = chat("What about the weather?")
     assert make().replace(CHAT, calm, Mode.REFUSE).body == calm
     warned = make().replace(CHAT, chat(STORY), Mode.WARN)
     assert warned.body == chat(STORY) and not warned.replaced and warned.kept[Kind.PERSON] >= 2

@@ -21,7 +21,8 @@ def visited(path: str, body: dict[str, Any]) -> dict[str, str]:
     seen: dict[str, str] = {}
 
     def look(text: str, place: Place) -> str:
-        seen[place.pointer] = text
+        if not place.quick:
+            seen[place.pointer] = text
         return text
 
     assert walk(path, body, look, media=True) == body

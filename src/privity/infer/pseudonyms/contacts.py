@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
+from urllib.parse import unquote
 
 from privity.infer.pseudonyms.coined import coined
 from privity.infer.pseudonyms.familiar import candidates, language_of
@@ -43,6 +44,8 @@ _STREET_WORDS = frozenset(
     "bei de la le "
     "les du des del los las el y of the p.o po box postfach".split()
 )
+_DECODINGS = 3
+"""As often as an address is decoded that was encoded more than once."""
 _LETTERS = re.compile(r"[^\W\d_]+")
 _TOKENS = re.compile(r"[^\W\d_]+|\d+|.", re.DOTALL)
 
@@ -66,8 +69,9 @@ def host(name: str, place: ConversationMap) -> str:
     """Return a host under ``.example`` that stands for another, always the same one."""
     known = place.find(Fit.EXACT, name)
     if known is None:
-        names = (f"{word.lower()}.example" for word in coined("host", "", place.pick))
-        known = place.add(Pair(name, place.fresh(names), Kind.URL, Fit.EXACT))
+        # Without its end: that is in every text which names another such host.
+        made = place.fresh(word.lower() for word in coined("host", "", place.pick)) + ".example"
+        known = place.add(Pair(name, made, Kind.URL, Fit.EXACT))
     return known.stand_in
 
 
@@ -158,8 +162,14 @@ def _handle(local: str, place: ConversationMap, more: int) -> str:
 
 def _tells(rest: str, place: ConversationMap) -> bool:
     """Tell whether the path or query of an address may be about somebody."""
-    if re.search(r"\d{4}|[\w-]{20}|@|%40", rest):
-        return True
+    for _ in range(_DECODINGS):  # a name with marks on its letters is percent-encoded there
+        if re.search(r"\d{4}|[\w-]{20}|@", rest) or _known(rest, place):
+            return True
+        rest = unquote(rest)
+    return False
+
+
+def _known(rest: str, place: ConversationMap) -> bool:
     table, at = place.forward(), 0
     while found := table.start.search(rest, at):
         at = found.start()
@@ -209,6 +219,8 @@ def _national(text: str, made: str, kind: Kind, place: ConversationMap) -> None:
             pair = Pair(trunk + one[len(code) :], trunk + other[len(code) :], kind, Fit.COMPACT)
             place.add(pair)
             place.add(Pair("00" + one[1:], "00" + other[1:], kind, Fit.COMPACT))
+            # As a number in JSON, which has no plus.
+            place.add(Pair(one[1:], other[1:], kind, Fit.COMPACT))
 
 
 def _address_part(part: str, place: ConversationMap, more: int) -> str:

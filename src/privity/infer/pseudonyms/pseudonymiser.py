@@ -12,20 +12,22 @@ import secrets
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from privity.errors import PolicyRefusal
+from privity.errors import MalformedError, PolicyRefusal
 from privity.infer.pseudonyms.answers import AnswerRestorer, wants_json
 from privity.infer.pseudonyms.coined import Pick
 from privity.infer.pseudonyms.finding import Detector, Finding
 from privity.infer.pseudonyms.kept import MapStore
 from privity.infer.pseudonyms.mapping import ConversationMap
+from privity.infer.pseudonyms.parts import Crossing, gather
 from privity.infer.pseudonyms.preview import Passage, Span, passages
 from privity.infer.pseudonyms.replacing import Replacing, Seen
-from privity.infer.pseudonyms.walk import Place, opening, walk
-from privity.policy.sensitive import FLAGGED, Kind, Mode
+from privity.infer.pseudonyms.table import Hit, Table
+from privity.infer.pseudonyms.walk import Place, opening, shape_of, walk
+from privity.policy.sensitive import Kind, Mode
 
 __all__ = ["Departure", "Pseudonymiser"]
 
@@ -118,21 +120,26 @@ class Pseudonymiser:
         self._lock = threading.Lock()
 
     def examine(self, path: str, body: Mapping[str, Any]) -> Mapping[Kind, int]:
-        """Return how many of each kind a request holds; it may hold what cannot be looked into.
+        """Return how many of each kind a request holds, for a policy to say where it may go.
 
+        Pictures, sound, files, base64 and token numbers cannot be looked into, and may hold
+        anything: a request with any of these counts as one that holds every kind.
         Blocks while the detector works: called in a worker thread.
 
         Raises:
             MalformedError: it has no form that can be walked.
+
+        Guarantees:
+            What cannot be looked into counts as every kind
+            (tests/adversary/test_pseudonym_leaves.py::test_what_cannot_be_looked_into_counts_as_every_kind).
         """
-        counts: Counter[Kind] = Counter()
-
-        def look(text: str, place: Place) -> str:
-            counts.update(one.kind for one in self.find(text, place))
-            return text
-
-        walk(path, body, look, media=True)
-        return dict(counts)
+        try:
+            return self._counts(path, body, self._look(path, body, media=False))
+        except MalformedError:
+            # What cannot be walked with these either has no form, and this raises as well.
+            seen = self._look(path, body, media=True)
+        found = self._counts(path, body, seen)
+        return {kind: max(found.get(kind, 0), 1) for kind in Kind}
 
     def replace(
         self, path: str, body: Mapping[str, Any], mode: Mode, *, conversation: str | None = None
@@ -146,15 +153,15 @@ class Pseudonymiser:
             conversation: which one it belongs to; by default the one that began as this does.
 
         Raises:
-            PolicyRefusal: something was recognised, and ``mode`` is to refuse then.
+            PolicyRefusal: something was recognised, of whichever kind, and ``mode`` is to refuse.
             MalformedError: it holds something that cannot be looked into.
             OpenError: its map was kept, and is altered.
         """
         if mode is Mode.REPLACE:
             return self._replace(path, body, conversation)
         seen = self._look(path, body, media=mode is Mode.WARN)
-        counts = Counter(one.kind for text in seen for one in text.findings)
-        if mode is Mode.REFUSE and any(kind not in FLAGGED for kind in counts):
+        counts = self._counts(path, body, seen)
+        if mode is Mode.REFUSE and counts:
             raise _refusal(counts)
         spans = tuple(
             Span(text.place.pointer, f.start, f.end, f.kind, *(text.text[f.start : f.end],) * 2)
@@ -163,7 +170,7 @@ class Pseudonymiser:
         )
         texts = {text.place.pointer: text.text for text in seen if not text.place.quick}
         name = self._name(path, body, conversation)
-        return Departure(dict(body), {}, dict(counts), spans, texts, name, None, frozenset(), path)
+        return Departure(dict(body), {}, counts, spans, texts, name, None, frozenset(), path)
 
     def find(self, text: str, place: Place) -> tuple[Finding, ...]:
         """Return what the detector finds in a text, which it is asked once."""
@@ -214,13 +221,41 @@ class Pseudonymiser:
         walk(path, body, look, media=media)
         return seen
 
+    def _counts(self, path: str, body: Mapping[str, Any], seen: Sequence[Seen]) -> dict[Kind, int]:
+        """Return how many of each kind were seen, and of those split over parts of a message."""
+        counts = Counter(one.kind for text in seen for one in text.findings)
+        for one in self._gather(path, body)[1]:
+            counts[one.findings[0].kind] = max(counts[one.findings[0].kind], 1)
+        return dict(counts)
+
+    def _gather(self, path: str, body: Mapping[str, Any]) -> tuple[dict[str, Any], list[Seen]]:
+        """Return a request with nothing that is found split over parts, and what was."""
+        shape_of(path)  # what cannot be walked is not looked at
+        split: list[Seen] = []
+
+        def crossing(text: str, borders: Sequence[int]) -> Iterator[tuple[int, int]]:
+            for one in self.find(text, Place("")):
+                if any(one.start < border < one.end for border in borders):
+                    # Of no place of its own: it is learnt, and then found where it was moved to.
+                    nowhere = Place("", role="assistant", quick=True)
+                    part = text[one.start : one.end]
+                    split.append(Seen(part, nowhere, (_moved(one, one.start),)))
+                    yield one.start, one.end
+
+        return gather(body, crossing), split
+
     def _replace(self, path: str, body: Mapping[str, Any], conversation: str | None) -> Departure:
-        seen = self._look(path, body, media=False)
+        whole, split = self._gather(path, body)
+        seen = self._look(path, whole, media=False)
         name = self._name(path, body, conversation)
         held = self._hold(name)
         with held.lock:
-            replacing = Replacing(held.map, seen)
-            made = walk(path, body, replacing, media=False)
+            replacing = Replacing(held.map, [*seen, *split])
+            gathered = gather(whole, _known(held.map.forward()))
+            if gathered != whole:
+                seen = self._look(path, gathered, media=False)
+                replacing = Replacing(held.map, [*seen, *split])
+            made = walk(path, gathered, replacing, media=False)
             # Answers are restored with the map as it is now, whatever later turns do to it.
             snapshot = held.map.snapshot()
             if self._keep is not None and held.map.mark != held.saved:
@@ -279,14 +314,31 @@ def _moved(one: Finding, by: int) -> Finding:
     return Finding(start, one.end - by, one.kind, one.score, one.source, one.part)
 
 
+def _known(table: Table) -> Crossing:
+    """Return what finds originals that are known already across the borders of parts."""
+
+    def crossing(text: str, borders: Sequence[int]) -> Iterator[tuple[int, int]]:
+        at = 0
+        while found := table.start.search(text, at):
+            at = found.start()
+            hit = table.match(text, at, text[at - 1] if at else "", final=True)
+            if isinstance(hit, Hit) and any(at < border < hit.end for border in borders):
+                yield at, hit.end
+            at = hit.end if isinstance(hit, Hit) else at + 1
+
+    return crossing
+
+
 def _is_name(name: str) -> bool:
     return len(name) == 64 and all(char in "0123456789abcdef" for char in name)
 
 
 def _refusal(counts: Mapping[Kind, int]) -> PolicyRefusal:
-    kinds = sorted(kind.value for kind in counts if kind not in FLAGGED)
+    # The message may end up in a receipt, which others read: it does not say what was found.
+    found = ", ".join(sorted(kind.value for kind in counts))
     return PolicyRefusal(
-        f"the prompt holds personal data, and may then not go to a provider: {', '.join(kinds)}",
+        "the prompt holds personal data, and may then not go to a provider",
         report={"found": {kind.value: count for kind, count in sorted(counts.items())}},
-        hint='take another route, leave it out, or set sensitive.mode to "replace"',
+        hint=f"take another route, leave it out ({found}), or set sensitive.mode to "
+        '"replace"; what is about health or belief is never replaced',
     )

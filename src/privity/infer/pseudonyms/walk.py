@@ -1,19 +1,31 @@
 """Which strings of a request are somebody's words: every one that is not of the protocol itself.
 
-The default is to look. Only names of the protocol (a role, a type, an identifier that the provider
-made) pass without; whatever is not known is looked into, keys of objects too. What cannot be looked
-into, such as a picture or a list of token numbers, is refused: it is not passed on trust.
+The default is to look. Only words of the protocol pass without, and they are closed sets
+(`protocol`); an identifier that the provider made, and a number, are compared with what is known to
+be personal; whatever else there is is looked into, keys of objects too. What cannot be looked into,
+such as a picture or a list of token numbers, is refused: it is not passed on trust.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from privity.errors import MalformedError
+from privity.infer.pseudonyms.protocol import (
+    COUNTS,
+    FIELDS,
+    KEYWORDS,
+    LIMITS,
+    NAMES,
+    OPAQUE,
+    WORDS,
+    is_type,
+)
 from privity.infer.shapes.paths import shape_by_end
 
 __all__ = ["Place", "Visitor", "opening", "shape_of", "walk"]
@@ -25,14 +37,6 @@ _MEDIA_HINT = (
     "pictures, sound and files cannot be looked into on this device: take a local or confidential "
     "route, or leave them out"
 )
-_PASSED = frozenset(
-    # Names of the protocol, and identifiers that the provider made.
-    "role type id object model tool_call_id call_id tool_use_id item_id encrypted_content "
-    "signature "
-    "status finish_reason encoding_format service_tier truncation detail phase "
-    "media_type previous_response_id reasoning_effort effort verbosity modality".split()
-)
-_SCHEMA_WORDS = frozenset("type format $ref $schema pattern".split())
 _MEDIA = frozenset(
     "image_url input_image image input_audio audio file input_file document video input_video "
     "container_upload image_file computer_screenshot".split()
@@ -40,6 +44,11 @@ _MEDIA = frozenset(
 _ENCODED = re.compile(r"\s*data:[^,]{0,200};base64,|[A-Za-z0-9+/_-]{4000}")
 _BIG = 1_000_000
 """From here on a number in free data may be somebody's: an account, a phone."""
+_SMALL = 1000
+"""Below, a number of the protocol says nothing."""
+_LONG = 120
+"""What a provider encrypted or signed is longer."""
+_SCHEMAS = ("https://json-schema.org/", "http://json-schema.org/")
 _NAME = re.compile(r"[\w.:/+=-]*\Z")
 _SIMPLE_KEY = re.compile(r"[a-z][a-z_]{0,40}\Z")
 
@@ -52,7 +61,7 @@ class Place:
         pointer: as RFC 6901 writes it; after a ``#``, inside the JSON that a string holds.
         role: of the message it is in; empty outside of one.
         context: the key it stands under in free data, which says what it is.
-        quick: it is a key that looks like a name in a program: it is only compared.
+        quick: it is a key, an identifier or a number of the protocol: it is only compared.
     """
 
     pointer: str
@@ -141,28 +150,33 @@ class _Walk:
                 out[key] = self._schema(value, pointer, 1)
             elif key in ("metadata",):
                 out[key] = self._free(value, Place(pointer), 1)
-            elif key in ("tool_choice", "stream_options", "cache_control") or key in _PASSED:
-                out[key] = self._known(value, Place(pointer), 1)
+            elif key == "model" and isinstance(value, str) and _NAME.match(value):
+                out[key] = value  # one of those that the provider is set up for
+            elif key in ("tool_choice", "stream_options", "cache_control"):
+                out[key] = self._value(value, Place(pointer), 1, "type")
             else:
                 context = key if key in ("user", "safety_identifier") else ""
                 out[key] = self._value(value, Place(pointer, context=context), 1, key)
         return out
 
-    def _known(self, value: Any, place: Place, depth: int) -> Any:
-        """Walk what the protocol defines; a word there is one of its names."""
-        word = isinstance(value, str) and _NAME.match(value)
-        return value if word else self._value(value, place, depth, "")
-
     def _value(self, value: Any, place: Place, depth: int, key: str) -> Any:
         self._deep(depth)
         if isinstance(value, str):
-            known = key in _PASSED and _NAME.match(value) is not None
-            return value if known else self._text(value, place, depth)
+            return self._name(value, place, depth, key)
         if isinstance(value, Mapping):
             return self._object(value, place, depth)
         if isinstance(value, list):
             return [self._value(one, _at(place, i), depth + 1, key) for i, one in enumerate(value)]
-        return self._plain(value)
+        small = _SMALL if key not in COUNTS else _BIG
+        return self._number(value, place, small, math.inf, strict=True)
+
+    def _name(self, value: str, place: Place, depth: int, key: str) -> str:
+        """Look at a string; where it is a name of the protocol, it is at most compared."""
+        if key not in NAMES or _NAME.match(value) is None:
+            return self._text(value, place, depth)
+        if value in WORDS or (key in OPAQUE and len(value) > _LONG):
+            return value
+        return self._visit(value, Place(place.pointer, place.role, quick=True))
 
     def _object(self, value: Mapping[str, Any], place: Place, depth: int) -> dict[str, Any]:
         place = Place(place.pointer, _role(value, place.role))
@@ -170,7 +184,9 @@ class _Walk:
         out: dict[str, Any] = {}
         for key, one in value.items():
             inner = _at(place, key)
-            if key in ("input", "arguments") and isinstance(one, Mapping):
+            if key not in FIELDS:
+                out[self._key(key, inner)] = self._value(one, inner, depth + 1, key)
+            elif key in ("input", "arguments") and isinstance(one, Mapping):
                 out[key] = self._free(one, inner, depth + 1)
             elif key in ("input_schema", "parameters", "schema", "json_schema"):
                 out[key] = self._schema(one, inner.pointer, depth + 1)
@@ -216,44 +232,76 @@ class _Walk:
             return self._free_object(value, place, depth)
         if isinstance(value, list):
             return [self._free(one, _at(place, i), depth + 1) for i, one in enumerate(value)]
-        if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= _BIG:
-            made = self._visit(str(value), place)
-            if made == str(value):
-                return value
-            return int(made) if re.fullmatch(r"-?[1-9][0-9]*", made) else made
-        return self._plain(value)
+        return self._number(value, place, 0, _BIG)
 
     def _free_object(self, value: Mapping[str, Any], place: Place, depth: int) -> dict[str, Any]:
         out: dict[str, Any] = {}
         for key, one in value.items():
-            self._count(key)
             inner = Place(f"{place.pointer}/{_pointer(key)}", place.role, key)
-            quick = _SIMPLE_KEY.match(key) is not None
-            named = self._visit(key, Place(inner.pointer + " (key)", place.role, quick=quick))
-            out[named] = self._free(one, inner, depth + 1)
+            out[self._key(key, inner)] = self._free(one, inner, depth + 1)
         return out
 
-    def _schema(self, value: Any, pointer: str, depth: int) -> Any:
-        """Walk definitions: descriptions, enums, examples and names of properties are texts."""
+    def _key(self, key: str, place: Place) -> str:
+        """Look at a key of data; one that looks like a name in a program is only compared."""
+        self._count(key)
+        quick = _SIMPLE_KEY.match(key) is not None
+        return self._visit(key, Place(place.pointer + " (key)", place.role, quick=quick))
+
+    def _schema(self, value: Any, pointer: str, depth: int, key: str = "") -> Any:
+        """Walk definitions: descriptions, patterns, examples, names of properties are texts."""
         self._deep(depth)
+        if key in KEYWORDS:
+            return self._free(value, Place(pointer), depth)
         if isinstance(value, str):
-            return self._text(value, Place(pointer), depth)
+            return self._schema_text(value, Place(pointer), depth, key)
         if isinstance(value, list):
-            return [self._schema(v, f"{pointer}/{i}", depth + 1) for i, v in enumerate(value)]
+            return [self._schema(v, f"{pointer}/{i}", depth + 1, key) for i, v in enumerate(value)]
         if isinstance(value, Mapping):
             out: dict[str, Any] = {}
-            for key, one in value.items():
-                inner = f"{pointer}/{_pointer(key)}"
-                passed = key in _SCHEMA_WORDS and isinstance(one, str)
-                named = self._visit(key, Place(inner + " (key)", quick=True))
-                out[named] = one if passed else self._schema(one, inner, depth + 1)
+            for name, one in value.items():
+                inner = f"{pointer}/{_pointer(name)}"
+                named = self._visit(name, Place(inner + " (key)", quick=True))
+                out[named] = self._schema(one, inner, depth + 1, name)
             return out
-        return self._plain(value)
+        # A limit is compared only: the largest safe integer is nobody's account.
+        least, whole = (_BIG, math.inf) if key in LIMITS else (0, _BIG)
+        return self._number(value, Place(pointer), least, whole, strict=True)
 
-    def _plain(self, value: Any) -> Any:
-        if value is None or isinstance(value, (bool, int, float)):
+    def _schema_text(self, text: str, place: Place, depth: int, key: str) -> str:
+        if key in ("type", "format") and is_type(text):
+            return text
+        if key == "$schema" and text.startswith(_SCHEMAS) and _NAME.match(text.rstrip("#")):
+            return self._visit(text, Place(place.pointer, quick=True))
+        if key == "$ref" and text.startswith("#") and _NAME.match(text[1:].replace("$", "")):
+            return self._visit(text, Place(place.pointer, quick=True))
+        return self._text(text, place, depth)
+
+    def _number(
+        self, value: Any, place: Place, least: float, whole: float, *, strict: bool = False
+    ) -> Any:
+        """Look at a number as it would be written, and return one, or what stands for it.
+
+        Args:
+            value: null, true and false are returned as they are.
+            place: of it.
+            least: below, it is passed.
+            whole: below, it is only compared.
+            strict: what is returned has to be a number.
+        """
+        if value is None or isinstance(value, bool):
             return value
-        raise MalformedError("a request holds something that is no JSON")
+        if not isinstance(value, (int, float)):
+            raise MalformedError("a request holds something that is no JSON")
+        if (isinstance(value, float) and not math.isfinite(value)) or abs(value) < least:
+            return value
+        text = _written(value)
+        quick = Place(place.pointer, place.role, quick=True)
+        made = self._visit(text, quick if abs(value) < whole else place)
+        if made == text:
+            return value
+        if re.fullmatch(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?", made):
+            return json.loads(made)
+        return int("".join(re.findall("[0-9]", made)) or "0") if strict else made
 
     def _deep(self, depth: int) -> None:
         if depth > _MAX_DEPTH:
@@ -264,6 +312,15 @@ class _Walk:
         self._chars += len(text)
         if self._texts > _MAX_TEXTS or self._chars > _MAX_CHARS:
             raise MalformedError("a request with too much text to be looked into")
+
+
+def _written(value: float) -> str:
+    """Return a number as a person would write it: without an exponent, whole where it is."""
+    try:
+        whole = isinstance(value, int) or value.is_integer()
+        return str(int(value)) if whole else repr(value)
+    except ValueError:  # of more digits than Python writes
+        raise MalformedError("a request holds a number without end") from None
 
 
 def _role(value: Mapping[str, Any], outer: str) -> str:
