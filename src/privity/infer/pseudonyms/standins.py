@@ -29,12 +29,16 @@ __all__ = ["ORDER", "as_name", "name_words", "stand_in"]
 
 _TITLES = frozenset(
     "mr mrs ms miss mx dr prof professor sir madam herr herrn frau fräulein dipl ing med monsieur "
-    "madame mademoiselle mme mlle m me señor señora señorita sr sra srta don doña de la le "
-    "les du des "
-    "del los las der den dem die das von vom van zu zum zur y i e und et and of the da di jr "
-    "sr phd md "
+    "madame mademoiselle mme mlle señor señora señorita sra srta".split()
+)
+"""Nobody's name: before one, in whatever case."""
+_PARTICLES = frozenset(
+    "m me sr don doña de la le les du des "
+    "del los las el der den dem die das von vom van zu zum zur y i e und et and of the da di jr "
+    "phd md "
     "st san santa".split()
 )
+"""Titles and articles that are also names (Don, Das, Le): with a capital they are taken for one."""
 _LEGAL = frozenset(
     "gmbh ag kg kgaa ohg ug se ev e.v eg mbh co ltd limited llc llp lp inc corp corporation "
     "company plc "
@@ -45,6 +49,8 @@ _LEGAL = frozenset(
 _LETTERS = re.compile(r"(?:[^\W\d_]|\\u[0-9a-fA-F]{4}|['\u2019](?=[^\W\d_]{2}))+")
 _WORDS = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)?")
 _INFLECTION = re.compile(r"(?:['\u2019]?s|es|en|n)\Z", re.IGNORECASE)
+
+_TRIES = 99
 
 ORDER = (
     Kind.PERSON,
@@ -59,11 +65,7 @@ ORDER = (
 
 def name_words(text: str, part: str) -> Iterator[tuple[str, str]]:
     """Yield the words of a name that say whose it is, and of each ``given`` or ``surname``."""
-    words = [
-        word
-        for word in (_decoded(found[0]) for found in _LETTERS.finditer(text))
-        if word.casefold().strip(".") not in _TITLES and len(word) > 1
-    ]
+    words = list(_words_of_name(text))
     for place, word in enumerate(words):
         last = place == len(words) - 1
         if part in ("given", "surname"):
@@ -75,6 +77,24 @@ def name_words(text: str, part: str) -> Iterator[tuple[str, str]]:
             yield word, "surname" if titled else "given"
         else:
             yield word, "surname" if last else "given"
+
+
+def _words_of_name(text: str) -> Iterator[str]:
+    """Yield the words of a name but for titles, articles and initials; always the last of them."""
+    found = list(_LETTERS.finditer(text))
+    begun = False
+    for place, one in enumerate(found):
+        word = _decoded(one[0])
+        small = word.casefold()
+        if place < len(found) - 1:
+            plain = word.islower() or text[one.end() : one.end() + 1] == "."
+            if (small in _TITLES and not begun) or (small in _TITLES | _PARTICLES and plain):
+                continue
+            if begun and small in _PARTICLES and text.isupper():  # MARIA DE LA CRUZ
+                continue
+        if len(word) > 1:
+            begun = True
+            yield word
 
 
 def as_name(word: str) -> str:
@@ -105,7 +125,24 @@ def _person(kind: Kind, text: str, place: ConversationMap) -> str:
         done = found.end()
         word, role = next(roles)
     _shortened(chosen, kind, place)
-    return "".join(out) + text[done:]
+    return _last_initial("".join(out) + text[done:], text, done, kind, place)
+
+
+def _last_initial(made: str, text: str, done: int, kind: Kind, place: ConversationMap) -> str:
+    """Return a name in which a last word of one letter (Malcolm X) has another one.
+
+    It stands for that name alone: a letter by itself stays what it is.
+    """
+    last = list(_LETTERS.finditer(text))[-1:]
+    if not done or not last or len(last[0][0]) > 1 or last[0].start() < done:
+        return made
+    known = place.find(Fit.WORD, text)
+    if known is None:
+        cut = len(made) - (len(text) - last[0].start())
+        letters = (digits_like(last[0][0], place.pick) for _ in range(_TRIES))
+        letter = next((one for one in letters if one != last[0][0]), "Q")
+        known = place.add(Pair(text, made[:cut] + letter + text[last[0].end() :], kind, Fit.WORD))
+    return known.stand_in
 
 
 def _name(spelled: str, word: str, role: str, kind: Kind, place: ConversationMap) -> str:
