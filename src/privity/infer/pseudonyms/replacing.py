@@ -27,8 +27,9 @@ __all__ = ["Replacing", "Seen"]
 _HOST = re.compile(r"(?i:(?:https?|wss?|ftp)://|@)([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)")
 _LOOK_BACK = 64
 _WORD_ENDS = re.compile(r"_|(?<=[a-z])(?=[A-Z])")
-_STRANGERS = frozenset({"assistant", "tool", "function"})
-"""Who may repeat what a provider or a stranger wrote: hosts they name are not the person's own."""
+_OWN_ROLES = frozenset({"user", "system", "developer"})
+_OWN_PLACES = frozenset({"system", "instructions", "prompt", "input"})
+"""Whose words name the person's own hosts. All others may repeat what a stranger wrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ class Replacing:
 
     def _hosts(self, seen: Iterable[Seen]) -> Iterator[str]:
         for one in seen:
-            if one.place.role not in _STRANGERS:
+            if _is_own(one.place):
                 for found in _HOST.finditer(one.text):
                     pair = self._map.find(Fit.EXACT, found[1])
                     yield found[1].lower()
@@ -174,3 +175,11 @@ class Replacing:
 def _is_birth(seen: Seen, f: Finding) -> bool:
     key = _WORD_ENDS.sub(" ", seen.place.context[:_LOOK_BACK])
     return BORN.search(f"{key} {seen.text[max(f.start - _LOOK_BACK, 0) : f.start]}") is not None
+
+
+def _is_own(place: Place) -> bool:
+    if place.role:
+        return place.role in _OWN_ROLES
+    top, _, inner = place.pointer.removeprefix("/").partition("/")
+    # What is in the items of an input without a role may be anybody's.
+    return top in _OWN_PLACES and not (top == "input" and inner)

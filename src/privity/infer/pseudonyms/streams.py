@@ -2,7 +2,8 @@
 
 Each channel of a stream (a choice, a block, a tool call's arguments) is restored by itself. What is
 still held when a channel ends is given out before the event that ends it, in an event of its own of
-the same form, so that clients that add up the pieces get the whole.
+the same form, so that clients that add up the pieces get the whole. Channels are not forgotten:
+what comes for one that ended goes on as it is, since clients would add it up all the same.
 """
 
 from __future__ import annotations
@@ -11,21 +12,28 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from privity.errors import OversizeError
+from privity.errors import MalformedError, OversizeError
+from privity.infer.pseudonyms.links import Fence
 from privity.infer.pseudonyms.mapping import ConversationMap
-from privity.infer.pseudonyms.restore import JsonRestorer, TextRestorer
-from privity.infer.pseudonyms.whole import AS_IT_IS, WholeRestorer, dump
+from privity.infer.pseudonyms.whole import (
+    AS_IT_IS,
+    MAX_THOUGHT,
+    FencedJson,
+    FencedText,
+    WholeRestorer,
+    dump,
+)
 from privity.infer.shapes.events import Event, EventReader, encode_event
 
 __all__ = ["StreamRestorer"]
 
 _MAX_CHANNELS = 4096
-_MAX_THOUGHT = 1 << 20
 _CHAT_TEXTS = ("content", "refusal", "reasoning_content", "reasoning")
 _SOUND = ("audio.delta", "output_audio.delta", "partial_image")
-_PARTS = ("item_id", "output_index", "content_index", "summary_index")
+_BEGINNINGS = ("response.created", "response.queued", "response.in_progress")
+_PARTS = ("content_index", "summary_index")
 
-_Restorer = TextRestorer | JsonRestorer
+_Restorer = FencedText | FencedJson
 _Made = tuple[bytes, dict[str, Any]]
 
 
@@ -58,6 +66,9 @@ class StreamRestorer:
         self._table = place.backward()
         self._whole = WholeRestorer(place, own, as_json=as_json)
         self._channels: dict[tuple[Any, ...], _Channel] = {}
+        self._items: dict[str, int] = {}
+        self._begun: set[Any] = set()
+        self._all_begun = False
         self._moved = 0
         self._take = {"messages": self._messages, "responses": self._responses}.get(
             shape, self._chunks
@@ -76,8 +87,9 @@ class StreamRestorer:
             data = json.loads(event.data)
         except (ValueError, RecursionError):
             data = None
-        if not isinstance(data, dict):  # such as [DONE]
-            return self.end() + encode_event(event.data.replace(b"\n", b"\ndata: "), event.name)
+        if not isinstance(data, dict):
+            ended = self.end() if event.data.strip() == b"[DONE]" else b""
+            return ended + encode_event(event.data.replace(b"\n", b"\ndata: "), event.name)
         out: list[bytes] = []
         made, changed = self._take(event.name, data, out)
         if self._moved and isinstance(made.get("sequence_number"), int):
@@ -89,19 +101,19 @@ class StreamRestorer:
         found = self._channels.get(key)
         if found is None:
             if len(self._channels) >= _MAX_CHANNELS:
-                raise OversizeError(f"an answer of more than {_MAX_CHANNELS} channels at once")
+                raise OversizeError(f"an answer of more than {_MAX_CHANNELS} channels")
             chosen: _Restorer
             if is_json:
-                chosen = JsonRestorer(self._table, self._own)
+                chosen = FencedJson(self._table, self._own)
             else:
-                chosen = TextRestorer(self._table, self._own)
+                chosen = FencedText(self._table, Fence(self._own))
             found = self._channels[key] = _Channel(chosen)
         return found
 
     def _flush(self, which: Callable[[tuple[Any, ...]], bool]) -> Iterator[bytes]:
         """Yield what ended channels still held, each in an event of its own."""
         for key in [key for key in self._channels if which(key)]:
-            channel = self._channels.pop(key)
+            channel = self._channels[key]
             rest = channel.restorer.end()
             if rest and channel.make is not None:
                 name, data = channel.make(rest)
@@ -138,7 +150,7 @@ class StreamRestorer:
         for side in ("delta", "message"):
             if isinstance(choice.get(side), dict):
                 made[side] = self._delta(index, choice[side], lambda d: chunk({"delta": d}))
-        if choice.get("finish_reason") is not None:
+        if choice.get("finish_reason"):
             rest = list(self._flush(lambda key: key[0] == index))
             out += rest
             if not rest:
@@ -191,8 +203,9 @@ class StreamRestorer:
                     lambda t: make({"audio": {"transcript": t}}),
                 )
                 made[key] = {**value, "transcript": said}
-            elif key not in AS_IT_IS:
-                made[key] = self._whole.value(value, key)
+            elif isinstance(value, str) and key not in AS_IT_IS:
+                made[key] = self._give((index, key), value, _under(make, key))
+            # Clients add up lists and objects too: what is in them goes on as it is.
         return made
 
     def _tool_call(
@@ -239,18 +252,48 @@ class StreamRestorer:
         self, name: bytes, data: dict[str, Any], out: list[bytes]
     ) -> tuple[dict[str, Any], bool]:
         kind, index = data.get("type"), _number(data.get("index"))
+        message = data.get("message")
+        if kind == "message_start" and isinstance(message, dict) and message.get("content"):
+            self._all_begun = True
+        if self._all_begun and kind in ("content_block_delta", "content_block_start"):
+            return data, False
         if kind == "content_block_delta" and isinstance(data.get("delta"), dict):
             made = {**data, "delta": self._block_delta(name, data, index)}
         elif kind == "content_block_stop":
-            self._keep_thought(index)
+            self._forget_thought(index)
             out += self._flush(lambda key: key[0] == index)
             made = data
         elif kind in ("message_delta", "message_stop"):
             out += self._flush(lambda key: True)
             made = data
+        elif kind == "content_block_start" and isinstance(data.get("content_block"), dict):
+            made = {**data, "content_block": self._block_start(data["content_block"], index)}
         else:
             made = self._whole.value(data)
         return made, made != data
+
+    def _block_start(self, block: dict[str, Any], index: Any) -> dict[str, Any]:
+        """Restore the block that deltas are added to: its text is the beginning of theirs."""
+        begins = {k: block[k] for k in ("text", "thinking") if isinstance(block.get(k), str)}
+        made = dict(self._whole.value({k: v for k, v in block.items() if k not in begins}))
+        for side, text in begins.items():
+            kind = f"{side}_delta"
+            made[side] = self._give(
+                (index, side),
+                text,
+                lambda one, side=side, kind=kind: (  # type: ignore[misc]
+                    b"content_block_delta",
+                    {
+                        "type": "content_block_delta",
+                        "index": index,
+                        "delta": {"type": kind, side: one},
+                    },
+                ),
+                is_json=self._as_json and side == "text",
+            )
+            if side == "thinking":
+                self._think(index, text, block.get("signature"))
+        return {key: made[key] for key in block}
 
     def _block_delta(self, name: bytes, data: dict[str, Any], index: Any) -> dict[str, Any]:
         delta: dict[str, Any] = data["delta"]
@@ -264,18 +307,22 @@ class StreamRestorer:
                     _under(lambda one: (name, {**data, "delta": {**delta, **one}}), side),
                     is_json=asked,
                 )
-                if side == "thinking":
-                    channel = self._channels[index, side]
-                    channel.thought = (channel.thought + delta[side])[: _MAX_THOUGHT + 1]
-        if isinstance(delta.get("signature"), str) and (index, "thinking") in self._channels:
-            thought = self._channels[index, "thinking"].thought
-            if len(thought) <= _MAX_THOUGHT:
-                self._place.keep_text(f"thinking {delta['signature']}", thought)
+        self._think(index, delta.get("thinking"), delta.get("signature"))
         if isinstance(delta.get("citation"), dict):
             made["citation"] = self._whole.value(delta["citation"])
         return made
 
-    def _keep_thought(self, index: Any) -> None:
+    def _think(self, index: Any, text: Any, signature: Any) -> None:
+        """Note more of a thought; keep it once it is signed."""
+        channel = self._channels.get((index, "thinking"))
+        if channel is None:
+            return
+        if isinstance(text, str):
+            channel.thought = (channel.thought + text)[: MAX_THOUGHT + 1]
+        if isinstance(signature, str) and signature:
+            self._whole.keep(signature, channel.thought)
+
+    def _forget_thought(self, index: Any) -> None:
         channel = self._channels.get((index, "thinking"))
         if channel is not None:
             channel.thought = ""
@@ -286,13 +333,21 @@ class StreamRestorer:
         self, name: bytes, data: dict[str, Any], out: list[bytes]
     ) -> tuple[dict[str, Any], bool]:
         kind = str(data.get("type", ""))
-        key = tuple(str(data.get(k)) for k in _PARTS)
         if kind.endswith(_SOUND):
             return data, False
+        answer = data.get("response")
+        if kind in _BEGINNINGS and isinstance(answer, dict) and answer.get("output"):
+            self._all_begun = True
+        if kind.endswith(".added"):
+            made = self._added(data, kind)
+            return made, made != data
+        key = (self._item(data), *(_number(data.get(k)) for k in _PARTS))
         if kind.endswith(".delta") and isinstance(data.get("delta"), str):
+            if self._all_begun or key[0] in self._begun:
+                return data, False
             asked = "arguments" in kind or (self._as_json and kind.endswith("output_text.delta"))
             said = self._give(
-                (kind.removesuffix(".delta"), key),
+                (kind.removesuffix(".delta"), *key),
                 data["delta"],
                 lambda t: (name, {**data, "delta": t}),
                 is_json=asked,
@@ -301,12 +356,41 @@ class StreamRestorer:
             return made, made != data
         if kind.endswith(".done"):
             base = kind.removesuffix(".done")
-            ended = (base, key)
+            ended = (base, *key)
             out += self._flush(lambda one: one == ended)
         if kind in ("response.completed", "response.incomplete", "response.failed"):
             out += self._flush(lambda one: True)
         made = self._whole.value(data)
         return made, made != data
+
+    def _added(self, data: dict[str, Any], kind: str) -> dict[str, Any]:
+        """Restore what deltas are added to; where it is not empty, it and they go on as they are."""
+        part = data.get("part", data.get("item"))
+        if not isinstance(part, dict):
+            return data
+        texts = [
+            part.get(k) for k in ("text", "refusal", "arguments", "input", "content", "summary")
+        ]
+        if not any(texts):
+            made: dict[str, Any] = self._whole.value(data)
+            return made
+        item = self._item({"item_id": part.get("id"), **data})
+        self._begun.add(item)
+        return data
+
+    def _item(self, data: dict[str, Any]) -> Any:
+        """Return what an item is called; clients tell items apart by either of its names."""
+        at, name = data.get("output_index"), data.get("item_id")
+        if at is None:
+            return name if isinstance(name, str) else None
+        index = _number(at)
+        if isinstance(name, str) and name:
+            known = self._items.setdefault(name, index)
+            if known != index:  # one for some clients, two for others
+                self._begun |= {known, index}
+            if len(self._items) > _MAX_CHANNELS:
+                raise OversizeError(f"an answer of more than {_MAX_CHANNELS} items")
+        return index
 
     def _give(
         self,
@@ -322,7 +406,14 @@ class StreamRestorer:
 
 
 def _number(index: Any) -> int:
-    return index if isinstance(index, int) else 0
+    """Return a number as clients read it that take 1, 1.0 and "1" for the same."""
+    try:
+        number = int(index) if isinstance(index, (int, float, str)) else 0
+    except (ValueError, OverflowError):
+        return 0
+    if number < 0:  # some clients count it from the end
+        raise MalformedError("an answer with a negative index")
+    return number
 
 
 def _under(make: Callable[[dict[str, Any]], _Made], key: str) -> Callable[[Any], _Made]:
