@@ -11,6 +11,7 @@ from privity.errors import PrivityError
 from privity.infer.pseudonyms.finding import Finding
 from privity.infer.pseudonyms.mapping import ConversationMap
 from privity.infer.pseudonyms.pair import Fit
+from privity.infer.pseudonyms.parts import gather
 from privity.infer.pseudonyms.pseudonymiser import Pseudonymiser
 from privity.infer.pseudonyms.standins import stand_in
 from privity.policy.sensitive import FLAGGED, Kind, Mode
@@ -84,6 +85,28 @@ def test_what_leaves_comes_back_as_it_was(found, between) -> None:
     restorer = departure.answer("application/json")
     made = json.loads(restorer.feed(json.dumps(answer).encode()) + restorer.end())
     assert made["choices"][0]["message"]["content"] == text
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.text("ab 1", max_size=6), min_size=1, max_size=6),
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=5),
+)
+def test_parts_say_the_same_whatever_is_moved_between_them(texts, spans) -> None:
+    def crossing(text: str, borders):
+        for one, other in spans:
+            low, high = sorted((one, other))
+            if high <= len(text) and any(low < border < high for border in borders):
+                yield low, high
+
+    parts = [{"type": "text", "text": text, "place": str(i)} for i, text in enumerate(texts)]
+    body = {"messages": [{"role": "user", "content": parts}], "tools": parts}
+    before = json.dumps(body)
+    made = gather(body, crossing)
+    assert json.dumps(body) == before and made["tools"] == parts
+    said = "".join(part["text"] for part in made["messages"][0]["content"])
+    assert said.replace(" ", "") == "".join(texts).replace(" ", "")
+    assert 0 <= len(said) - len("".join(texts)) < len(texts)
 
 
 class Wild:

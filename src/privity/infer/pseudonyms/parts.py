@@ -31,7 +31,7 @@ def gather(body: Mapping[str, Any], crossing: Crossing) -> dict[str, Any]:
 
     Guarantees:
         The parts of a message, read one after the other, say what they said; at most a space is
-        between two that had none (tests/unit/test_pseudonym_walk.py).
+        between two that had none (tests/property/test_pseudonyms.py).
     """
     return {
         key: _within(value, crossing, 1) if key in _HOLDS_PARTS else value
