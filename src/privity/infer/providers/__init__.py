@@ -9,5 +9,6 @@ Public names, each imported from its module: `profile.load_profile`, `profile.of
 `guard.read_request`, `guard.check` and `guard.shape_of`, what may be asked at all; `desk.Desk`,
 which makes the request; `credentials.Credentials`, which authorise it; `answer.client_answer` and
 `answer.client_failure`, which bring back what is answered to an `answer.Exchange`;
-`limits.limits`, how much more may be asked; `failure.Key`, what may not come back.
+`limits.limits`, how much more may be asked; `failure.Key`, what may not come back;
+`standing.terms_at` and `standing.provider_disclosure`, whose terms hold, and who learns what.
 """

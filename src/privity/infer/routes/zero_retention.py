@@ -11,13 +11,12 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import anyio
 import httpx
 
 from privity.attested import AttestedEnclave
-from privity.disclosure import Asset, Basis, Cell, Disclosure, Ground, Party, View
+from privity.disclosure import Disclosure
 from privity.errors import InputError, PeerError
 from privity.identity.timestamps import Clock, utc_now
 from privity.infer.peers import ProviderPeer
@@ -27,7 +26,8 @@ from privity.infer.providers.desk import Desk, Outgoing
 from privity.infer.providers.failure import Key
 from privity.infer.providers.guard import MAX_REQUEST, read_request, shape_of
 from privity.infer.providers.limits import limits
-from privity.infer.providers.profile import Profile, stand_in
+from privity.infer.providers.profile import Profile
+from privity.infer.providers.standing import provider_disclosure, terms_at
 from privity.policy import Kind, Mode, Policy, Terms
 from privity.seal.transport import KeySource
 from privity.statement import Model
@@ -35,10 +35,8 @@ from privity.statement import Model
 if TYPE_CHECKING:
     from privity.infer.pseudonyms.pseudonymiser import Departure, Pseudonymiser
 
-__all__ = ["Left", "Preview", "ZeroRetentionRoute", "provider_disclosure", "zero_retention_route"]
+__all__ = ["Left", "Preview", "ZeroRetentionRoute", "zero_retention_route"]
 
-_CONTENT = (Asset.PROMPT, Asset.ANSWER)
-_WHO = (Asset.IDENTITY, Asset.ADDRESS, Asset.PAYMENT)
 _MODELS = "/v1/models"
 
 
@@ -176,11 +174,9 @@ def zero_retention_route(
     """
     desk = Desk(peer, profile, policy.terms.stateful)
     terms = profile.agreement(peer.agreement).terms
-    astray = _astray(profile, desk.base)
-    if astray is not None:
-        terms = _nobodys(terms, *astray)
-    elif peer.region:
+    if peer.region:
         terms = replace(terms, regions=(peer.region,))
+    terms = terms_at(profile, terms, desk.base)
     mode = policy.sensitive.mode
     return ZeroRetentionRoute(
         peer,
@@ -193,88 +189,6 @@ def zero_retention_route(
         pseudonyms,
         clock,
     )
-
-
-def provider_disclosure(profile: Profile, terms: Terms, url: str, mode: Mode) -> Disclosure:
-    """Return who learns what when the provider at ``url`` answers.
-
-    It never flatters: what is not one of the provider's own addresses is not under its terms, and
-    what goes over the wire in the clear is read on the way.
-
-    Args:
-        profile: of the provider, with the addresses that are its own.
-        terms: what it promises there, by the person's agreement.
-        url: where it is asked.
-        mode: what is done with personal data before it leaves; the label says it.
-    """
-    encrypted = urlsplit(url).scheme == "https"
-    astray = _astray(profile, url)
-    if astray is None:
-        basis, ending = frozenset({Basis(Ground.PROMISE, _promise(terms))}), ""
-    else:
-        _, why, ending = astray
-        basis = _nothing(why)
-    trusted = not ending
-    cells: dict[tuple[Party, Asset], Cell] = {}
-    for asset in _CONTENT:
-        cells[Party.PERSON, asset] = Cell(View.EVERYTHING)
-        cells[Party.PROVIDER, asset] = Cell(View.EVERYTHING, basis)
-        if not stand_in(url):  # nothing of it is on a wire that anyone could watch
-            cells[Party.OBSERVER, asset] = _wire(encrypted)
-    for asset in _WHO:
-        cells[Party.PROVIDER, asset] = Cell(View.EVERYTHING, frozenset() if trusted else basis)
-    cells[Party.OBSERVER, Asset.ADDRESS] = Cell(View.EVERYTHING)
-    replaced = ", pseudonymised" if mode is Mode.REPLACE else ""
-    label = f"provider · {profile.name}{replaced}{ending}"
-    return Disclosure(cells, {Party.PROVIDER: frozenset({label})})
-
-
-def _astray(profile: Profile, url: str) -> tuple[str, str, str] | None:
-    """Return who answers at ``url``, why that is not the provider by its terms, and how it shows.
-
-    None where it is the provider, as far as an address can tell.
-    """
-    parts, title = urlsplit(url), profile.title
-    if stand_in(url):
-        return f"stand-in for {title}", "a stand-in on this machine, not the provider", " · dev"
-    if parts.scheme != "https":
-        return f"{title} in the clear", "sent in the clear", " · dev"
-    if not profile.is_own(url):
-        host = parts.hostname or ""
-        return f"{host}, not {title}", f"not an address of {title}", f" at {host}"
-    return None
-
-
-def _nobodys(terms: Terms, who: str, why: str, _: str) -> Terms:
-    """Return the terms of one who is not the provider: nothing is stated."""
-    return Terms(who, None, None, (), f"nobody says anything: {why}", terms.as_of)
-
-
-def _nothing(why: str) -> frozenset[Basis]:
-    return frozenset({Basis(Ground.NOTHING, why)})
-
-
-def _wire(encrypted: bool) -> Cell:
-    if encrypted:
-        return Cell(View.SIZE, frozenset({Basis(Ground.MATHEMATICS, "TLS")}))
-    return Cell(View.EVERYTHING, _nothing("sent in the clear"))
-
-
-def _promise(terms: Terms) -> str:
-    """Return in words what a provider promises, and what it does not say."""
-    days = terms.retention_days
-    kept = "keeps nothing" if days == 0 else f"keeps it for up to {days} days"
-    said, unsaid = [kept] if days is not None else [], []
-    if days is None:
-        unsaid.append("how long it keeps it")
-    if terms.training is None:
-        unsaid.append("whether it trains on it")
-    else:
-        said.append("trains on it" if terms.training else "trains on nothing")
-    text = f"{terms.provider} says it {' and '.join(said)}" if said else terms.provider
-    if unsaid:
-        text += f"{', and' if said else ''} does not say {' nor '.join(unsaid)}"
-    return f"{text} (as of {terms.as_of.isoformat()})"
 
 
 class _ProviderTransport(httpx.AsyncBaseTransport):
