@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from privity.errors import InputError, MalformedError, PolicyRefusal, PrivityError
+from privity.errors import InputError, PolicyRefusal, PrivityError
 from privity.infer.pseudonyms.pseudonymiser import Pseudonymiser
 from privity.infer.routes.zero_retention import Left
 from privity.policy import Feature, Kind, Mode
@@ -420,7 +420,7 @@ async def test_nothing_is_sent_where_personal_data_may_not_leave() -> None:
     with pytest.raises(PolicyRefusal):
         await send(Wire(), CHAT, chat("ask Anna"), route(rules=rules, pseudonyms=found))
     picture = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]
-    with pytest.raises(MalformedError):
+    with pytest.raises(InputError):
         await send(
             Wire(),
             CHAT,

@@ -17,7 +17,7 @@ import httpx
 
 from privity.attested import AttestedEnclave
 from privity.disclosure import Disclosure
-from privity.errors import InputError, PeerError
+from privity.errors import InputError, MalformedError, PeerError
 from privity.identity.timestamps import Clock, utc_now
 from privity.infer.peers import ProviderPeer
 from privity.infer.providers.answer import Exchange, client_answer, client_failure
@@ -144,7 +144,11 @@ class ZeroRetentionRoute:
     def _prepare(self, path: str, content: bytes) -> tuple[Departure, Outgoing]:
         """Return what may leave, and as what it leaves; run beside the event loop."""
         body = self._desk.examine(path, read_request(content))
-        departure = self._pseudonyms().replace(path, body, self.mode)
+        try:
+            departure = self._pseudonyms().replace(path, body, self.mode)
+        except MalformedError as error:  # of the caller's own body: no peer did anything wrong
+            hint = error.hint or "take a local or a confidential route for it"
+            raise InputError(error.message, hint=hint) from None
         return departure, self._desk.outgoing(path, departure.body)
 
 
