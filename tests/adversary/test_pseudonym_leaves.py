@@ -155,7 +155,8 @@ def test_no_recognised_original_leaves(name: str) -> None:
 )
 def test_what_is_of_the_protocol_stays(fields: dict[str, Any]) -> None:
     body = {"model": "m", "messages": [TOLD], **fields}
-    departure = make(PERSONAL | {"max": Kind.OWN}).replace(CHAT, body, Mode.REPLACE)
+    more = {"max": Kind.OWN, "50256": Kind.POSTCODE}
+    departure = make(PERSONAL | more).replace(CHAT, body, Mode.REPLACE)
     assert {name: departure.body[name] for name in fields} == fields
 
 

@@ -50,7 +50,7 @@ _LONG = 120
 """What a provider encrypted or signed is longer."""
 _SCHEMAS = ("https://json-schema.org/", "http://json-schema.org/")
 _NAME = re.compile(r"[\w.:/+=-]*\Z")
-_SIMPLE_KEY = re.compile(r"[a-z][a-z_]{0,40}\Z")
+_SIMPLE_KEY = re.compile(r"[a-z][a-z_]{0,40}\Z|[0-9]{1,6}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +242,7 @@ class _Walk:
         return out
 
     def _key(self, key: str, place: Place) -> str:
-        """Look at a key of data; one that looks like a name in a program is only compared."""
+        """Look at a key of data; a name in a program and a small number are only compared."""
         self._count(key)
         quick = _SIMPLE_KEY.match(key) is not None
         return self._visit(key, Place(place.pointer + " (key)", place.role, quick=quick))
