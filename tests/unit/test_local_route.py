@@ -20,9 +20,9 @@ from privity.infer.config import Config
 from privity.infer.engines.embedded import EmbeddedEngine
 from privity.infer.engines.openai_server import OpenAIServer
 from privity.infer.journal import Journal
+from privity.infer.ladder import Ladder
 from privity.infer.opening import SessionSettings, open_session
 from privity.infer.receipts import ReceiptStore
-from privity.infer.ladder import Ladder
 from privity.infer.routes.keeper import RouteKeeper
 from privity.infer.routes.local import LocalRoute, local_disclosure
 from privity.infer.session import PrivateTransport
