@@ -364,7 +364,7 @@ class StreamRestorer:
         return made, made != data
 
     def _added(self, data: dict[str, Any], kind: str) -> dict[str, Any]:
-        """Restore what deltas are added to; where it is not empty, it and they go on as they are."""
+        """Restore what deltas are added to; where it is not empty, all goes on as it is."""
         part = data.get("part", data.get("item"))
         if not isinstance(part, dict):
             return data
