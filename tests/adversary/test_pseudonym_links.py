@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from privity.errors import MalformedError
@@ -364,6 +364,7 @@ def told_apart(pieces: list[str], named: dict[str, bool]) -> list[bool]:
 
 @settings(max_examples=500, deadline=None)
 @given(SAID, SHAPES, st.lists(st.integers(0, 400), max_size=8))
+@example("mailto:" + "a" * 520 + " x", {"string": True, "address": True}, [])
 def test_any_text_is_told_apart_the_same_however_it_is_split(
     text: str, named: dict[str, bool], cuts: list[int]
 ) -> None:

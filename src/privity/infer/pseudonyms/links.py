@@ -54,6 +54,7 @@ _ENTITY_PART = re.compile(r"&[A-Za-z]{0,8}\Z")
 _SLASHES = re.compile(r"[/\\]+")
 _SPACES = re.compile(r"\s*")
 _PLAIN = re.compile(r"[^\w.%\u3002\uff0e\uff61/\\\]<=>&\s\"'-]+")
+_VALUE_ENDS = " \t\r\n\f>"
 _OF_A_PATH = "/?#&=:+~@!$*"
 _STRIPPED = re.compile(r"[\t\r\n]+|[^\t\r\n]+")
 
@@ -412,12 +413,16 @@ class Fence:
             value: it is an attribute's.
         """
         found = _HEAD.match(text, head)
-        if found is None or (found.end() == len(text) and not final):
-            return None if len(text) - head <= _LONGEST_HEAD else self._shut(head, quote=quote)
+        if found is None:
+            return self._shut(head, attribute=value, quote=quote)
         start = found["start"].lower()
-        if start in _HARMLESS:
-            self._until = (quote or " \t\r\n\f>") if value and self._tag else ""
+        if start in _HARMLESS and (final or found.end("start") < len(text)):
+            self._until = (quote or _VALUE_ENDS) if value and self._tag else ""
             return found.end("start"), False
+        if found.end() - head > _LONGEST_HEAD:
+            return self._shut(head, attribute=value, quote=quote)
+        if found.end() == len(text) and not final:
+            return None
         host = found["host"].rstrip(".")
         ends: int | None = -1
         if host.lower() in self._own and (start in _STARTS or (bare and not start)):
@@ -428,7 +433,7 @@ class Fence:
             return self._shut(head, attribute=value, quote=quote)
         follows = text[ends : ends + 1]
         if value and self._tag:
-            self._until = quote or " \t\r\n\f>"
+            self._until = quote or _VALUE_ENDS
         elif not follows or follows not in "/?#":
             self._state = _State.END if self._string else _State.BARE
         self._in_own = True
