@@ -92,7 +92,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 def test_every_model_is_listed_under_its_route_with_who_reads(run: Run) -> None:
     code, out, err = run((OPENAI, HOME, LAPTOP))
-    assert (code, err) == (0, "")
+    assert code == 0 and err.startswith("\naliases") and "private/best" in err
     lines = out.splitlines()
     heads = [line for line in lines if line and not line.startswith(" ")]
     assert heads == ["local/laptop  ollama 0.17.4", "confidential/home", "zdr/openai"]

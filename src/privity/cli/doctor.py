@@ -15,6 +15,7 @@ import typer
 from privity.cli import output
 
 if TYPE_CHECKING:
+    from privity.infer.config import Config
     from privity.infer.engines.openai_server import OpenAIServer
 
 __all__ = ["doctor"]
@@ -141,7 +142,9 @@ def _settings() -> Iterator[Finding]:
             return
     manifests, revocations = parse_documents(trust.manifests)
     counts = {
+        "engine": config.engines,
         "enclave": config.enclaves,
+        "provider": config.providers,
         "signer": trust.signers,
         "manifest": manifests,
         "revocation": revocations,
@@ -151,6 +154,19 @@ def _settings() -> Iterator[Finding]:
     }
     said = ", ".join(_count(name, len(items)) for name, items in counts.items())
     yield Finding("settings", State.GOOD, f"policy {policy.name}, {said}")
+    yield from _provider_keys(config)
+
+
+def _provider_keys(config: Config) -> Iterator[Finding]:
+    """Say which provider's key is not there; nothing is asked of a provider."""
+    from privity.infer.providers.profile import load_profile
+
+    for peer in config.providers:
+        profile = load_profile(peer.profile)
+        variable = peer.key_env or profile.key_env
+        if not peer.token_command and not os.environ.get(variable):
+            detail = f"{variable} is not set, which holds the key of the provider {peer.name}"
+            yield Finding("settings", State.NOTE, detail, f"export {variable}=…")
 
 
 def _count(name: str, count: int) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from privity.cli import output
+from privity.cli.choice import PolicyOption
 from privity.cli.meter import bytes_text, meter
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def list_models(
         str | None,
         typer.Option(help="One route alone: local, confidential or zdr.", metavar="ROUTE"),
     ] = None,
+    policy: PolicyOption = None,
     as_json: Json = False,
 ) -> None:
     """List the models you can reach, and who would read.
@@ -52,11 +54,12 @@ def list_models(
 
     if route is not None and route not in _ROUTES:
         raise InputError(f"{route!r} is not a route", hint=f"one of {', '.join(_ROUTES)}")
-    found = _shelves(route, quiet=as_json)
+    found = _shelves(route, policy, quiet=as_json)
     if as_json:
         output.emit_json([one.to_json() for one in found])
     else:
         _write(found)
+        _write_aliases()
     if all(one.problem for one in found):
         refused = bool(found) and all(_is_refused(one) for one in found)
         raise typer.Exit(output.REFUSED if refused else output.FAILURE)
@@ -81,6 +84,16 @@ def _write(found: Sequence[Shelf]) -> None:
         elif not shelf.offers:
             output.out("  no models")
         _write_offers(shelf)
+
+
+def _write_aliases() -> None:
+    """Name the aliases: which model answers to one depends on what is asked."""
+    from privity.infer.config import load_config
+
+    names = ", ".join(alias.name for alias in load_config().rules.aliases)
+    output.note(
+        f"\naliases, of which each takes the first that fits and is admitted: {_line(names)}"
+    )
 
 
 def _write_offers(shelf: Shelf) -> None:
@@ -276,7 +289,9 @@ class _Told:
         self._meter(max(step.completed - self._before, 0))
 
 
-def _shelves(route: str | None = None, *, quiet: bool) -> tuple[Shelf, ...]:
+def _shelves(
+    route: str | None = None, policy: str | None = None, *, quiet: bool
+) -> tuple[Shelf, ...]:
     """Return what there is on one route, or on every one that has anything configured."""
     import anyio
 
@@ -287,10 +302,10 @@ def _shelves(route: str | None = None, *, quiet: bool) -> tuple[Shelf, ...]:
     # A route that is asked for by name and has nothing configured says so itself.
     wanted = [one for one in _ROUTES if (there[one] if route is None else one == route)]
     with output.progress("asking what there is", quiet=quiet):
-        return anyio.run(_ask, wanted, config)
+        return anyio.run(_ask, wanted, policy, config)
 
 
-async def _ask(routes: Sequence[str], config: Config) -> tuple[Shelf, ...]:
+async def _ask(routes: Sequence[str], policy: str | None, config: Config) -> tuple[Shelf, ...]:
     """Return what routes have, each asked by itself: a session may leave some of them out."""
     import anyio
 
@@ -302,7 +317,7 @@ async def _ask(routes: Sequence[str], config: Config) -> tuple[Shelf, ...]:
 
     async def ask(route: str) -> None:
         try:
-            settings = opening.SessionSettings(route=cast("RouteName", route))
+            settings = opening.SessionSettings(policy, route=cast("RouteName", route))
             found[route] = await opening.shelves(settings, config)
         except PrivityError as error:  # a setting is wrong; said as it is, not as a group
             errors.append(error)

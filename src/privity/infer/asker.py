@@ -349,13 +349,20 @@ def _engine_error(response: httpx.Response) -> EngineError:
     """Read an error answer; what the engine says is shown, for it speaks to the person."""
     response.read()
     try:
-        message = _engine_message(response.json()["error"])
+        message = _engine_message(response.json()["error"], _who(response))
     except (ValueError, KeyError, TypeError):
-        message = f"the engine answered with status {response.status_code}"
+        message = f"{_who(response)} answered with status {response.status_code}"
+    wait = response.headers.get("retry-after", "")
     response.close()
-    return EngineError(message)
+    return EngineError(message, hint=f"try again in {wait} seconds" if wait.isdigit() else "")
 
 
-def _engine_message(error: Any) -> str:
+def _who(response: httpx.Response) -> str:
+    """Return what answered, in a word."""
+    zdr = response.headers.get(ROUTE_HEADER, "").startswith("zdr/")
+    return "the provider" if zdr else "the engine"
+
+
+def _engine_message(error: Any, who: str = "the engine") -> str:
     text = error.get("message") if isinstance(error, dict) else error
-    return f"the engine refused: {text}"[:500]
+    return f"{who} refused: {text}"[:500]
