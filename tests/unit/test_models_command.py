@@ -351,7 +351,10 @@ def test_ctrl_c_stops_the_download_and_says_that_it_can_go_on(serve: Callable[..
 
     routes = [Route("/api/pull", endless, methods=["POST"]), Route("/api/version", version)]
     url = serve(Starlette(routes=routes))
-    command = [sys.executable, "-c", PROGRAM, "models", "pull", "tiny", "--engine", url, "--yes"]
+    # What runs in the background of a shell ignores Ctrl-C, and so do its children.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    command = [sys.executable, "-c", heard + PROGRAM, "models", "pull", "tiny"]
+    command += ["--engine", url, "--yes"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         try:
             assert process.stderr is not None
