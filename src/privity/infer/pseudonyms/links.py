@@ -5,6 +5,8 @@ shows the picture would send the original to whoever the provider chose. So noth
 what looks like an address, unless its host is one that the person's own words named and nothing
 that a browser could read as more of a host follows it. Where browsers, Markdown and HTML disagree
 on where an address ends, the longest counts: a restoration that is lost does less harm.
+
+Longer than most modules: it is one machine, whose states do not come apart.
 """
 
 from __future__ import annotations
@@ -400,18 +402,7 @@ class Fence:
         quote: str = "",
         value: bool = False,
     ) -> _Step:
-        """Judge the address whose head begins at a place.
-
-        Args:
-            text: what there is.
-            at: from where it is judged.
-            head: where its scheme or host begins.
-            final: nothing follows.
-            closer: what may close it.
-            bare: it needs no scheme.
-            quote: what it was opened with.
-            value: it is an attribute's.
-        """
+        """Judge, from ``at``, the address whose head begins at ``head``, and what may close it."""
         found = _HEAD.match(text, head)
         if found is None:
             return self._shut(head, attribute=value, quote=quote)
