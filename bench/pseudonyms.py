@@ -1,6 +1,7 @@
 """Pseudonymise a prompt and restore its answer: beside presidio, and beside waiting for the whole.
 
-The prompt is about 4,000 tokens of generated letters (Faker, seeded). The stand-in provider echoes
+The prompt is about 4,000 tokens of generated English texts (detection_texts.py, seeded), dense with
+names and numbers; a first turn is always of a text never seen. The stand-in provider echoes
 part of what it was sent, a token at a time, at a steady pace, as a streaming answer of 256 tokens;
 the first token a person sees is timed from when the prompt is handed over. Peers, in the same run:
 
@@ -15,11 +16,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from detection_texts import generated
 from measure import Report, median_seconds, title
 from privity.infer.pseudonyms.detector import load_detector
 from privity.infer.pseudonyms.pseudonymiser import Departure, Pseudonymiser
@@ -28,17 +31,7 @@ from privity.policy.sensitive import Mode
 PATH = "/v1/chat/completions"
 TOKENS = 4000
 ANSWER = 256
-LETTER = """Dear {name},
-thank you for your call of {date}. We have you in our books as {name}, {street},
-{postcode} {city}, born {born}, reachable at {phone} and {email}. The amount goes to {iban}.
-Nothing else has changed since we last wrote, and the terms we agreed on in the spring stay as they
-are; please look through the list below and tell us by the end of the month whether all of it is
-right, so that the colleagues who prepare the review can go on with their part of it. The questions
-from last time, on the heating, the stairs and the bicycles in the yard, are answered in the second
-part, and what is still open is marked there.
-Yours, {other} ({company})
-
-"""
+LEAST_BACK = 0.95  # beside links a stand-in stays: spec/pseudonyms.md
 
 
 def main() -> None:
@@ -51,7 +44,7 @@ def main() -> None:
     report = Report("pseudonyms")
     detector = load_detector()
     text = prompt()
-    body = {"messages": [{"role": "user", "content": text}]}
+    body = body_of(text)
     _replacement(report, detector, body, options.seconds)
     departure = Pseudonymiser(detector).replace(PATH, body, Mode.REPLACE)
     _restoration(report, departure)
@@ -59,29 +52,19 @@ def main() -> None:
     report.write()
 
 
-def prompt() -> str:
-    """Return about 4,000 tokens with personal data, the same each time."""
-    import faker
+def prompt(seed: int = 4) -> str:
+    """Return about 4,000 tokens with personal data, the same for one seed."""
+    size = TOKENS * 4
+    texts: list[str] = []
+    while len("".join(texts)) < size:
+        texts += [one.text for one in generated("b", 2, seed=seed) if one.place.startswith("en")]
+        seed += 1000
+    random.Random(seed).shuffle(texts)
+    return "\n\n".join(texts)[:size]
 
-    made = faker.Faker(["en_US", "en_GB", "de_DE"])
-    made.seed_instance(4)
-    text = ""
-    while len(text) < TOKENS * 4:
-        one = made["en_GB"]
-        text += LETTER.format(
-            name=one.name(),
-            date=one.date(),
-            street=one.street_address().replace("\n", ", "),
-            postcode=one.postcode(),
-            city=one.city(),
-            born=one.date_of_birth().isoformat(),
-            phone=one.phone_number(),
-            email=one.email(),
-            iban=one.iban(),
-            other=one.name(),
-            company=one.company(),
-        )
-    return text[: TOKENS * 4]
+
+def body_of(text: str) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": text}]}
 
 
 def tokens(text: str) -> list[str]:
@@ -149,13 +132,15 @@ def _replacement(report: Report, detector: Any, body: dict[str, Any], seconds: f
 
     took = median_seconds(
         {
-            "first": lambda: Pseudonymiser(detector).replace(PATH, body, Mode.REPLACE),
             "later": later,
             "again": lambda: kept.replace(PATH, body, Mode.REPLACE),
             "presidio": lambda: naive.anonymise(text),
         },
         seconds,
     )
+    # The detector remembers sentences, so a first turn is one of a text that it never saw.
+    new = [body_of(prompt(seed)) for seed in range(100, 108)]
+    took["first"] = statistics.median(_replaced(detector, one) for one in new)
     for what, name in (
         ("first", f"replace in {TOKENS} tokens, first turn"),
         ("later", "the same with one new message, later turn"),
@@ -172,6 +157,12 @@ def _replacement(report: Report, detector: Any, body: dict[str, Any], seconds: f
         )
 
 
+def _replaced(detector: Any, body: dict[str, Any]) -> float:
+    began = time.perf_counter()
+    Pseudonymiser(detector).replace(PATH, body, Mode.REPLACE)
+    return time.perf_counter() - began
+
+
 def _restoration(report: Report, departure: Departure) -> None:
     said = tokens(departure.texts["/messages/0/content"])
     chunks = [chunk(one) for one in said]
@@ -181,12 +172,17 @@ def _restoration(report: Report, departure: Departure) -> None:
         began = time.perf_counter()
         out = b"".join(map(restorer.feed, chunks)) + restorer.feed(END) + restorer.end()
         times.append(time.perf_counter() - began)
-    if _text_of(out) != prompt():
-        raise RuntimeError("the answer was not restored")
+    answer = _text_of(out)
+    stood = [span for span in departure.spans if not span.kept]
+    back = sum(span.after not in answer for span in stood) / len(stood)
+    if back < LEAST_BACK:
+        raise RuntimeError(f"{back:.1%} of the stand-ins were restored")
     each = statistics.median(times) / len(said)
     report.add(
         "restore while streaming",
-        f"{1 / each:8.0f} tokens/s   {each * 1e6:.1f} us a token, events read and written",
+        f"{1 / each:8.0f} tokens/s   {each * 1e6:.1f} us a token, events read and written; "
+        f"{back:.1%} of the stand-ins back",
+        restored=back,
         tokens_per_second=1 / each,
         us_per_token=each * 1e6,
     )
@@ -196,11 +192,14 @@ def _first_token(report: Report, detector: Any, body: dict[str, Any], pace: floa
     naive = Naive()
     warm = Pseudonymiser(detector)
     warm.replace(PATH, body, Mode.REPLACE)
+    new = (body_of(prompt(seed)) for seed in range(200, 300))
     runs: dict[str, Callable[[], tuple[float, float]]] = {
-        "first turn": lambda: _ours(Pseudonymiser(detector), body, pace, whole=False),
+        "first turn": lambda: _ours(Pseudonymiser(detector), next(new), pace, whole=False),
         "later turn": lambda: _ours(warm, body, pace, whole=False),
         "ours, whole, later turn": lambda: _ours(warm, body, pace, whole=True),
-        "ours, whole, first turn": lambda: _ours(Pseudonymiser(detector), body, pace, whole=True),
+        "ours, whole, first turn": lambda: _ours(
+            Pseudonymiser(detector), next(new), pace, whole=True
+        ),
         "presidio, whole": lambda: _presidio(naive, body["messages"][0]["content"], pace),
     }
     took = {name: min(run() for _ in range(3)) for name, run in runs.items()}
