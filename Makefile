@@ -100,7 +100,7 @@ $(CORE): .venv/bin/python
 	@rm -f .venv/.installed-core-* && touch $@
 
 $(DEV): $(CORE)
-	@scripts/quietly "installing what the tests and checks need (105 MB, once)" \
+	@scripts/quietly "installing what the tests and checks need (255 MB, once)" \
 		$(PIP) $(LOCKED) -r requirements/dev.txt
 	@scripts/quietly "installing the models that recognise personal data (25 MB, once)" \
 		$(PIP) $(LOCKED) -r requirements/pseudonyms.txt
