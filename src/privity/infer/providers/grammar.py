@@ -7,6 +7,7 @@ know it either.
 
 from __future__ import annotations
 
+import abc
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -119,16 +120,16 @@ class Visit:
         )
 
 
-class Rule:
+class Rule(abc.ABC):
     """What may stand at one place."""
 
+    @abc.abstractmethod
     def check(self, value: Any, visit: Visit) -> None:
         """Return if it may.
 
         Raises:
             InputError: it may not; the message names the place, never what stands there.
         """
-        raise NotImplementedError
 
 
 class _Data(Rule):
