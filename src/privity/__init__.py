@@ -20,6 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from privity.errors import (
+    AdmissionError,
     EngineError,
     EvidenceError,
     InputError,
@@ -27,6 +28,7 @@ from privity.errors import (
     MissingDependency,
     OpenError,
     OversizeError,
+    PaymentError,
     PeerError,
     PolicyRefusal,
     PrivityError,
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "AdmissionError",
     "Answer",
     "AnswerStream",
     "EngineError",
@@ -57,6 +60,7 @@ __all__ = [
     "MissingDependency",
     "OpenError",
     "OversizeError",
+    "PaymentError",
     "PeerError",
     "PolicyRefusal",
     "PrivityError",

@@ -14,6 +14,8 @@
     ├── EvidenceError          a statement or its evidence did not verify; `.check` names the check
     ├── ReceiptError           a receipt did not verify; `.check` names the check
     ├── PolicyRefusal          the route would disclose more than the policy allows
+    ├── AdmissionError         a request was not admitted; `.check` names the check
+    ├── PaymentError           a request was not paid for; `.check` names the check
     ├── EngineError            the model engine could not be started or could not answer
     ├── PeerError              another machine could not be reached, or answered wrongly
     └── MissingDependency      an optional part is not installed
@@ -25,6 +27,7 @@ why; ``hint`` says what to do. Neither ever carries a secret, a prompt or an ans
 from __future__ import annotations
 
 __all__ = [
+    "AdmissionError",
     "EngineError",
     "EvidenceError",
     "InputError",
@@ -32,6 +35,7 @@ __all__ = [
     "MissingDependency",
     "OpenError",
     "OversizeError",
+    "PaymentError",
     "PeerError",
     "PolicyRefusal",
     "PrivityError",
@@ -123,6 +127,30 @@ class PolicyRefusal(PrivityError):
     def __init__(self, message: str, *, report: dict[str, object], hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.report = report
+
+
+class AdmissionError(PrivityError):
+    """A request was not admitted; it was not opened either.
+
+    Attributes:
+        check: the name of the check that failed, as the gateway's answer carries it.
+    """
+
+    def __init__(self, message: str, *, check: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.check = check
+
+
+class PaymentError(PrivityError):
+    """A request was not paid for, or a credit is not what it claims to be; nothing was served.
+
+    Attributes:
+        check: the name of the check that failed.
+    """
+
+    def __init__(self, message: str, *, check: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.check = check
 
 
 class EngineError(PrivityError):

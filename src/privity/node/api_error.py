@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from privity.errors import (
+    AdmissionError,
     EngineError,
     EvidenceError,
     InputError,
@@ -21,6 +22,7 @@ from privity.errors import (
     MissingDependency,
     OpenError,
     OversizeError,
+    PaymentError,
     PeerError,
     PolicyRefusal,
     PrivityError,
@@ -48,6 +50,8 @@ _KINDS: tuple[tuple[type[PrivityError], int, str], ...] = (
     (SealError, 502, "seal_failed"),
     (EvidenceError, 502, "evidence_not_verified"),
     (ReceiptError, 502, "receipt_not_verified"),
+    (AdmissionError, 403, "not_admitted"),
+    (PaymentError, 402, "not_paid"),
     (PeerError, 502, "peer_unreachable"),
     (EngineError, 503, "engine_unavailable"),
     (MissingDependency, 503, "not_installed"),
