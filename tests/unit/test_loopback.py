@@ -9,7 +9,7 @@ import pytest
 from privity.errors import InputError
 from privity.infer.engines.proxy import EngineProxy
 from privity.infer.loopback import is_loopback, may_be_loopback
-from privity.infer.routes.confidential import _same_machine
+from privity.infer.routes.confidential import same_machine
 from privity.infer.routes.local import local_disclosure
 from privity.node import access
 from privity.node.attestation import AttestationSettings
@@ -75,7 +75,7 @@ def test_all_who_decide_by_it_agree(host: str, tmp_path: Any) -> None:
     literal = f"[{host}]" if ":" in host else host
     url, here = f"http://{literal}:8000", is_loopback(host)
     assert access._is_loopback(f"{literal}:8000") == here
-    assert _same_machine(url, "http://127.0.0.1:9") == here
+    assert same_machine(url, "http://127.0.0.1:9") == here
     assert (local_disclosure(url, "x") == local_disclosure("http://127.0.0.1", "x")) == here
     try:
         EnclaveSettings(AttestationSettings(tmp_path / "root"), engine=url)

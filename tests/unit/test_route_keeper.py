@@ -171,3 +171,18 @@ async def test_kept_fresh_it_finds_an_enclave_that_comes_back() -> None:
                 await anyio.sleep(0.005)
         group.cancel_scope.cancel()
     assert keeper.problem is None
+
+
+async def test_each_job_has_a_route_of_its_own() -> None:
+    source = Source()
+    keeper = RouteKeeper(source.find, Policy.load("confidential"), max_age=100, once=True)
+    taken: list[Any] = [(await keeper.take()).route for _ in range(3)]
+
+    async def take() -> None:
+        taken.append((await keeper.take()).route)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(4):
+            group.start_soon(take)
+    await keeper.aclose()
+    assert len({route.number for route in taken}) == 7

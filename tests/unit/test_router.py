@@ -312,7 +312,7 @@ def test_the_size_a_name_states(model: str, size: float | None) -> None:
 
 def test_the_settings_of_routing() -> None:
     routing = {
-        "order": ["zdr", "local", "confidential"],
+        "order": ["zdr", "local", "anonymous", "confidential"],
         "fallback": "ceiling",
         "default": "private/best",
         "budget": {"currency": "EUR", "per_day": 1.5},
@@ -320,7 +320,7 @@ def test_the_settings_of_routing() -> None:
     aliases = [{"name": "a", "prefer": "best", "routes": ["local"], "needs": ["tools"]}]
     rules, of_rules = read_routing({"routing": routing, "alias": aliases})
     assert of_rules is not None and of_rules.per_day == 1_500_000
-    assert rules.order == ("zdr", "local", "confidential")
+    assert rules.order == ("zdr", "local", "anonymous", "confidential")
     assert (rules.fallback, rules.default, rules.currency) == ("ceiling", "private/best", "EUR")
     assert rules.aliases[-1] == Alias(
         "a", Prefer.BEST, frozenset({"local"}), needs=frozenset({"tools"})

@@ -42,6 +42,7 @@ class RouteKind(enum.StrEnum):
 
     AUTO = "auto"
     LOCAL = "local"
+    ANONYMOUS = "anonymous"
     CONFIDENTIAL = "confidential"
     ZDR = "zdr"
 

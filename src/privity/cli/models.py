@@ -28,7 +28,6 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
-_ROUTES = ("local", "confidential", "zdr")
 _OLLAMA = "http://127.0.0.1:11434"
 _TIMEOUT_S = 10.0
 
@@ -38,7 +37,9 @@ def list_models(
     ctx: typer.Context,
     route: Annotated[
         str | None,
-        typer.Option(help="One route alone: local, confidential or zdr.", metavar="ROUTE"),
+        typer.Option(
+            help="One route alone: local, anonymous, confidential or zdr.", metavar="ROUTE"
+        ),
     ] = None,
     policy: PolicyOption = None,
     as_json: Json = False,
@@ -51,9 +52,10 @@ def list_models(
     if ctx.invoked_subcommand is not None:
         return
     from privity.errors import InputError
+    from privity.policy.sensitive import ROUTES
 
-    if route is not None and route not in _ROUTES:
-        raise InputError(f"{route!r} is not a route", hint=f"one of {', '.join(_ROUTES)}")
+    if route is not None and route not in ROUTES:
+        raise InputError(f"{route!r} is not a route", hint=f"one of {', '.join(ROUTES)}")
     found = _shelves(route, policy, quiet=as_json)
     if as_json:
         output.emit_json([one.to_json() for one in found])
@@ -296,11 +298,12 @@ def _shelves(
     import anyio
 
     from privity.infer.config import load_config
+    from privity.policy.sensitive import ROUTES
 
     config = load_config()
-    there = {"local": True, "confidential": config.peer() is not None, "zdr": config.providers}
+    there = {"local": True, "anonymous": config.network is not None, "confidential": config.peer() is not None, "zdr": config.providers}
     # A route that is asked for by name and has nothing configured says so itself.
-    wanted = [one for one in _ROUTES if (there[one] if route is None else one == route)]
+    wanted = [one for one in ROUTES if (there[one] if route is None else one == route)]
     with output.progress("asking what there is", quiet=quiet):
         return anyio.run(_ask, wanted, policy, config)
 

@@ -35,7 +35,7 @@ class Offer:
 
     Attributes:
         model: its id there.
-        route: ``local``, ``confidential`` or ``zdr``.
+        route: ``local``, ``anonymous``, ``confidential`` or ``zdr``.
         rung: the name of the engine, enclave or provider.
         context: the most tokens of prompt and answer together; None where nobody says.
         price: None where nothing is asked.
@@ -85,7 +85,7 @@ class Shelf:
     """What one rung of the ladder has to offer now, or why it has nothing.
 
     Attributes:
-        route: ``local``, ``confidential`` or ``zdr``.
+        route: ``local``, ``anonymous``, ``confidential`` or ``zdr``.
         rung: the name of the engine, enclave or provider.
         offers: its models.
         disclosure: who would be privy to a job there; None where that could not be found out.

@@ -34,7 +34,7 @@ def ask(
         policy: a preset's name or a policy file's path; by default the configured one.
         enclave: a configured name or a URL; by default the configured one, or the devnet's.
         relay: URL of a relay's resource for that enclave.
-        route: ``auto``, ``local``, ``confidential`` or ``zdr``.
+        route: ``auto``, ``local``, ``anonymous``, ``confidential`` or ``zdr``.
         max_tokens: the most the answer may have.
         temperature: 0 is greedy.
 

@@ -48,7 +48,7 @@ no list and no name with its default::
     engine          = "embedded"     # or "detect": one on its usual port; or a base URL
 
     [routing]
-    order    = ["confidential", "local", "zdr"]   # which route a bare model id means first
+    order    = ["anonymous", "confidential", "local", "zdr"]  # what a bare model id means
     fallback = "stricter"            # what may answer in place of what failed: none, what shows
                                      # nobody more, or ("ceiling") whatever the policy admits
     default  = "private/best"        # where a request names no model; absent: by the order
@@ -66,6 +66,13 @@ no list and no name with its default::
     models = ["zdr/openai/gpt-5", "private-model"]   # absent: any
     needs  = ["tools"]               # what a model has to take, besides what the request needs
 
+    [anonymous]                      # the public ledger that anonymous requests are paid by
+    ledger    = "http://127.0.0.1:8545"   # a node's JSON-RPC
+    contracts = "contracts.json"     # where the contracts are
+    provider  = "did:key:z6Mk…"      # absent: the first that the ledger lists
+    proxy     = "socks5h://127.0.0.1:9050"   # for all that leaves on this route; absent: none
+    isolate   = true                 # SOCKS credentials of its own for each request
+
     [pseudonyms]
     vocabulary = "vocabulary.txt"    # words of your own that never leave as they are, one a line
     keep       = "memory"            # or "sealed": what stands for what outlives the daemon
@@ -77,8 +84,6 @@ verified and by the policy, never by this file.
 
 from __future__ import annotations
 
-import json
-import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -96,14 +101,17 @@ from privity.infer.peers import (
     EnclavePeer,
     EnginePeer,
     LogPeer,
+    NetworkPeer,
     ProviderPeer,
     check_url,
     read_enclave,
     read_engine,
     read_log,
+    read_network,
     read_provider,
 )
 from privity.infer.routing_config import read_routing
+from privity.infer.running_devnet import Devnet, load_devnet
 from privity.policy.evidence import EvidencePolicy
 from privity.seal.records import CADENCES, SIZES
 from privity.seal.shaping import DELAYS, Shape
@@ -118,22 +126,9 @@ _MAX_CONFIG_BYTES = 1 << 20
 _MAX_MANIFEST = 1 << 20
 _TABLES = {
     *("policy", "engine", "enclave", "provider", "log", "trust", "seal", "device", "pseudonyms"),
-    *("routing", "alias"),
+    *("routing", "alias", "anonymous"),
 }
 _TRUST = {"signers", "manifests", "witnesses", "dev_roots", "max_age"}
-
-
-@dataclass(frozen=True)
-class Devnet:
-    """A devnet that is running on this machine.
-
-    Attributes:
-        peer: its enclave, behind its relay.
-        root: the did:key of its development root.
-    """
-
-    peer: EnclavePeer
-    root: str
 
 
 @dataclass(frozen=True)
@@ -161,6 +156,7 @@ class Config:
         budget: the most that is spent with providers; None for no limit.
         vocabulary: the file with the person's own words, in the privity home unless absolute.
         keep_pseudonyms: whether what stands for what is kept in ``memory`` alone, or ``sealed``.
+        network: the ledger of the anonymous route; None for none.
         devnet: the devnet that runs under this home; None for none.
         devnet_roots: its root, which stays trusted after it stopped.
         folder: where `load_config` read it; None for one made otherwise.
@@ -184,6 +180,7 @@ class Config:
     budget: Budget | None = None
     vocabulary: str = ""
     keep_pseudonyms: str = "memory"
+    network: NetworkPeer | None = None
     devnet: Devnet | None = field(default=None, compare=False)
     devnet_roots: tuple[str, ...] = ()
     folder: Path | None = field(default=None, compare=False)
@@ -314,41 +311,14 @@ def _devnet_roots(folder: Path, devnet: Devnet | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(roots))
 
 
-def load_devnet(folder: Path) -> Devnet | None:
-    """Return the devnet that runs under this home, or None.
-
-    A description whose processes are gone is what a crashed devnet left behind: None.
-
-    Raises:
-        InputError: the description exists and is not one.
-    """
-    path = folder / "devnet" / "devnet.json"
-    try:
-        data = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"cannot read {path}: {error}", hint="stop the devnet, delete it"
-        ) from error
-    try:
-        pids = data["pids"]
-        numbers = list(pids.values()) if isinstance(pids, dict) else list(pids)
-        devnet = Devnet(
-            EnclavePeer(toml.text(data, "enclave"), toml.text(data, "relay"), "devnet"),
-            toml.text(data, "root"),
-        )
-        alive = all(_runs(int(pid)) for pid in numbers)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path} does not describe a devnet: {error!r}") from error
-    return devnet if alive else None
-
-
 def _parse(table: Mapping[str, Any], devnet: Devnet | None) -> Config:
     toml.known(table, _TABLES, "")
     trust = toml.section(table, "trust", _TRUST)
     seal = toml.section(table, "seal", {"records", "cadence_ms", "pace", "delay_ms"})
     device = toml.section(table, "device", {"port", "allowed_origins", "engine"})
+    network = read_network(
+        toml.section(table, "anonymous", {"ledger", "contracts", "provider", "proxy", "isolate"})
+    )
     pseudonyms = toml.section(table, "pseudonyms", {"vocabulary", "keep"})
     rules, budget = read_routing(table)
     engine = toml.text_or(device, "engine", EMBEDDED)
@@ -374,6 +344,7 @@ def _parse(table: Mapping[str, Any], devnet: Devnet | None) -> Config:
         budget=budget,
         vocabulary=toml.text_or(pseudonyms, "vocabulary", ""),
         keep_pseudonyms=_kept(pseudonyms),
+        network=network or (devnet.network if devnet else None),
         devnet=devnet,
     )
 
@@ -418,16 +389,3 @@ def _kept(table: Mapping[str, Any]) -> str:
 
 def _same_url(one: str, other: str) -> bool:
     return one.rstrip("/") == other.rstrip("/")
-
-
-def _runs(pid: int) -> bool:
-    """Tell whether a process exists; one of another user counts, it answers EPERM."""
-    if pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

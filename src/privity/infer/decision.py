@@ -127,7 +127,7 @@ class Rules:
         currency: the one in which prices are compared; others are not converted.
     """
 
-    order: tuple[str, ...] = ("confidential", "local", "zdr")
+    order: tuple[str, ...] = ("anonymous", "confidential", "local", "zdr")
     fallback: Fallback = Fallback.STRICTER
     aliases: tuple[Alias, ...] = BUILT_IN
     default: str = ""

@@ -169,6 +169,9 @@ class Entry:
         self._answer = BodyDigest("answer", salt)
         self._request_whole = False
         self._settled = False
+        # Signed by the device, the receipts of one person would name that person.
+        unnamed = admitted.route.name == "anonymous"
+        self._key = SigningKey.generate() if unnamed else journal.key
 
     def take_request(self, content: bytes, *, whole: bool = True) -> None:
         """Take the next part of the request's body into account."""
@@ -348,7 +351,7 @@ class Entry:
     def _put(self, record: DeviceRecord, receipt: dict[str, Any] | None) -> None:
         enclave = self._admitted.route.enclave
         file = ReceiptFile(
-            record=issue_record(record, self._journal.key),
+            record=issue_record(record, self._key),
             receipt=receipt,
             statement=enclave.statement if enclave else None,
             salt=self._salt,

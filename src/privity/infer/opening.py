@@ -32,7 +32,7 @@ from privity.seal.transport import default_pool
 
 __all__ = ["RouteName", "SessionSettings", "open_session", "shelves"]
 
-RouteName = Literal["auto", "local", "confidential", "zdr"]
+RouteName = Literal["auto", "local", "anonymous", "confidential", "zdr"]
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,13 @@ __all__ = [
     "EnclavePeer",
     "EnginePeer",
     "LogPeer",
+    "NetworkPeer",
     "ProviderPeer",
     "check_url",
     "read_enclave",
     "read_engine",
     "read_log",
+    "read_network",
     "read_provider",
 ]
 
@@ -133,6 +135,34 @@ class ProviderPeer:
         return hash((self.name, self.profile, self.url, self.agreement, self.region))
 
 
+@dataclass(frozen=True)
+class NetworkPeer:
+    """The public ledger that anonymous requests are admitted and paid by, and how it is reached.
+
+    Attributes:
+        ledger: URL of a node's JSON-RPC.
+        contracts: the file with the contracts' addresses, in the privity home unless absolute.
+        provider: the DID of the provider to ask, as the ledger lists it; empty takes the first.
+        proxy: a SOCKS proxy for everything that leaves on this route, such as Tor's; empty for
+            none. Where it cannot be reached nothing leaves.
+        isolate: give each request SOCKS credentials of its own, so that Tor takes another circuit.
+    """
+
+    ledger: str
+    contracts: str
+    provider: str = ""
+    proxy: str = ""
+    isolate: bool = False
+
+    def __post_init__(self) -> None:
+        check_url(self.ledger)
+        if self.proxy and urlsplit(self.proxy).scheme != "socks5h":
+            raise InputError(
+                "[anonymous] proxy must be a socks5h:// URL",
+                hint="with the h it is the proxy that looks names up, and not this device",
+            )
+
+
 def read_engine(table: Mapping[str, Any]) -> EnginePeer:
     """Read an ``[[engine]]`` table; raises `InputError`."""
     toml.known(table, {"name", "url", "key_env"}, "[[engine]] ")
@@ -152,6 +182,20 @@ def read_log(table: Mapping[str, Any]) -> LogPeer:
     """Read a ``[[log]]`` table; raises `InputError`."""
     toml.known(table, {"key", "url"}, "[[log]] ")
     return LogPeer(toml.text(table, "key"), toml.text(table, "url") if "url" in table else None)
+
+
+def read_network(table: Mapping[str, Any]) -> NetworkPeer | None:
+    """Read the ``[anonymous]`` table, None where it is empty; raises `InputError`."""
+    if not table:
+        return None
+    where = "[anonymous] "
+    return NetworkPeer(
+        toml.text(table, "ledger", where),
+        toml.text(table, "contracts", where),
+        toml.text_or(table, "provider", ""),
+        toml.text_or(table, "proxy", ""),
+        toml.yes_or_no(table, "isolate", default=False),
+    )
 
 
 _PROVIDER = {

@@ -3,7 +3,7 @@
 ::
 
     [routing]
-    order    = ["confidential", "local", "zdr"]   # for a model named without its route
+    order    = ["anonymous", "confidential", "local", "zdr"]   # for a model named without its route
     fallback = "stricter"                         # or "none", or "ceiling"
     default  = "private/best"                     # where a request names no model
 

@@ -25,7 +25,7 @@ class Rung:
     """One configured way to have a prompt answered.
 
     Attributes:
-        route: ``local``, ``confidential`` or ``zdr``.
+        route: ``local``, ``anonymous``, ``confidential`` or ``zdr``.
         name: what the person calls it.
         keeper: finds, verifies and admits the route.
         list_offers: returns what an admitted route has; None takes its models as they are.

@@ -136,7 +136,7 @@ class PrivateTransport(httpx.AsyncBaseTransport):
     ) -> httpx.Response:
         """Try one rung."""
         rung = step.rung
-        admitted = await rung.keeper.current()
+        admitted = await rung.keeper.take()
         content = self.ladder.fitted(plan, step, content)
         trial = None if self.ladder.takes_all else _attempt(rung)
         try:

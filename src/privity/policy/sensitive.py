@@ -16,7 +16,7 @@ from privity.errors import InputError
 
 __all__ = ["FLAGGED", "GROUPS", "ROUTES", "Kind", "Mode", "SensitivePolicy"]
 
-ROUTES = ("local", "confidential", "zdr")
+ROUTES = ("local", "anonymous", "confidential", "zdr")
 """The rungs of the ladder, from the strictest to the loosest."""
 
 

@@ -29,6 +29,7 @@ from privity.receipt.job import (
     verify_receipt,
 )
 from privity.receipt.outcome import Outcome
+from privity.receipt.price import Price
 from privity.receipt.record import (
     DeviceRecord,
     VerifiedRecord,
@@ -54,6 +55,7 @@ __all__ = [
     "JobReceipt",
     "Outcome",
     "Passed",
+    "Price",
     "ReceiptFile",
     "Routing",
     "VerifiedDocument",

@@ -19,6 +19,7 @@ from privity.identity.multibase import decode_base64url, encode_base64url
 from privity.identity.timestamps import format_time, whole_second
 from privity.receipt.credential import issue_credential, verify_credential
 from privity.receipt.outcome import Outcome
+from privity.receipt.price import Price
 from privity.statement import Model
 
 __all__ = [
@@ -75,6 +76,7 @@ class JobReceipt:
         started: when the request was whole.
         ended: when the answer was.
         outcome: ``complete`` or ``failed``.
+        price: what it cost; None where nothing is asked for.
     """
 
     model: Model | None
@@ -88,6 +90,7 @@ class JobReceipt:
     started: datetime
     ended: datetime
     outcome: Outcome
+    price: Price | None = None
 
     def __post_init__(self) -> None:
         for text in (self.request, self.answer, self.keyset):
@@ -110,7 +113,7 @@ class JobReceipt:
             "keyset": self.keyset,
             "model": None if self.model is None else self.model.to_json(),
             "outcome": self.outcome.value,
-            "price": None,  # its place; there is nothing to pay with yet
+            "price": None if self.price is None else self.price.to_json(),
             "request": self.request,
             "started": format_time(self.started),
             "status": self.status,
@@ -122,7 +125,7 @@ class JobReceipt:
         """Read what `to_json` writes; raises `MalformedError`."""
         tokens = fields.inner("tokens")
         model = fields.optional("model", fields.inner)
-        fields.constant("price", None)
+        price = fields.optional("price", fields.inner)
         job = cls(
             model=None if model is None else Model.from_fields(model),
             request=fields.digest("request"),
@@ -138,6 +141,7 @@ class JobReceipt:
             started=fields.time("started"),
             ended=fields.time("ended"),
             outcome=Outcome.parse(fields.text("outcome")),
+            price=None if price is None else Price.from_fields(price),
         )
         tokens.done()
         fields.done()

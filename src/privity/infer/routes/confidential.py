@@ -32,7 +32,13 @@ from privity.seal.transport import KeySource, SealedTransport, Shape
 from privity.statement import MAX_BYTES, MEDIA_TYPE, NONCE_BYTES, Model
 from privity.statement import PATH as STATEMENT_PATH
 
-__all__ = ["ConfidentialRoute", "confidential_disclosure", "discover", "examine_peer"]
+__all__ = [
+    "ConfidentialRoute",
+    "confidential_disclosure",
+    "discover",
+    "examine_peer",
+    "same_machine",
+]
 
 _LOOKS = 3  # at a log that another process of this device follows at the same time
 _STATEMENT_S = 30.0  # for all of a statement, however it drips
@@ -177,7 +183,7 @@ def confidential_disclosure(enclave: AttestedEnclave, peer: EnclavePeer) -> Disc
     own machine hides nothing from whoever owns that machine.
     """
     behind_relay = peer.relay is not None
-    apart = behind_relay and not _same_machine(peer.url, peer.relay or "")
+    apart = behind_relay and not same_machine(peer.url, peer.relay or "")
     cells: dict[tuple[Party, Asset], Cell] = {}
     for asset in _CONTENT:
         cells[Party.PERSON, asset] = Cell(View.EVERYTHING)
@@ -239,7 +245,7 @@ def _label(enclave: AttestedEnclave) -> str:
     return "enclave · dev" if enclave.dev else "enclave · " + " + ".join(kinds)
 
 
-def _same_machine(one: str, other: str) -> bool:
+def same_machine(one: str, other: str) -> bool:
     """Tell whether two URLs name one machine: the same host name, or both this one.
 
     Names are not resolved, for that would tell a name server which enclave is used; one machine

@@ -29,6 +29,8 @@ class RouteKeeper:
         find: finds and verifies a route.
         policy: the ceiling; asked again for every route found.
         max_age: seconds an admitted route is used.
+        once: each job has a route of its own, found ahead of need: two receipts then name two
+            statements, and have nothing in common by them.
         clock: seconds, monotonic.
 
     Guarantees:
@@ -42,9 +44,12 @@ class RouteKeeper:
         policy: Policy,
         *,
         max_age: float,
+        once: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.policy = policy
+        self._once = once
+        self._taken: AdmittedRoute[Route] | None = None
         self._find = find
         self._max_age = max_age
         self._clock = clock
@@ -77,6 +82,25 @@ class RouteKeeper:
                     self._renew_in_background()
                 return admitted
         return await self.refresh(admitted)
+
+    async def take(self) -> AdmittedRoute[Route]:
+        """Return an admitted route for one job: `current`, or a new one where each is used once.
+
+        Raises:
+            PrivityError: as `current`.
+
+        Guarantees:
+            Where routes are used once, no two jobs have the same
+            (`test_each_job_has_a_route_of_its_own`).
+        """
+        admitted = await self.current()
+        if not self._once:
+            return admitted
+        while admitted is self._taken:
+            admitted = await self.refresh(admitted)
+        self._taken = admitted
+        self._renew_in_background(admitted)
+        return admitted
 
     async def refresh(self, stale: AdmittedRoute[Route] | None) -> AdmittedRoute[Route]:
         """Find and admit a route anew, unless another job already replaced ``stale``.
@@ -128,17 +152,17 @@ class RouteKeeper:
         self._admitted, self._found_at, self.problem = admitted, started, None
         return admitted
 
-    def _renew_in_background(self) -> None:
+    def _renew_in_background(self, stale: AdmittedRoute[Route] | None = None) -> None:
         if self._background is not None and not self._background.done():
             return
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return  # under another event loop, renewal waits for the full age
-        self._background = loop.create_task(self._try_renew())
+        self._background = loop.create_task(self._try_renew(stale or self._admitted))
 
-    async def _try_renew(self) -> None:
+    async def _try_renew(self, stale: AdmittedRoute[Route] | None) -> None:
         try:
-            await self.refresh(self._admitted)
+            await self.refresh(stale)
         except PrivityError:
             return  # kept in `problem`; the next job past the age raises it

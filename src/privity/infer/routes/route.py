@@ -25,7 +25,7 @@ class Route(Protocol):
 
     @property
     def name(self) -> str:
-        """``local``, ``confidential`` or ``zdr``, as records and people call it."""
+        """``local``, ``anonymous``, ``confidential`` or ``zdr``, as records and people call it."""
 
     @property
     def disclosure(self) -> Disclosure:
