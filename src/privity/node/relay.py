@@ -6,12 +6,17 @@ asks and how much, and cannot read either way. It keeps and logs nothing.
 
 It is no open proxy: it goes only to configured targets, only to their gateway, key and statement
 paths, and only with the media types of Oblivious HTTP (RFC 9458 §6.2, and its chunked draft).
+
+Two fields of a client pass, because the gateway admits by them: a proof of membership, which has
+one size, and a proof of what was asked. With `MixSettings` messages are held and mixed (mixing.py).
+Two relays in a row: relay_role.py.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import anyio
@@ -19,6 +24,7 @@ import httpx
 
 from privity import statement
 from privity.errors import InputError
+from privity.node.mixing import Held, Mixer, MixSettings
 from privity.seal import chunked_ohttp, ohttp, problem
 from privity.seal.asgi import (
     Receive,
@@ -32,7 +38,7 @@ from privity.seal.gateway import GATEWAY_PATH
 from privity.seal.key_config import KEYS_TYPE
 from privity.seal.problem import Refused
 
-__all__ = ["Relay", "RelayLimits", "relay_app"]
+__all__ = ["ADMISSION_FIELDS", "Relay", "RelayLimits", "relay_app"]
 
 _SEALED = {  # media type of a sealed request -> of its response
     ohttp.REQUEST_TYPE.encode(): ohttp.RESPONSE_TYPE,
@@ -45,6 +51,11 @@ _ANSWERED = frozenset(
 _OPAQUE = b"application/octet-stream"
 _FIRST_BYTES = 2048
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,63}")
+ADMISSION_FIELDS = {
+    b"privity-admission": re.compile(rb"[A-Za-z0-9_-]{311}"),  # 233 bytes, always
+    b"privity-query-proof": re.compile(rb"[A-Za-z0-9_-]{1,24576}"),
+}
+"""The fields of a client that pass, and what they may hold: base64url without padding."""
 _STATEMENT_QUERY = re.compile(rb"nonce=[A-Za-z0-9_-]{43}")  # 32 bytes, base64url
 
 
@@ -94,6 +105,7 @@ def relay_app(
     limits: RelayLimits | None = None,
     *,
     transport: httpx.AsyncBaseTransport | None = None,
+    mixing: MixSettings | None = None,
 ) -> Relay:
     """Return the ASGI application of a relay.
 
@@ -101,11 +113,12 @@ def relay_app(
         targets: for each name, the base URL of an enclave: ``POST /NAME`` goes to its gateway.
         limits: what it carries at most.
         transport: how it reaches the targets; a shared connection pool by default.
+        mixing: how messages are mixed; None to send each on at once.
 
     Raises:
         InputError: a name or URL cannot be a target.
     """
-    return Relay(targets, limits or RelayLimits(), transport)
+    return Relay(targets, limits or RelayLimits(), transport, mixing)
 
 
 class Relay:
@@ -123,11 +136,14 @@ class Relay:
         targets: Mapping[str, str],
         limits: RelayLimits,
         transport: httpx.AsyncBaseTransport | None,
+        mixing: MixSettings | None = None,
     ) -> None:
         self._targets = {name: _checked_target(name, url) for name, url in targets.items()}
         self._limits = limits
         self._upstream = transport or _pool(limits)
         self._running = 0
+        self._requests = None if mixing is None else Mixer(mixing)
+        self._answers = Mixer(mixing) if mixing is not None and mixing.answers else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -144,8 +160,15 @@ class Relay:
             finally:
                 self._running -= 1
 
+    def drain(self) -> None:
+        """Send on what is held to be mixed, and hold nothing more. Run before the relay ends."""
+        for mixer in (self._requests, self._answers):
+            if mixer is not None:
+                mixer.drain()
+
     async def aclose(self) -> None:
         """Close the connections to the targets."""
+        self.drain()
         await self._upstream.aclose()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -201,16 +224,45 @@ class Relay:
             headers["content-length"] = str(int(length))
         if kind == chunked_ohttp.REQUEST_TYPE.encode():
             headers["incremental"] = "?1"
+        for name, form in ADMISSION_FIELDS.items():
+            value = fields.get(name)
+            if value is None:
+                continue
+            if not form.fullmatch(value):
+                raise Refused(problem.UNADMITTABLE)
+            headers[name.decode()] = value.decode()
         return _Plan("POST", base + GATEWAY_PATH, headers, has_body=True)
 
     async def _exchange(
         self, plan: _Plan, receive: Receive, send: Send, progress: _Progress
     ) -> None:
         """Carry one request up and its response down."""
-        idle = self._limits.idle_s
-        body = self._upload(receive, progress) if plan.has_body else b""
         if not plan.has_body:
             progress.uploaded.set()
+        body: bytes | AsyncIterator[bytes] = b""
+        if plan.has_body:
+            body = self._upload(receive, progress)
+        try:
+            if self._requests is None:
+                await self._forward(plan, body, send, progress)
+                return
+            with self._requests.held() as held:
+                if not isinstance(body, bytes):
+                    body = await held.gather(body)
+                    # One form, whether the client streamed it or not.
+                    plan.headers["content-length"] = str(len(body))
+                await self._requests.wait()
+                await self._forward(plan, body, send, progress)
+        except (httpx.ReadTimeout, httpx.WriteTimeout, TimeoutError) as error:
+            raise Refused(problem.SLOW) from error
+        except (httpx.HTTPError, httpx.StreamError) as error:
+            raise Refused(problem.UNREACHABLE) from error
+
+    async def _forward(
+        self, plan: _Plan, body: bytes | AsyncIterator[bytes], send: Send, progress: _Progress
+    ) -> None:
+        """Make the request that is planned, and send the client its answer."""
+        idle = self._limits.idle_s
         request = httpx.Request(
             plan.method,
             plan.url,
@@ -218,17 +270,13 @@ class Relay:
             content=body,
             extensions={"timeout": {"connect": 10.0, "read": idle, "write": idle, "pool": 10.0}},
         )
+        response = await self._upstream.handle_async_request(request)
         try:
-            response = await self._upstream.handle_async_request(request)
-            try:
-                await self._download(response, send, progress)
-            finally:
-                with anyio.CancelScope(shield=True):
-                    await response.aclose()
-        except (httpx.ReadTimeout, httpx.WriteTimeout, TimeoutError) as error:
-            raise Refused(problem.SLOW) from error
-        except (httpx.HTTPError, httpx.StreamError) as error:
-            raise Refused(problem.UNREACHABLE) from error
+            with self._answers.held() if self._answers is not None else nullcontext() as held:
+                await self._download(response, send, progress, held)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await response.aclose()
 
     async def _upload(self, receive: Receive, progress: _Progress) -> AsyncIterator[bytes]:
         """Yield the client's body piece by piece: the next is asked for when one has gone up."""
@@ -252,23 +300,37 @@ class Relay:
                 yield piece
         progress.uploaded.set()
 
-    async def _download(self, response: httpx.Response, send: Send, progress: _Progress) -> None:
-        """Send the answer piece by piece: the next is read when the client has taken one."""
+    async def _download(
+        self, response: httpx.Response, send: Send, progress: _Progress, held: Held | None
+    ) -> None:
+        """Send the answer piece by piece: the next is read when the client has taken one.
+
+        Where answers are mixed it is held until it is whole, and its turn has come.
+        """
         if not 200 <= response.status_code <= 599:  # ASGI servers know no others
             raise Refused(problem.UNREACHABLE)
+        pieces = aiter(_stream(response))
+        if held is not None and self._answers is not None:
+            whole = await held.gather(pieces)
+            await self._answers.wait()
+            pieces = _only(whole)
         headers = _returned(response.headers)
         await send(
             {"type": "http.response.start", "status": response.status_code, "headers": headers}
         )
         progress.started = True
         total = 0
-        async for piece in _stream(response):
+        async for piece in pieces:
             total += len(piece)
             if total > self._limits.response_bytes:
                 raise Refused(problem.OVERSIZE)
             with anyio.fail_after(self._limits.idle_s):
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _only(piece: bytes) -> AsyncIterator[bytes]:
+    yield piece
 
 
 async def _watch(receive: Receive, progress: _Progress, scope: anyio.CancelScope) -> None:

@@ -9,10 +9,12 @@ with `refusal`.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from privity.errors import (
+    AdmissionError,
     MalformedError,
     OpenError,
     OversizeError,
@@ -22,7 +24,7 @@ from privity.errors import (
     StaleKeyError,
 )
 
-__all__ = ["INSIDE_HEADER", "MEDIA_TYPE", "Problem", "Refused", "refusal"]
+__all__ = ["ADMISSION", "INSIDE_HEADER", "MEDIA_TYPE", "Problem", "Refused", "refusal"]
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -31,6 +33,9 @@ INSIDE_HEADER = b"privity-problem"
 
 _IANA = "https://iana.org/assignments/http-problem-types"
 _OURS = "urn:privity:problem:"
+
+ADMISSION = f"{_OURS}admission:"
+"""Before the name of the check at which a gateway did not admit a request."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,8 @@ UNSTREAMED = Problem(500, f"{_OURS}unstreamed", "the response is too large for a
 NO_TARGET = Problem(404, f"{_OURS}no-target", "the relay knows no such gateway")
 UNREACHABLE = Problem(502, f"{_OURS}unreachable", "the relay could not reach the gateway")
 SLOW = Problem(504, f"{_OURS}slow", "too little was sent for longer than is waited for")
+# From the relay before the gateway would say the same, so that nothing else passes in its fields.
+UNADMITTABLE = Problem(400, f"{ADMISSION}malformed", "the admission field is not one")
 
 
 _REFUSALS: dict[str, Callable[[], SealError | PeerError]] = {
@@ -133,7 +140,23 @@ _REFUSALS: dict[str, Callable[[], SealError | PeerError]] = {
 }
 
 
-def refusal(status: int, media_type: str, body: bytes) -> SealError | PeerError:
+_ADMISSION_CHECK = re.compile(re.escape(ADMISSION) + r"([a-z][a-z-]{0,31})")
+_NOT_ADMITTED = {
+    "missing": ("it carries no proof of membership", "join the membership, then ask again"),
+    "malformed": ("its proof of membership is not one", "this software may be too old"),
+    "epoch": ("its proof is of another time", "set this device's clock, then ask again"),
+    "root": ("its proof is of a membership too long ago", "read the ledger again, then retry"),
+    "proof": ("its proof of membership does not verify", "read the ledger again, then retry"),
+    "duplicate": ("it was admitted once before", "ask again: every request is proved afresh"),
+    "double-signal": (
+        "another request used the same message number, which reveals a stake's secret",
+        "use one wallet in one place: two copies of it slash each other",
+    ),
+    "busy": ("the gateway has too many proofs to check", "try again in a moment"),
+}
+
+
+def refusal(status: int, media_type: str, body: bytes) -> SealError | PeerError | AdmissionError:
     """Return the error that stands for an answer outside the seal. Run by the client.
 
     The text of the answer is not repeated: whoever wrote it is not trusted, only its type is read.
@@ -152,9 +175,16 @@ def refusal(status: int, media_type: str, body: bytes) -> SealError | PeerError:
         kind = document.get("type") if isinstance(document, dict) else None
     if isinstance(kind, str) and kind in _REFUSALS:
         return _REFUSALS[kind]()
+    if isinstance(kind, str) and (found := _ADMISSION_CHECK.fullmatch(kind)):
+        return _not_admitted(found[1])
     if status == 413:
         return _REFUSALS[OVERSIZE.kind]()
     return PeerError(
         f"the relay or gateway answered outside the protocol (HTTP {status}, no sealed response)",
         hint="check that the URL is that of a relay or gateway",
     )
+
+
+def _not_admitted(check: str) -> AdmissionError:
+    why, hint = _NOT_ADMITTED.get(check, ("the gateway refused it before it was opened", ""))
+    return AdmissionError(f"the request was not admitted: {why}", check=check, hint=hint)
