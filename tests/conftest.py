@@ -15,6 +15,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from privity.node.relay import Relay
+from privity.node.relay_role import RelayRole
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def serve() -> Iterator[Callable[..., str]]:
             app,
             log_config=None,
             access_log=False,
-            lifespan="on" if isinstance(app, Relay | Starlette) else "off",
+            lifespan="on" if isinstance(app, Relay | RelayRole | Starlette) else "off",
             timeout_graceful_shutdown=1,
             **settings,
         )

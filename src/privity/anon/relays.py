@@ -1,0 +1,253 @@
+"""Which two relays carry a person's requests, and for how long the first one stays.
+
+The first relay sees a person's address, the second which gateway is asked; whoever runs both knows
+both. So the two are of different operators, and neither is of the enclave's. Operators are drawn
+uniformly, then a relay of each: who runs many relays under one name is not chosen more often.
+
+The first relay is kept for weeks, as Tor keeps its guards, and the second is drawn afresh for every
+request. With a fresh first relay each time, a person who asks long enough certainly meets two
+relays that compare notes; with a kept one, most never do. Why: spec/relays.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from privity.errors import InputError, MalformedError
+from privity.home import read_private, write_private
+
+__all__ = [
+    "Guard",
+    "Guards",
+    "RelayEntry",
+    "choose_relays",
+    "load_guards",
+    "save_guards",
+    "target_name",
+]
+
+_DIGEST_BYTES = 32
+_TEXT = re.compile(r"[\x21-\x7e]{1,256}")
+_SHORTEST_S = 30 * 86_400
+_SPREAD_S = 30 * 86_400
+_TYPE = "privity/guards/v1"
+_MOST = 64  # guards on one device, and bytes of their file in KiB
+
+
+def target_name(did: str) -> str:
+    """Return the name under which every relay reaches the provider ``did``: 32 hex digits.
+
+    A name that follows from the registry tells no client from another, and need not be asked for.
+    """
+    return hashlib.sha256(did.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class RelayEntry:
+    """One relay, as the registry lists it.
+
+    Attributes:
+        did: its identifier.
+        operator: who runs it: the account that staked for it.
+        url: its base URL.
+        keys_digest: SHA-256 of its key configurations.
+
+    Raises:
+        MalformedError: a part is none; a registry holds what anyone wrote, so leave such one out.
+    """
+
+    did: str
+    operator: str
+    url: str
+    keys_digest: bytes
+
+    def __post_init__(self) -> None:
+        if not _TEXT.fullmatch(self.did) or not _TEXT.fullmatch(self.operator):
+            raise MalformedError("a relay's DID and operator are visible ASCII of 1 to 256 bytes")
+        if len(self.keys_digest) != _DIGEST_BYTES:
+            raise MalformedError("the digest of a relay's keys is SHA-256")
+        if not _TEXT.fullmatch(self.url) or not _is_base(self.url):
+            raise MalformedError("a relay's URL is http(s)://HOST[:PORT], without a query")
+
+    @property
+    def name(self) -> str:
+        """What other relays call it: `target_name` of its DID."""
+        return target_name(self.did)
+
+
+def choose_relays(
+    entries: Iterable[RelayEntry],
+    *,
+    enclave_operator: str | None,
+    rng: Callable[[int], int] = secrets.randbelow,
+    first: RelayEntry | None = None,
+) -> tuple[RelayEntry, RelayEntry]:
+    """Return the first and the second relay for a request. Run by the Client.
+
+    Args:
+        entries: the relays of the registry.
+        enclave_operator: who runs the enclave; None where nobody is said to.
+        rng: gives a uniform number from 0 up to its argument, exclusive.
+        first: the guard that is kept; None to draw the first relay too.
+
+    Raises:
+        InputError: there are no two operators besides the enclave's, or ``first`` is the enclave's
+            or none of ``entries``.
+
+    Guarantees:
+        Different operators, and never the enclave's
+        (tests/property/test_relay_choice.py::test_the_operators_differ_from_each_other_and_the_enclaves).
+        Each operator is as likely
+        (tests/unit/test_relay_choice.py::test_each_operator_is_as_likely).
+    """
+    operators = _by_operator(entries, enclave_operator)
+    if first is None:
+        chosen = _drawn(operators, rng, "a first relay")
+    elif first in operators.get(_folded(first.operator), ()):
+        chosen = first
+    else:
+        raise InputError(
+            "the first relay is not in the registry, or is of the enclave's operator",
+            hint="draw another (`Guards.first`)",
+        )
+    operators.pop(_folded(chosen.operator), None)
+    return chosen, _drawn(operators, rng, "a second relay")
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A first relay that is kept.
+
+    Attributes:
+        did: the relay's.
+        until: seconds since the epoch; drawn, so that not all change theirs at one time.
+    """
+
+    did: str
+    until: int
+
+
+@dataclass(frozen=True)
+class Guards:
+    """The first relays of one device, in the order in which they were drawn.
+
+    There is more than one only where one of them is of an enclave's operator, or has left the
+    registry.
+    """
+
+    held: tuple[Guard, ...] = ()
+
+    def first(
+        self,
+        entries: Iterable[RelayEntry],
+        *,
+        enclave_operator: str | None,
+        now: float,
+        rng: Callable[[int], int] = secrets.randbelow,
+    ) -> tuple[RelayEntry, Guards]:
+        """Return the first relay for an enclave, and the guards to keep from now on.
+
+        Args:
+            entries: the relays of the registry.
+            enclave_operator: who runs the enclave.
+            now: seconds since the epoch.
+            rng: gives a uniform number from 0 up to its argument, exclusive.
+
+        Raises:
+            InputError: the registry has no relay of another operator.
+
+        Guarantees:
+            It stays the same while it is listed and its time has not come
+            (tests/property/test_relay_choice.py::test_a_guard_is_kept_until_its_time).
+        """
+        operators = _by_operator(entries, enclave_operator)
+        able = {one.did: one for relays in operators.values() for one in relays}
+        held = tuple(guard for guard in self.held if guard.until > now)
+        for guard in held:
+            if guard.did in able:
+                return able[guard.did], Guards(held)
+        chosen = _drawn(operators, rng, "a first relay")
+        until = int(now) + _SHORTEST_S + rng(_SPREAD_S)
+        return chosen, Guards((*held, Guard(chosen.did, until))[-_MOST:])
+
+
+def load_guards(path: Path) -> Guards:
+    """Return the guards in a device's file; none where there is no file.
+
+    Raises:
+        InputError: it cannot be read, others can read it, or it holds something else.
+    """
+    if not path.exists():
+        return Guards()
+    try:
+        document = json.loads(read_private(path))
+        if document["type"] != _TYPE or len(document["guards"]) > _MOST:
+            raise ValueError("of another type")
+        return Guards(tuple(_guard(entry) for entry in document["guards"]))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(
+            f"{path} does not hold the first relays of this device",
+            hint="remove it to have others drawn",
+        ) from error
+
+
+def save_guards(path: Path, guards: Guards) -> None:
+    """Write the guards to a device's file, 0600; raises `InputError`."""
+    entries = [{"did": guard.did, "until": guard.until} for guard in guards.held]
+    try:
+        write_private(path, json.dumps({"type": _TYPE, "guards": entries}).encode() + b"\n")
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _guard(entry: dict[str, object]) -> Guard:
+    did, until = entry["did"], entry["until"]
+    if not isinstance(did, str) or type(until) is not int:
+        raise ValueError("a guard has a DID and a time")
+    return Guard(did, until)
+
+
+def _by_operator(
+    entries: Iterable[RelayEntry], enclave_operator: str | None
+) -> dict[str, list[RelayEntry]]:
+    """Return the relays that may be used, in one order whatever order they came in."""
+    excluded = None if enclave_operator is None else _folded(enclave_operator)
+    found: dict[str, list[RelayEntry]] = {}
+    for entry in sorted(set(entries), key=lambda one: (_folded(one.operator), one.did, one.url)):
+        if _folded(entry.operator) != excluded:
+            found.setdefault(_folded(entry.operator), []).append(entry)
+    return found
+
+
+def _drawn(
+    operators: dict[str, list[RelayEntry]], rng: Callable[[int], int], what: str
+) -> RelayEntry:
+    if not operators:
+        raise InputError(
+            f"the registry has no operator left for {what}",
+            hint="two relays of two operators are needed, neither of them the enclave's",
+        )
+    relays: Sequence[RelayEntry] = operators[list(operators)[rng(len(operators))]]
+    return relays[rng(len(relays))]
+
+
+def _folded(operator: str) -> str:
+    """Return an operator's account in one spelling: addresses differ in case by their checksum."""
+    return operator.casefold()
+
+
+def _is_base(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        port_is_one = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    plain = not parts.query and not parts.fragment and parts.username is None
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and plain and port_is_one
