@@ -79,15 +79,12 @@ class PostgresStore:
                 max_size=_CONNECTIONS,
                 command_timeout=_ANSWER_S,
                 timeout=_ANSWER_S,
-                # `local` waits for this server's disk; a server set to more keeps it.
-                init=None if self._unsafe else _wait_for_commits,
+                # At the start of the session: whatever is set later, the pool resets.
+                server_settings=None if self._unsafe else {"synchronous_commit": "on"},
             )
             async with self._pool.acquire() as session:
-                if not self._unsafe and await session.fetchval("SHOW fsync") != "on":
-                    raise InputError(
-                        "this PostgreSQL server runs without fsync: it may forget what it answered",
-                        hint="set fsync = on, or ?unsafe_durability=1 to accept double spending",
-                    )
+                if not self._unsafe:
+                    await _refuse_forgetful(session)
                 async with session.transaction():
                     # CREATE … IF NOT EXISTS fails where two gateways run it at the same time.
                     await session.execute("SELECT pg_advisory_xact_lock($1)", _MAKING)
@@ -223,9 +220,13 @@ class PostgresStore:
             raise store_failed("PostgreSQL") from error
 
 
-async def _wait_for_commits(session: Any) -> None:
-    if await session.fetchval("SHOW synchronous_commit") == "off":
-        await session.execute("SET synchronous_commit = on")
+async def _refuse_forgetful(session: Any) -> None:
+    for setting in ("fsync", "synchronous_commit"):
+        if await session.fetchval(f"SHOW {setting}") != "on":
+            raise InputError(
+                f"this PostgreSQL server runs without {setting}: it may forget what it answered",
+                hint=f"set {setting} = on, or ?unsafe_durability=1 to accept double spending",
+            )
 
 
 async def _standing(session: Any, nullifier: bytes) -> Standing | None:
