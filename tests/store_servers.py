@@ -10,7 +10,6 @@ import contextlib
 import os
 import pwd
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -20,6 +19,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
 import pytest
 
 _STARTS_S = 60
@@ -57,8 +57,14 @@ class StoreServer:
     def kill(self) -> None:
         """End it as a power cut of the process would: SIGKILL, with its children."""
         if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            # PostgreSQL's children lead groups of their own.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                parent = psutil.Process(self._process.pid)
+                family = [parent, *parent.children(recursive=True)]
+                for one in family:
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        one.kill()
+                psutil.wait_procs(family[1:], 10)
             self._process.wait(10)
             self._process = None
 

@@ -19,13 +19,11 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import Protocol, Self
 from urllib.parse import parse_qs, urlsplit
 
+from privity.anon.field import Field
 from privity.errors import InputError, MissingDependency, PeerError
-
-if TYPE_CHECKING:
-    from privity.anon.rln import Field
 
 __all__ = [
     "Began",

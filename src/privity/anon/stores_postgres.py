@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import asyncpg  # type: ignore[import-untyped]
 
+from privity.anon.field import Field
 from privity.anon.stores import (
     Began,
     Charged,
@@ -26,9 +27,6 @@ from privity.anon.stores import (
     store_failed,
 )
 from privity.errors import InputError, PeerError
-
-if TYPE_CHECKING:
-    from privity.anon.rln import Field
 
 __all__ = ["PostgresStore"]
 
@@ -50,7 +48,13 @@ CREATE INDEX IF NOT EXISTS privity_spends_unnumbered ON privity_spends (nullifie
     WHERE charged > 0 AND settled IS NULL;
 CREATE SEQUENCE IF NOT EXISTS privity_settled;
 """
-_FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+_FAILURES = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what some of its calls say when the server goes away
+    OSError,
+    TimeoutError,
+)
 
 
 class PostgresStore:
@@ -75,7 +79,7 @@ class PostgresStore:
         try:
             self._pool = await asyncpg.create_pool(
                 self._url,
-                min_size=1,
+                min_size=0,
                 max_size=_CONNECTIONS,
                 command_timeout=_ANSWER_S,
                 timeout=_ANSWER_S,

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import Any, Self, cast
 
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
+from privity.anon.field import Field
 from privity.anon.stores import (
     Began,
     Charged,
@@ -30,9 +31,6 @@ from privity.anon.stores import (
     store_failed,
 )
 from privity.errors import InputError, PeerError
-
-if TYPE_CHECKING:
-    from privity.anon.rln import Field
 
 __all__ = ["RedisStore"]
 

@@ -15,8 +15,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar
 
+from privity.anon.field import Field
 from privity.anon.stores import (
     Began,
     Charged,
@@ -30,9 +31,6 @@ from privity.anon.stores import (
     store_failed,
 )
 from privity.errors import InputError, PrivityError
-
-if TYPE_CHECKING:
-    from privity.anon.rln import Field
 
 __all__ = ["SqliteStore"]
 
@@ -233,8 +231,7 @@ def _record(
         "SELECT x, y FROM signals WHERE epoch = ? AND scope = ? AND nullifier = ?",
         (epoch, scope, nullifier),
     ).fetchone()
-    other = cast("tuple[Field, Field]", kept)
-    return Seen.DUPLICATE if other[0] == x else Conflict(*other)
+    return Seen.DUPLICATE if kept[0] == x else Conflict(Field(kept[0]), Field(kept[1]))
 
 
 def _prune(file: sqlite3.Connection, before_epoch: int) -> int:
