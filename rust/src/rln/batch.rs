@@ -151,3 +151,139 @@ fn holds(key: &PreparedVerifyingKey<Bn254>, items: &[Weighted]) -> bool {
     Bn254::final_exponentiation(product)
         .is_some_and(|value| value.0 == <Bn254 as Pairing>::TargetField::ONE)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::field::write;
+    use super::super::prover::{Kernel, Made, Member};
+    use super::super::tree::Tree;
+    use super::*;
+    use rln::prelude::{hash_to_field_le, Hasher, PoseidonHash};
+
+    struct World {
+        path: Vec<u8>,
+        root: Fr,
+    }
+
+    const SECRET: u64 = 41;
+    const LIMIT: u64 = 20;
+
+    fn world() -> World {
+        let secret = Fr::from(SECRET);
+        let commitment = Hasher::<PoseidonHash>::hash_single(secret);
+        let leaf = Hasher::<PoseidonHash>::hash_pair(commitment, Fr::from(LIMIT));
+        let mut tree = Tree::new(20).unwrap();
+        tree.extend(&[Fr::from(9u64), leaf, Fr::from(8u64)])
+            .unwrap();
+        let path = tree.path(1).unwrap().iter().flat_map(write).collect();
+        World {
+            path,
+            root: tree.root(),
+        }
+    }
+
+    fn member(world: &World) -> Member {
+        Member::read(&write(&Fr::from(SECRET)), LIMIT, &world.path, 1).unwrap()
+    }
+
+    fn claim(made: &Made, x: Fr, scope: Fr) -> Claim {
+        let (x, scope) = (write(&x), write(&scope));
+        let inputs: [&[u8]; INPUTS] = [&made.y, &made.root, &made.nullifier, &x, &scope];
+        Claim::read(&made.proof, inputs).unwrap()
+    }
+
+    #[test]
+    fn proofs_hold_whole_and_warm_and_each_input_counts() {
+        let (world, kernel) = (world(), Kernel::shared());
+        let (x, scope) = (hash_to_field_le(b"x"), hash_to_field_le(b"scope"));
+        let whole = kernel.prove(&member(&world), 0, x, scope).unwrap();
+        let warm = kernel.prepare(member(&world)).unwrap();
+        let finished = kernel.finish(&warm, 0, x, scope).unwrap();
+        assert_eq!(whole.root, write(&world.root));
+        assert_eq!((whole.y, whole.nullifier), (finished.y, finished.nullifier));
+        for made in [&whole, &finished] {
+            let mut claim = claim(made, x, scope);
+            assert!(verify(&kernel.key, &claim));
+            for at in 0..INPUTS {
+                claim.inputs[at] += Fr::from(1u64);
+                assert!(!verify(&kernel.key, &claim));
+                claim.inputs[at] -= Fr::from(1u64);
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_says_which_are_false_wherever_they_are() {
+        let (world, kernel) = (world(), Kernel::shared());
+        let warm = kernel.prepare(member(&world)).unwrap();
+        let scope = hash_to_field_le(b"scope");
+        let mut claims: Vec<Claim> = (0..10)
+            .map(|id| {
+                let x = hash_to_field_le(&[id as u8]);
+                claim(&kernel.finish(&warm, id, x, scope).unwrap(), x, scope)
+            })
+            .collect();
+        for count in 0..=claims.len() {
+            let some: Vec<&Claim> = claims[..count].iter().collect();
+            assert_eq!(verify_batch(&kernel.key, &some), vec![true; count]);
+        }
+        for falses in [vec![0], vec![9], vec![3, 4], (0..10).collect::<Vec<_>>()] {
+            for at in &falses {
+                claims[*at].inputs[0] += Fr::from(1u64);
+            }
+            let all: Vec<&Claim> = claims.iter().collect();
+            let verdicts = verify_batch(&kernel.key, &all);
+            for (at, verdict) in verdicts.iter().enumerate() {
+                assert_eq!(*verdict, !falses.contains(&at));
+            }
+            for at in &falses {
+                claims[*at].inputs[0] -= Fr::from(1u64);
+            }
+        }
+    }
+
+    #[test]
+    fn errors_that_would_cancel_without_weights_are_found() {
+        let (world, kernel) = (world(), Kernel::shared());
+        let (x, scope) = (hash_to_field_le(b"x"), hash_to_field_le(b"scope"));
+        let made = kernel.prove(&member(&world), 0, x, scope).unwrap();
+        let (mut first, mut second) = (claim(&made, x, scope), claim(&made, x, scope));
+        let shift = first.proof.c;
+        first.proof.c = (first.proof.c + shift).into_affine();
+        second.proof.c = (second.proof.c - shift).into_affine();
+        assert_eq!(
+            verify_batch(&kernel.key, &[&first, &second]),
+            [false, false]
+        );
+    }
+
+    #[test]
+    fn points_outside_the_subgroup_are_refused() {
+        let (world, kernel) = (world(), Kernel::shared());
+        let (x, scope) = (hash_to_field_le(b"x"), hash_to_field_le(b"scope"));
+        let made = kernel.prove(&member(&world), 0, x, scope).unwrap();
+        let fields = [write(&x); INPUTS];
+        let fields: [&[u8]; INPUTS] = [0, 1, 2, 3, 4].map(|at| &fields[at][..]);
+        // BN254's G2 has a cofactor of 254 bits: almost every point of the curve is outside.
+        let mut refused = 0;
+        for step in 1..40u8 {
+            let mut bytes = made.proof;
+            bytes[32] = bytes[32].wrapping_add(step);
+            refused += usize::from(Claim::read(&bytes, fields).is_err());
+        }
+        assert_eq!(refused, 39);
+    }
+
+    #[test]
+    fn what_the_circuit_cannot_prove_is_refused_before() {
+        let (world, kernel) = (world(), Kernel::shared());
+        let (x, scope) = (hash_to_field_le(b"x"), hash_to_field_le(b"scope"));
+        let secret = write(&Fr::from(SECRET));
+        assert!(kernel.prove(&member(&world), LIMIT, x, scope).is_err());
+        assert!(Member::read(&secret, 0, &world.path, 1).is_err());
+        assert!(Member::read(&secret, 65_536, &world.path, 1).is_err());
+        assert!(Member::read(&secret, 1, &world.path, 1 << 20).is_err());
+        assert!(Member::read(&secret, 1, &world.path[32..], 1).is_err());
+        assert!(Member::read(&[255; 32], 1, &world.path, 1).is_err());
+    }
+}

@@ -37,7 +37,7 @@ pub fn read_secret(bytes: &[u8], name: &str) -> Result<SecretFr, Refused> {
 
 /// Reads elements written one after the other.
 pub fn read_many(bytes: &[u8], name: &str) -> Result<Vec<Fr>, Refused> {
-    if bytes.len() % FIELD != 0 {
+    if !bytes.len().is_multiple_of(FIELD) {
         return Err(Refused(format!(
             "{name} is {} bytes, not a multiple of {FIELD}",
             bytes.len()

@@ -1,0 +1,1 @@
+//! Empty: this manifest is there for `cargo fetch`.
