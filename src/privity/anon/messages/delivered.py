@@ -1,0 +1,55 @@
+"""What was delivered already: a message comes to its reader once, however often it is replayed."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+
+from privity.errors import InputError
+
+__all__ = ["Delivered"]
+
+
+class Delivered:
+    """A bounded memory of digests, in a file or in the process alone.
+
+    Args:
+        path: of an SQLite file; without one, a restart forgets everything.
+        most: digests that are kept; the oldest go first.
+
+    Guarantees:
+        A digest is new once, whatever comes in between, until ``most`` others came after it:
+        `test_a_replayed_message_is_not_delivered_twice`.
+    """
+
+    def __init__(self, path: Path | None = None, *, most: int = 1_000_000) -> None:
+        if most < 1:
+            raise InputError("at least one digest has to be kept")
+        self._most, self._lock = most, threading.Lock()
+        where = ":memory:" if path is None else path
+        self._db = sqlite3.connect(where, check_same_thread=False, isolation_level=None)
+        if path is not None:
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+        self._db.execute(
+            "CREATE TABLE IF NOT EXISTS seen (at INTEGER PRIMARY KEY, digest BLOB UNIQUE NOT NULL)"
+        )
+
+    def add(self, digest: bytes) -> bool:
+        """Return whether the digest is new, and remember it."""
+        with self._lock:
+            new = self._db.execute("INSERT OR IGNORE INTO seen (digest) VALUES (?)", (digest,))
+            if new.rowcount and new.lastrowid is not None and new.lastrowid % 1024 == 0:
+                self._db.execute("DELETE FROM seen WHERE at <= ?", (new.lastrowid - self._most,))
+            return bool(new.rowcount)
+
+    def discard(self, digest: bytes) -> None:
+        """Forget a digest, because its message was not taken after all."""
+        with self._lock:
+            self._db.execute("DELETE FROM seen WHERE digest = ?", (digest,))
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._db.close()

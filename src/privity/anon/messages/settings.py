@@ -1,0 +1,59 @@
+"""Settings of a node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from privity.anon.messages.topics import check_topic, shard_topic
+from privity.errors import InputError
+
+__all__ = ["DEFAULT_CLUSTER", "Settings"]
+
+DEFAULT_CLUSTER = 1789
+"""The cluster of privity's own shards; clusters up to 1023 are Waku's to give out."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where a node listens and what it gossips on.
+
+    Attributes:
+        listen: multiaddresses; ``/tcp/0`` takes a free port.
+        cluster: number of the network.
+        shards: how many pubsub topics its content topics are spread over.
+        only: these pubsub topics instead of all shards.
+        degree: peers of the mesh that it aims at, as the next two bound.
+        degree_low: below it, it looks for more.
+        degree_high: above it, it lets some go.
+        heartbeat_s: between two looks at the mesh, and between two offers of what peers may miss.
+    """
+
+    listen: tuple[str, ...] = ("/ip4/127.0.0.1/tcp/0",)
+    cluster: int = DEFAULT_CLUSTER
+    shards: int = 1
+    only: tuple[str, ...] = ()
+    degree: int = 6
+    degree_low: int = 4
+    degree_high: int = 12
+    heartbeat_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.degree_low <= self.degree <= self.degree_high:
+            raise InputError("the degrees of a mesh are low <= degree <= high")
+        if self.heartbeat_s <= 0 or self.shards < 1:
+            raise InputError("a heartbeat takes time, and there is at least one shard")
+        for topic in self.only:
+            check_topic(topic)
+
+    @property
+    def pubsub_topics(self) -> tuple[str, ...]:
+        """What the node subscribes to."""
+        if self.only:
+            return self.only
+        return tuple(f"/waku/2/rs/{self.cluster}/{shard}" for shard in range(self.shards))
+
+    def pubsub_topic(self, topic: str) -> str:
+        """Return the pubsub topic that a content topic is gossiped on."""
+        if self.only:
+            return self.only[0]
+        return shard_topic(topic, cluster=self.cluster, shards=self.shards)
