@@ -1,0 +1,138 @@
+"""The ledger, as every role asks it: one node, four contracts, and whose account acts, if any."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+import httpx
+
+from privity.home import home
+from privity.ledger.accounts import Account
+from privity.ledger.addresses import Addresses
+from privity.ledger.contract import Contract
+from privity.ledger.credits import IssuerKey, SignedExit, Till
+from privity.ledger.journal import Journal
+from privity.ledger.members import LeafAdded, MemberPage, Members
+from privity.ledger.providers import Listing, Registry
+from privity.ledger.rpc import Rpc
+from privity.ledger.sending import Limits, Sender, signing
+from privity.ledger.token import Token
+from privity.ledger.wire import Receipt, check_address
+
+__all__ = ["Ledger"]
+
+
+class Ledger:
+    """The contracts of one ledger through one node, as an async context manager.
+
+    The node sees the address of who asks (or the proxy's) and every question; so everything a
+    client asks is what all clients ask: the whole list of members, the whole registry, the
+    issuer's key. Only who deposits, stakes or takes out shows an account.
+
+    Args:
+        rpc_url: the node's JSON-RPC.
+        addresses: where the contracts are.
+        signer: the account that acts; None to only read.
+        confirmations: blocks that must follow one before it is believed.
+        proxy: ``socks5h://…`` or ``http://…`` for everything that is asked.
+        transport: an httpx transport to use in place of the network.
+        journal: the file of the account's transactions; None for one in the privity home.
+        limits: what a transaction may cost.
+
+    Raises:
+        InputError: the URL or the proxy is none.
+        MissingDependency: the libraries of the ledger are not installed.
+    """
+
+    def __init__(
+        self,
+        rpc_url: str,
+        addresses: Addresses,
+        *,
+        signer: Account | None = None,
+        confirmations: int = 12,
+        proxy: str | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        journal: Path | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.addresses = addresses
+        self.rpc = Rpc(rpc_url, proxy=proxy, transport=transport)
+        self.sender = (
+            None
+            if signer is None
+            else Sender(
+                self.rpc,
+                signer,
+                chain_id=addresses.chain,
+                journal=Journal(journal or journal_path(addresses.chain, signer)),
+                confirmations=confirmations,
+                limits=limits,
+            )
+        )
+        self._membership = Contract(self.rpc, "Membership", addresses.membership)
+        self._credits = Contract(self.rpc, "Credits", addresses.credits)
+        self._providers = Contract(self.rpc, "Providers", addresses.providers)
+        self.token = Token(Contract(self.rpc, "Token", addresses.token), sender=self.sender)
+        self.members = Members(
+            self.rpc,
+            self._membership,
+            first=addresses.block,
+            confirmations=confirmations,
+            sender=self.sender,
+        )
+        self.credits = Till(self._credits, sender=self.sender)
+        self.registry = Registry(self.rpc, self._providers, sender=self.sender)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self.rpc.aclose()
+
+    async def leaves(self, since_block: int | None = None) -> MemberPage | None:
+        """Return the events of leaves from a block on; see `Members.page`, `MemberHistory`."""
+        return await self.members.page(since_block)
+
+    async def issuer_key(self) -> IssuerKey:
+        """Return the key that credits are issued under; see `Till.issuer_key`."""
+        return await self.credits.issuer_key()
+
+    async def providers(self) -> Listing:
+        """Return the whole registry; see `Registry.listing`."""
+        return await self.registry.listing()
+
+    async def register_member(self, commitment: bytes, limit: int) -> LeafAdded:
+        """Allow the stake and register; see `Members.register`."""
+        # A commitment is registered once by its owner, so it names the act.
+        intent = f"member:{commitment.hex()}"
+        if not await signing(self.sender).begun(intent):
+            stake = await self.members.stake_per_message() * limit
+            await self.token.allow(self.addresses.membership, stake)
+        return await self.members.register(commitment, limit, intent=intent)
+
+    async def slash(self, index: int, secret: bytes, receiver: str | None = None) -> Receipt:
+        """Slash, the bounty going to ``receiver`` or the signer; see `Members.slash`."""
+        to = check_address(receiver or signing(self.sender).account.address)
+        return await self.members.slash(index, secret, to)
+
+    async def deposit(self, amount: int, request_digest: bytes) -> int:
+        """Allow the amount and deposit it for a blind request; see `Till.deposit`."""
+        intent = f"deposit:{request_digest.hex()}"  # a request is paid for once
+        if not await signing(self.sender).begun(intent):
+            await self.token.allow(self.addresses.credits, amount)
+        return await self.credits.deposit(amount, request_digest, intent=intent)
+
+    async def exit_unspent(self, exit_: SignedExit) -> Receipt:
+        """Have unspent credits paid out; see `Till.exit_unspent`."""
+        return await self.credits.exit_unspent(exit_)
+
+
+def journal_path(chain: int, account: Account) -> Path:
+    """Return where an account's journal of a chain is kept: ``ledger/CHAIN-ADDRESS.json``."""
+    return home() / "ledger" / f"{chain}-{account.address}.json"
