@@ -1,15 +1,15 @@
-"""Write contracts/poseidon.vy: circomlib's Poseidon for one and two inputs, or check that it is so.
+"""Write contracts/poseidon.vy: circomlib's Poseidon of one and two inputs, or check that it is so.
 
-Constants come from the Grain LFSR of the Poseidon paper (Grassi et al., eprint 2019/458, appendix F)
-for BN254's scalar field, x^5, 8 full rounds and 56 (t = 2) or 57 (t = 3) partial ones. The written
-code does the same computation with fewer multiplications. In a partial round only the first
-element u passes the S-box; the rest y is a linear system fed by x = u^5:
+Constants come from the Grain LFSR of the Poseidon paper (Grassi et al., eprint 2019/458, appendix
+F) for BN254's scalar field, x^5, 8 full rounds and 56 (t = 2) or 57 (t = 3) partial ones. The code
+written does the same with fewer multiplications. In a partial round only the first element u
+passes the S-box; the rest y is a linear system fed by x = u^5:
 
     u' = d x + c.y + k        y' = A y + b x + offset
 
 Its offsets are moved into the k, and y is written in the eigenbasis of A (whose eigenvalues lie in
 the field for both sizes), scaled so that b = (1, ..., 1):  z' = E z + x,  u' = d x + f.z + k.
-`rewritten` is that algorithm in Python; this script refuses to write unless it equals the plain one.
+`rewritten` is that in Python; this script does not write unless it equals the plain one.
 
 Run: python scripts/poseidon_vyper.py [--check]
 """
@@ -17,8 +17,9 @@ Run: python scripts/poseidon_vyper.py [--check]
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cache
 from pathlib import Path
 
 P = 21888242871839275222246405745257275088548364400416034343698204186575808495617
@@ -119,6 +120,7 @@ class Rewritten:
     last: Matrix
 
 
+@cache
 def rewrite(t: int) -> Rewritten:
     """Move offsets and change the basis."""
     constants, mds = grain(t)
@@ -305,7 +307,7 @@ def products(row: Row, which: range) -> list[str]:
     return [product(m, f"x{i}") for m, i in zip(row, which, strict=True)]
 
 
-def total(terms: list[object]) -> str:
+def total(terms: Sequence[object]) -> str:
     """Write an unreduced sum."""
     text = str(terms[0])
     for term in terms[1:]:
