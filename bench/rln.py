@@ -1,0 +1,193 @@
+"""Rate-limiting nullifiers beside the bare zerokit crate, built from ``bench/zerokit``.
+
+Lower is better for proving and single checks: a ratio is our time over zerokit's in the same run.
+For a batch the ratio is of throughput, ours over zerokit's, whose users check one by one. Both
+verify from bytes. Ours is timed as Python calls it, zerokit inside its own process.
+"""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from measure import Report, title
+from privity.anon.field import Field, field_from_int
+from privity.anon.membership import MemberTree, RateIdentity
+from privity.anon.rln import external_nullifier
+from privity.hazmat.native import native
+
+CRATE = Path(__file__).parent / "zerokit"
+LIMIT = 300
+BATCH = 256
+SECONDS = 8.0
+
+Work = Callable[[], float]
+
+
+class Ours:
+    """One member and its proofs, through the calls that `privity.anon.rln` makes."""
+
+    def __init__(self) -> None:
+        self.core = native("Rln")
+        self.rln = self.core.Rln.load()
+        identity, tree = RateIdentity.generate(), MemberTree()
+        index = tree.append(identity.leaf(LIMIT))
+        self.secret = identity.unsafe_secret()
+        self.place = tree.place(index, LIMIT)
+        self.scope = external_nullifier(1, "did:key:bench")
+        self.prepared = self.prepare()
+        self.message = 0
+        self.claims = [self.claim() for _ in range(BATCH)]
+
+    def next(self) -> tuple[int, Field]:
+        """Return a message id and its signal."""
+        self.message += 1
+        return self.message % LIMIT, Field(self.core.hash_to_field(b"%d" % self.message))
+
+    def prepare(self) -> object:
+        """Return the part of a proof that no message changes."""
+        return self.rln.prepare(self.secret, LIMIT, self.place.path, self.place.index)
+
+    def claim(self) -> tuple[bytes, ...]:
+        """Finish one proof from it, and return what a verifier gets."""
+        number, x = self.next()
+        proof, root, y, nullifier = self.rln.finish(self.prepared, number, x, self.scope)
+        return proof, root, x, y, nullifier, self.scope
+
+    def prove(self) -> None:
+        """Make a whole proof."""
+        number, x = self.next()
+        path, index = self.place.path, self.place.index
+        self.rln.prove(self.secret, LIMIT, number, path, index, x, self.scope)
+
+    def verify(self) -> None:
+        """Check one claim."""
+        assert self.rln.verify(*self.claims[0])
+
+    def batch(self) -> None:
+        """Check all claims at once."""
+        assert all(self.rln.verify_batch(self.claims))
+
+    def batch_with_a_false_one(self) -> None:
+        """Check all at once where one has another share."""
+        false = (*self.claims[9][:3], field_from_int(1), *self.claims[9][4:])
+        verdicts = self.rln.verify_batch([*self.claims[:9], false, *self.claims[10:]])
+        assert verdicts.count(False) == 1
+
+
+def timed(run: Callable[[], object]) -> Work:
+    """Return a function that runs once and returns the seconds it took."""
+
+    def once() -> float:
+        start = time.perf_counter()
+        run()
+        return time.perf_counter() - start
+
+    return once
+
+
+@contextmanager
+def zerokit() -> Iterator[Callable[[str], Work] | None]:
+    """Build and run the peer; None without cargo."""
+    cargo = shutil.which("cargo")
+    if cargo is None:
+        print("  (no cargo: zerokit by itself is left out)")
+        yield None
+        return
+    subprocess.run([cargo, "build", "--release", "--quiet", "--locked"], cwd=CRATE, check=True)
+    process = subprocess.Popen(
+        [CRATE / "target" / "release" / "privity-bench-zerokit"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+    def ask(what: str) -> Work:
+        def once() -> float:
+            assert process.stdin is not None and process.stdout is not None
+            process.stdin.write(what + "\n")
+            process.stdin.flush()
+            return int(process.stdout.readline()) / 1e9
+
+        return once
+
+    try:
+        yield ask
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def medians(work: dict[str, Work], budget: float = SECONDS) -> dict[str, float]:
+    """Run each in turn, for about ``budget`` seconds in all, and return median seconds."""
+    times: dict[str, list[float]] = {name: [] for name in work}
+    for run in work.values():
+        run()  # warm
+    began = time.perf_counter()
+    while time.perf_counter() - began < budget or len(next(iter(times.values()))) < 5:
+        for name, run in work.items():
+            times[name].append(run())
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def compare(report: Report, what: str, run: Callable[[], object], peer: Work | None) -> None:
+    """Add a line of our time beside the peer's."""
+    work = {"ours": timed(run)} | ({"peer": peer} if peer else {})
+    found = medians(work)
+    ours, theirs = found["ours"], found.get("peer")
+    line = f"{ours * 1e3:8.2f} ms"
+    if theirs is not None:
+        line += f"   zerokit {theirs * 1e3:8.2f} ms   ratio {ours / theirs:.2f}"
+    ratio = None if theirs is None else round(ours / theirs, 3)
+    report.add(what, line, seconds=ours, peer="zerokit", peer_seconds=theirs, ratio=ratio)
+
+
+def throughput(report: Report, ours: Ours, ask: Callable[[str], Work] | None) -> None:
+    """Add the lines of a batch: against single checks one by one, and on all cores."""
+    work = {"ours": timed(ours.batch), "false": timed(ours.batch_with_a_false_one)}
+    if ask is None:
+        work["one by one"] = timed(ours.verify)
+    else:
+        work |= {"one by one": ask("verify"), "all cores": ask(f"verify-all {BATCH}")}
+    found = medians(work, 2 * SECONDS)
+    rates = {
+        "one by one": 1 / found["one by one"],
+        **({"all cores": BATCH / found["all cores"]} if ask else {}),
+    }
+    for name, key in ((f"batch of {BATCH}", "ours"), ("  with one false proof in it", "false")):
+        rate = BATCH / found[key]
+        for peer, theirs in rates.items():
+            who = f"zerokit {peer}" if ask else "our single checks"
+            line = f"{rate:6.0f} /s   {who} {theirs:6.0f} /s   ratio {rate / theirs:.2f}"
+            goal = 5.0 if (key, peer) == ("ours", "one by one") else None
+            report.add(
+                name, line, rate=rate, peer=who, peer_rate=theirs,
+                ratio=round(rate / theirs, 2), goal=goal,
+            )  # fmt: skip
+
+
+def main() -> None:
+    """Measure and report."""
+    title(
+        "Rate-limiting nullifiers, depth 20 (our time / zerokit's; a batch: our rate / zerokit's)"
+    )
+    report, ours = Report("rln"), Ours()
+    with zerokit() as ask:
+        compare(report, "prove, cold", ours.prove, ask and ask("prove"))
+        compare(report, "prove, warm (finish)", ours.claim, ask and ask("finish"))
+        work = {"warm": timed(ours.claim), "cold": timed(ours.prove)}
+        found = medians(work)
+        share = found["warm"] / found["cold"]
+        report.add("warm over cold, ours", f"ratio {share:.2f}", ratio=round(share, 3), **found)
+        compare(report, "verify one", ours.verify, ask and ask("verify"))
+        throughput(report, ours, ask)
+    report.write()
+
+
+if __name__ == "__main__":
+    main()
