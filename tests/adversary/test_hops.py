@@ -1,0 +1,624 @@
+"""Two relays in a row under attack: by the first, by the second, by both ends."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from privity.errors import (
+    AdmissionError,
+    EvidenceError,
+    InputError,
+    OversizeError,
+    PeerError,
+    StaleKeyError,
+    TruncatedError,
+)
+from privity.node.relay_role import RelaySettings, make_relay
+from privity.seal import chunked_ohttp, problem
+from privity.seal.connections import Connections
+from privity.seal.gateway import GATEWAY_PATH, Gateway
+from privity.seal.hops import RelayKeys, exit_url, through_relay
+from privity.seal.key_config import KEYS_TYPE, GatewayKeys, preferred
+from privity.seal.transport import SealedTransport, Shape, SyncTransport
+from privity.statement import PATH as STATEMENT_PATH
+from two_hops import ADMISSION, QUERY_PROOF, SECOND, TARGET, Chain, Published, Wire, chain
+
+Serve = Callable[[Any], str]
+QUESTION = b"canary-question-7f3a"
+ANSWER = b"canary-answer-91bc"
+STATEMENT = b'{"canary":"statement"}'
+NONCE = "N" * 43
+PLAIN = Shape(records=None, cadence_ms=None)
+
+pytestmark = pytest.mark.anyio
+
+
+class Enclave:
+    """An application that keeps what it was asked, and from whom."""
+
+    def __init__(self, pieces: int = 3, pause: float = 0.0) -> None:
+        self.asked: list[bytes] = []
+        self.clients: list[Any] = []
+        self.fields: list[dict[bytes, bytes]] = []
+        self._pieces = pieces
+        self._pause = pause
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.clients.append(scope["client"])
+        self.fields.append(dict(scope["headers"]))
+        if scope["path"] == STATEMENT_PATH:
+            kind = [(b"content-type", b"application/json")]
+            await send({"type": "http.response.start", "status": 200, "headers": kind})
+            await send({"type": "http.response.body", "body": STATEMENT})
+            return
+        body, more = b"", True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message["body"]
+            more = message["more_body"]
+        self.asked.append(body)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(self._pieces):
+            await send({"type": "http.response.body", "body": ANSWER, "more_body": True})
+            await asyncio.sleep(self._pause)
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def ask(laid: Chain, content: Any = QUESTION, **changes: Any) -> httpx.Response:
+    async with httpx.AsyncClient(transport=laid.transport(PLAIN, **changes)) as client:
+        return await client.post("https://enclave.test/ask", content=content)
+
+
+async def test_the_chain_carries_question_answer_keys_and_statement(
+    serve: Serve, tmp_path: Path
+) -> None:
+    enclave = Enclave()
+    async with chain(serve, enclave, tmp_path) as laid:
+        assert (await ask(laid)).content == ANSWER * 3
+        path = laid.path()
+        keys = await path.handle_async_request(httpx.Request("GET", exit_url(TARGET)))
+        assert await keys.aread() == laid.keys.configs_bytes
+        assert keys.headers["content-type"] == KEYS_TYPE
+        url = f"{exit_url(TARGET)}{STATEMENT_PATH}?nonce={NONCE}"
+        statement = await path.handle_async_request(httpx.Request("GET", url))
+        assert (statement.status_code, await statement.aread()) == (200, STATEMENT)
+    assert enclave.asked == [QUESTION]
+
+
+async def test_the_first_relay_learns_no_gateway_and_no_content(
+    serve: Serve, tmp_path: Path
+) -> None:
+    async with chain(serve, Enclave(), tmp_path) as laid:
+        await ask(laid)
+        for path in ("", f"{STATEMENT_PATH}?nonce={NONCE}"):
+            request = httpx.Request("GET", exit_url(TARGET) + path)
+            await (await laid.path().handle_async_request(request)).aread()
+        gateway = httpx.URL(laid.exit_wire.url).netloc
+        hidden = (QUESTION, ANSWER, TARGET.encode(), gateway, ADMISSION.encode(), NONCE.encode())
+        seen = laid.client_wire.both + laid.middle_wire.both
+        for secret in (*hidden, QUERY_PROOF.encode(), STATEMENT, laid.keys.configs_bytes):
+            assert secret not in seen
+        # It is the wire that was used, and where the seal ends the same search finds them.
+        assert f"POST /{SECOND} ".encode() in laid.client_wire.up
+        for shown in (gateway, ADMISSION.encode(), QUERY_PROOF.encode(), NONCE.encode()):
+            assert shown in laid.exit_wire.up
+        assert laid.keys.configs_bytes in laid.exit_wire.down
+        assert QUESTION not in laid.exit_wire.up
+
+
+async def test_sizes_of_keys_and_statements_show_the_first_relay_a_bucket(
+    serve: Serve, tmp_path: Path
+) -> None:
+    async def down(app: Any) -> int:
+        async with chain(serve, app, tmp_path) as laid:
+            path = laid.path(keys=await _warm(laid))
+            before = len(laid.client_wire.down)
+            url = f"{exit_url(TARGET)}{STATEMENT_PATH}?nonce={NONCE}"
+            await (await path.handle_async_request(httpx.Request("GET", url))).aread()
+            await _settled(laid.client_wire)
+            return len(laid.client_wire.down) - before
+
+    def stating(size: int) -> Any:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"s" * size})
+
+        return app
+
+    small, larger, large = [await down(stating(size)) for size in (9000, 15000, 60000)]
+    assert small == larger
+    assert large > small + 40000
+
+
+async def _warm(laid: Chain) -> RelayKeys:
+    assert laid.second.keys_digest is not None
+    keys = RelayKeys(laid.connections, laid.client_wire.url, SECOND, laid.second.keys_digest)
+    await keys.current()
+    await _settled(laid.client_wire)
+    return keys
+
+
+async def _settled(wire: Wire) -> None:
+    """Wait until nothing more has come for a moment."""
+    seen = -1
+    while seen != len(wire.down):
+        seen = len(wire.down)
+        await asyncio.sleep(0.1)
+
+
+async def test_the_second_relay_and_the_gateway_learn_no_client_address(
+    serve: Serve, tmp_path: Path
+) -> None:
+    enclave = Enclave()
+    async with chain(serve, enclave, tmp_path) as laid:
+        for _ in range(3):
+            await ask(laid)
+        theirs = {str(port).encode() for port in laid.client_wire.ports}
+        assert len(theirs) == 6  # a connection for each, and for the keys of each client
+        assert not set(laid.client_wire.ports) & set(laid.middle_wire.ports)
+        assert not set(laid.client_wire.ports) & set(laid.exit_wire.ports)
+        # Beyond the first relay all clients share connections.
+        assert len(set(laid.exit_wire.ports)) == 1
+        for wire in (laid.middle_wire, laid.exit_wire):
+            for head in wire.heads():
+                fields = {line.partition(b":")[0].lower() for line in head.split(b"\r\n")[1:]}
+                assert not fields & {b"forwarded", b"x-forwarded-for", b"via", b"x-real-ip"}
+    assert set(enclave.clients) == {None}  # inside the seal
+
+
+async def test_neither_relay_sees_the_header_of_the_other(serve: Serve, tmp_path: Path) -> None:
+    telling = {"user-agent": "canary-agent", "cookie": "canary-cookie", "x-canary": "canary-x"}
+
+    class Chatty(httpx.AsyncBaseTransport):
+        """Connections of software that names itself at every hop."""
+
+        def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+            self._inner = inner
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            request.headers.update(telling)
+            return await self._inner.handle_async_request(request)
+
+    enclave = Enclave()
+    async with chain(serve, enclave, tmp_path) as laid, httpx.AsyncHTTPTransport() as bare:
+        inner = Chatty(bare)
+        path = Chatty(laid.path(inner=inner))
+        url = exit_url(TARGET)
+        transport = SealedTransport(_published(laid), url, inner=path, shape=PLAIN)
+        async with httpx.AsyncClient(transport=transport) as client:
+            await client.post("https://enclave.test/ask", content=QUESTION)
+        assert b"canary-agent" in laid.client_wire.up  # these connections do say it
+        for wire in (laid.middle_wire, laid.exit_wire):
+            assert wire.heads()
+            for word in telling.values():
+                assert word.encode() not in wire.up
+        assert laid.exit_wire.heads() == [
+            b"POST /.well-known/ohttp-gateway HTTP/1.1\r\nHost: "
+            + httpx.URL(laid.exit_wire.url).netloc
+            + b"\r\ncontent-type: message/ohttp-chunked-req\r\naccept: message/ohttp-chunked-res"
+            + f"\r\ncontent-length: {_length(laid.exit_wire)}".encode()
+            + b"\r\nincremental: ?1"
+            + f"\r\nprivity-admission: {ADMISSION}".encode()
+            + f"\r\nprivity-query-proof: {QUERY_PROOF}".encode()
+        ]
+
+
+def _length(wire: Wire) -> int:
+    head = wire.heads()[0]
+    return int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+
+
+def _published(laid: Chain) -> Any:
+    return Published(laid.keys)
+
+
+async def test_every_client_sends_the_same_head(serve: Serve, tmp_path: Path) -> None:
+    """Two libraries, blocking or not, another process: the words on the wire are these."""
+    async with chain(serve, Enclave(), tmp_path) as laid:
+        await ask(laid)  # httpx, asynchronous
+        with httpx.Client(transport=SyncTransport(laid.transport(PLAIN))) as blocking:
+            await asyncio.to_thread(
+                blocking.post, "https://enclave.test/ask", content=QUESTION, headers={"x-a": "b"}
+            )
+        http = httpx.AsyncClient(transport=laid.transport(PLAIN))
+        async with openai.AsyncOpenAI(
+            api_key="canary-key", base_url="https://enclave.test/v1", http_client=http
+        ) as sdk:
+            await sdk.with_options(max_retries=0).chat.completions.create(
+                model="m", messages=[{"role": "user", "content": "canary-question-7f3a"}]
+            )
+        await asyncio.to_thread(_ask_elsewhere, laid)
+        near = [head for head in laid.client_wire.heads() if head.startswith(b"POST")]
+        host = httpx.URL(laid.client_wire.url).netloc
+        assert len(near) == 4
+        assert {_without_length(head) for head in near} == {
+            b"POST /canary-second HTTP/1.1\r\nhost: " + host + b"\r\n"
+            b"content-type: message/ohttp-chunked-req\r\naccept: message/ohttp-chunked-res\r\n"
+            b"incremental: ?1\r\ncontent-length: N\r\nconnection: close"
+        }
+        fetched = [head for head in laid.client_wire.heads() if head.startswith(b"GET")]
+        assert set(fetched) == {
+            b"GET /canary-second HTTP/1.1\r\nhost: " + host + b"\r\n"
+            b"accept: application/ohttp-keys\r\nconnection: close"
+        }
+        assert len({_without_length(head) for head in laid.exit_wire.heads()}) == 1
+        assert len(laid.exit_wire.heads()) == 4
+        assert b"canary-key" not in laid.client_wire.up + laid.exit_wire.up
+
+
+def _without_length(head: bytes) -> bytes:
+    before, name, rest = head.lower().partition(b"content-length: ")
+    start = len(before + name)
+    return head[:start] + b"N" + head[start:][rest.find(b"\r\n") :]
+
+
+ELSEWHERE = """
+import asyncio, json, sys
+import httpx
+sys.path.insert(0, sys.argv[1])
+from two_hops import Admitting, SECOND, TARGET
+from privity.seal.connections import Connections
+from privity.seal.hops import RelayKeys, exit_url, through_relay
+from privity.seal.key_config import parse_configs, preferred
+from privity.seal.transport import SealedTransport
+class Keys:
+    async def current(self):
+        return preferred(parse_configs(bytes.fromhex(sys.argv[4])))
+async def main():
+    url, digest = sys.argv[2], bytes.fromhex(sys.argv[3])
+    inner = Connections()
+    keys = RelayKeys(inner, url, SECOND, digest)
+    path = Admitting(through_relay(inner, url, SECOND, keys, TARGET))
+    transport = SealedTransport(Keys(), exit_url(TARGET), inner=path)
+    async with httpx.AsyncClient(transport=transport) as client:
+        answer = await client.post("https://enclave.test/ask", json={"q": "another"})
+        print(answer.status_code)
+asyncio.run(main())
+"""
+
+
+def _ask_elsewhere(laid: Chain) -> None:
+    tests = str(Path(__file__).parents[1])
+    assert laid.second.keys_digest is not None
+    known = (laid.second.keys_digest.hex(), laid.keys.configs_bytes.hex())
+    command = [sys.executable, "-c", ELSEWHERE, tests, laid.client_wire.url, *known]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "200\n", done.stderr
+
+
+async def test_each_exchange_has_a_connection_of_its_own(serve: Serve, tmp_path: Path) -> None:
+    async with chain(serve, Enclave(), tmp_path) as laid:
+        transport = laid.transport(PLAIN, keys=await _warm(laid))
+        before = len(laid.client_wire.ports)
+        async with httpx.AsyncClient(transport=transport) as client:
+            for _ in range(3):
+                await client.post("https://enclave.test/ask", content=QUESTION)
+        assert len(set(laid.client_wire.ports[before:])) == 3
+    async with chain(serve, Enclave(), tmp_path, one_connection_each=False) as laid:
+        async with httpx.AsyncClient(transport=laid.transport(PLAIN)) as client:
+            for _ in range(3):
+                await client.post("https://enclave.test/ask", content=QUESTION)
+        assert len(laid.client_wire.ports) == 1
+
+
+async def test_a_relay_with_substituted_keys_is_refused(serve: Serve, tmp_path: Path) -> None:
+    """The first relay gives keys of its own, by which it would read what is for the second."""
+    own = GatewayKeys.generate()
+    asked: list[str] = []
+
+    async def first(scope: Any, receive: Any, send: Any) -> None:
+        asked.append(scope["method"])
+        kind = [(b"content-type", KEYS_TYPE.encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": kind})
+        await send({"type": "http.response.body", "body": own.configs_bytes})
+
+    inner = Connections()
+    url = serve(first)
+    digest = hashlib.sha256(GatewayKeys.generate().configs_bytes).digest()
+    keys = RelayKeys(inner, url, SECOND, digest)
+    path = through_relay(inner, url, SECOND, keys, TARGET)
+    request = httpx.Request("POST", exit_url(TARGET), content=b"sealed")
+    with pytest.raises(EvidenceError) as caught:
+        await path.handle_async_request(request)
+    assert caught.value.check == "relay-keys"
+    assert asked == ["GET"]  # nothing was sealed to them
+    # The same keys are taken where the registry names them.
+    named = RelayKeys(inner, url, SECOND, hashlib.sha256(own.configs_bytes).digest())
+    assert await named.current() == preferred(own.configs)
+
+
+async def test_keys_that_do_not_end_are_refused(serve: Serve) -> None:
+    async def first(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(20):
+            await send({"type": "http.response.body", "body": b"k" * 60000, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    keys = RelayKeys(Connections(), serve(first), SECOND, bytes(32))
+    with pytest.raises(OversizeError):
+        await keys.current()
+
+
+@pytest.mark.parametrize("where", ["client_wire", "middle_wire", "exit_wire"])
+async def test_a_truncated_chain_is_an_error(serve: Serve, tmp_path: Path, where: str) -> None:
+    async with chain(serve, Enclave(pieces=300, pause=0.003), tmp_path) as laid:
+        keys = await _warm(laid)
+        wire: Wire = getattr(laid, where)
+        wire.cut_after = len(wire.down) + 2500
+        transport = laid.transport(PLAIN, keys=keys)
+        async with httpx.AsyncClient(transport=transport, timeout=20) as client:
+            async with client.stream("POST", "https://e.test/", content=QUESTION) as answer:
+                received = b""
+                with pytest.raises(TruncatedError):
+                    async for piece in answer.aiter_raw():
+                        received += piece
+        assert 0 < len(received) < 300 * len(ANSWER)
+
+
+async def test_an_exit_that_ends_its_own_seal_early_is_found_out(
+    serve: Serve, tmp_path: Path
+) -> None:
+    """The second relay can end what it seals; not what the enclave sealed."""
+    keys = GatewayKeys.generate()
+
+    async def gateway(scope: Any, receive: Any, send: Any) -> None:
+        """Give the first half of an answer and a clean end."""
+        sent: list[Any] = []
+
+        async def keep(message: Any) -> None:
+            sent.append(message)
+
+        await Gateway(Enclave(pieces=9), keys)(scope, receive, keep)
+        whole = b"".join(message.get("body", b"") for message in sent)
+        await send(sent[0])
+        await send({"type": "http.response.body", "body": whole[: len(whole) // 2]})
+
+    async with chain(serve, None, tmp_path, gateway=gateway) as laid:
+        laid.keys = keys
+        with pytest.raises(TruncatedError):
+            await ask(laid)
+
+
+def _refusing(answer: problem.Problem) -> Any:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        status = {"type": "http.response.start", "status": answer.status}
+        await send({**status, "headers": answer.headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    return app
+
+
+CHECKS = ["missing", "malformed", "epoch", "root", "proof", "duplicate", "double-signal", "busy"]
+
+
+@pytest.mark.parametrize("check", [*CHECKS, "another"])
+async def test_what_a_gateway_does_not_admit_is_said_to_the_client(
+    serve: Serve, tmp_path: Path, check: str
+) -> None:
+    answer = problem.Problem(403, f"{problem.ADMISSION}{check}", "not admitted")
+    async with chain(serve, None, tmp_path, gateway=_refusing(answer)) as laid:
+        with pytest.raises(AdmissionError, match="was not admitted") as caught:
+            await ask(laid)
+    assert caught.value.check == check
+
+
+async def test_the_first_relay_cannot_refuse_in_the_name_of_the_gateway(serve: Serve) -> None:
+    """A client that believed it would prove again, and use up what it may prove."""
+    answer = problem.Problem(403, f"{problem.ADMISSION}root", "not admitted")
+    assert await _refused_by_first(serve, answer) is PeerError
+
+
+async def test_a_second_relay_without_its_key_is_not_an_enclave_without_its_own(
+    serve: Serve,
+) -> None:
+    assert await _refused_by_first(serve, problem.STALE_KEY) is PeerError
+
+
+async def _refused_by_first(serve: Serve, answer: problem.Problem) -> type[Exception]:
+    keys = GatewayKeys.generate()
+
+    async def first(scope: Any, receive: Any, send: Any) -> None:
+        if scope["method"] == "POST":
+            await _refusing(answer)(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": keys.configs_bytes})
+
+    inner, url = Connections(), serve(first)
+    relay_keys = RelayKeys(inner, url, SECOND, hashlib.sha256(keys.configs_bytes).digest())
+    path = through_relay(inner, url, SECOND, relay_keys, TARGET)
+    with pytest.raises(PeerError) as caught:
+        await path.handle_async_request(httpx.Request("POST", exit_url(TARGET), content=b"x"))
+    return type(caught.value)
+
+
+async def test_a_stale_key_of_the_enclave_is_refreshed_through_the_chain(
+    serve: Serve, tmp_path: Path
+) -> None:
+    async with chain(serve, Enclave(), tmp_path) as laid:
+        laid.keys = GatewayKeys.generate()
+        with pytest.raises(StaleKeyError):
+            await ask(laid)
+
+
+NOT_ITS_TARGETS = [
+    ("POST", "/other"),
+    ("POST", "/"),
+    ("POST", GATEWAY_PATH),
+    ("POST", f"/{TARGET}/v1/chat/completions"),
+    ("POST", f"/{TARGET}{GATEWAY_PATH}"),
+    ("POST", "/http://127.0.0.1:9/"),
+    ("POST", f"/{TARGET}%2f..%2fsecret"),
+    ("GET", "/healthz"),
+    ("GET", GATEWAY_PATH),
+    ("GET", f"/{TARGET}/healthz"),
+    ("GET", f"/{TARGET}{STATEMENT_PATH}?nonce=short"),
+    ("DELETE", f"/{TARGET}"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), NOT_ITS_TARGETS)
+async def test_an_exit_goes_to_its_targets_and_nowhere_else(
+    serve: Serve, tmp_path: Path, method: str, path: str
+) -> None:
+    reached: list[str] = []
+
+    async def target(scope: Any, receive: Any, send: Any) -> None:
+        reached.append(scope["path"])
+
+    settings = RelaySettings({TARGET: serve(target)}, tmp_path / "keys")
+    relay = make_relay(settings)
+    url = serve(relay)
+    keys = RelayKeys(Connections(), url, "any", relay.keys_digest or b"")
+    keys._url = url + GATEWAY_PATH  # straight from the relay
+    sealed = SealedTransport(keys, url + GATEWAY_PATH, shape=PLAIN)
+    headers = {"content-type": chunked_ohttp.REQUEST_TYPE, "host": "127.0.0.1:9"}
+    async with httpx.AsyncClient(transport=sealed) as client:
+        answer = await client.request(method, f"http://127.0.0.1:9{path}", headers=headers)
+    assert answer.status_code in (404, 405)
+    assert reached == []
+
+
+async def test_an_exit_carries_only_what_is_sealed_again(serve: Serve, tmp_path: Path) -> None:
+    async with chain(serve, Enclave(), tmp_path) as laid:
+        keys = await _warm(laid)
+        url = f"{laid.client_wire.url}/{SECOND}"
+        sealed = SealedTransport(keys, url, inner=laid.connections, shape=PLAIN)
+        async with httpx.AsyncClient(transport=sealed) as client:
+            answer = await client.post(f"http://exit/{TARGET}", json={"q": "in the clear"})
+        assert answer.status_code == problem.NOT_SEALED.status
+        assert not laid.exit_wire.up
+
+
+BAD_FIELDS = [
+    ("privity-admission", "a" * 310),
+    ("privity-admission", "a" * 312),
+    ("privity-admission", "a" * 310 + "="),
+    ("privity-admission", "a" * 310 + "+"),
+    ("privity-admission", ""),
+    ("privity-query-proof", ""),
+    ("privity-query-proof", "a" * (24 * 1024 + 1)),
+    ("privity-query-proof", "canary cookie"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD_FIELDS)
+async def test_admission_fields_carry_nothing_else(
+    serve: Serve, tmp_path: Path, name: str, value: str
+) -> None:
+    headers = {"content-type": chunked_ohttp.REQUEST_TYPE, name: value, "cookie": "canary"}
+    async with chain(serve, Enclave(), tmp_path) as laid, httpx.AsyncClient() as client:
+        relay = laid.middle_wire.url
+        answer = await client.post(f"{relay}/{TARGET}", content=b"sealed", headers=headers)
+        assert (answer.status_code, answer.content) == (400, problem.UNADMITTABLE.body)
+        assert not laid.exit_wire.up
+        headers = {**headers, "privity-admission": ADMISSION, "privity-query-proof": "q" * 24576}
+        await client.post(f"{relay}/{TARGET}", content=b"sealed", headers=headers)
+        assert ADMISSION.encode() in laid.exit_wire.up
+        assert b"q" * 24576 in laid.exit_wire.up
+        assert b"canary" not in laid.exit_wire.up
+
+
+async def test_what_was_sealed_before_a_restart_is_not_carried_on(
+    serve: Serve, tmp_path: Path
+) -> None:
+    """The first relay keeps what it carried, and sends it again to see what leaves."""
+    reached: list[str] = []
+
+    async def target(scope: Any, receive: Any, send: Any) -> None:
+        reached.append(scope["path"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    settings = RelaySettings({TARGET: serve(target)}, tmp_path / "keys")
+    noon = 1_800_000_000.0
+
+    async def carried(relay: Any, dated: float) -> bytes:
+        """Return what a client seals to ``relay`` at that time."""
+        taken: list[bytes] = []
+
+        async def keep(request: httpx.Request) -> httpx.Response:
+            if request.method == "GET":
+                async with httpx.AsyncClient(transport=httpx.ASGITransport(relay)) as http:
+                    return await http.get(f"http://r{GATEWAY_PATH}")
+            taken.append(await request.aread())
+            return httpx.Response(503)
+
+        inner = httpx.MockTransport(keep)
+        keys = RelayKeys(inner, "http://first", SECOND, relay.keys_digest)
+        path = through_relay(inner, "http://first", SECOND, keys, TARGET, clock=lambda: dated)
+        headers = {"content-type": chunked_ohttp.REQUEST_TYPE}
+        with pytest.raises(PeerError):
+            await path.handle_async_request(
+                httpx.Request("POST", exit_url(TARGET), headers=headers, content=b"sealed")
+            )
+        return taken[0]
+
+    async def sent(relay: Any, message: bytes) -> int:
+        headers = {"content-type": chunked_ohttp.REQUEST_TYPE}
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(relay)) as http:
+            answer = await http.post(f"http://r{GATEWAY_PATH}", content=message, headers=headers)
+        return answer.status_code
+
+    before = make_relay(settings, clock=lambda: noon)
+    message = await carried(before, noon)
+    assert await sent(before, message) == 200
+    assert len(reached) == 1
+    assert await sent(before, message) == problem.REPLAYED.status
+    after = make_relay(settings, clock=lambda: noon + 10)
+    assert after.keys_digest == before.keys_digest
+    assert await sent(after, message) == 200  # it opens: the refusal is inside the seal
+    assert len(reached) == 1
+    await sent(after, await carried(after, noon + 11))
+    assert len(reached) == 2
+
+
+async def test_a_streamed_body_passes_as_it_comes(serve: Serve, tmp_path: Path) -> None:
+    enclave = Enclave()
+    go = threading.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        for _ in range(40):
+            yield QUESTION * 100
+        go.set()
+
+    async with chain(serve, enclave, tmp_path) as laid:
+        assert (await ask(laid, body())).content == ANSWER * 3
+    assert go.is_set()
+    assert enclave.asked == [QUESTION * 4000]
+
+
+async def test_only_what_a_relay_carries_goes_in(tmp_path: Path) -> None:
+    keys = RelayKeys(Connections(), "http://127.0.0.1:9", SECOND, bytes(32))
+    path = through_relay(Connections(), "http://127.0.0.1:9", SECOND, keys, TARGET)
+    for method, url in [
+        ("POST", "http://exit/other"),
+        ("POST", f"http://elsewhere/{TARGET}"),
+        ("PUT", exit_url(TARGET)),
+        ("GET", exit_url(TARGET) + "/metrics"),
+        ("POST", exit_url(TARGET) + "?q=1"),
+    ]:
+        with pytest.raises(InputError, match="carries"):
+            await path.handle_async_request(httpx.Request(method, url))
+
+
+def test_problem_documents_cannot_name_what_is_no_check() -> None:
+    for check in ("", "A", "x" * 33, "root\n", "root canary", "../x"):
+        body = json.dumps({"type": problem.ADMISSION + check}).encode()
+        assert isinstance(problem.refusal(403, problem.MEDIA_TYPE, body), PeerError)
