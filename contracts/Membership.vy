@@ -98,6 +98,7 @@ exiting: HashMap[uint256, uint256]  # index -> the leaf it was, until withdrawn 
 
 rootCount: public(uint256)
 records: HashMap[uint256, uint256]  # root -> number + 1 of its last recording | time * 2**64
+rootsFrom: uint256  # lower numbers are of trees in which somebody was who is out now
 
 
 @deploy
@@ -212,11 +213,12 @@ def withdraw(index: uint256):
 @nonreentrant
 def recordRoot() -> uint256:
     """
-    @notice Keep the root as it is now among the last 64, with the time; anyone may.
+    @notice Keep the root as it is now among the last 64, with the time; anyone may. A removal
+        forgets all that were kept: of those trees the removed member could still prove.
     """
     root: uint256 = self._root()
     number: uint256 = self.rootCount
-    if self.records[root] & MOST_64 == number and number != 0:
+    if self.records[root] & MOST_64 == number and number != self.rootsFrom:
         number -= 1  # the last one still: only its time is new
     else:
         self.rootCount = number + 1
@@ -238,7 +240,7 @@ def root() -> uint256:
 @view
 def knownRoot(root: uint256) -> bool:
     """
-    @notice Whether this is the root now, or among the last 64 recorded.
+    @notice Whether this is the root now, or among the last 64 recorded since the last removal.
     """
     return self._recorded_at(root) != 0 or root == self._root()
 
@@ -247,7 +249,7 @@ def knownRoot(root: uint256) -> bool:
 @view
 def rootRecordedAt(root: uint256) -> uint256:
     """
-    @notice The time at which this root was last recorded, 0 if not among the last 64.
+    @notice The time at which this root was last recorded; 0 if it is not among those kept.
     """
     return self._recorded_at(root)
 
@@ -291,7 +293,8 @@ def _append(index: uint256, leaf: uint256):
 
 @internal
 def _clear(index: uint256):
-    """Make a leaf 0, and renew the full nodes above it."""
+    """Make a leaf 0, forget the recorded roots, and renew the full nodes above it."""
+    self.rootsFrom = self.rootCount
     full: uint256 = self.leafCount
     node: uint256 = 0
     place: uint256 = index
@@ -335,7 +338,8 @@ def _root() -> uint256:
 @view
 def _recorded_at(root: uint256) -> uint256:
     record: uint256 = self.records[root]
-    if record == 0 or (record & MOST_64) + HISTORY <= self.rootCount:
+    after: uint256 = record & MOST_64  # its number + 1
+    if after <= self.rootsFrom or after + HISTORY <= self.rootCount:
         return 0
     return record >> 64
 

@@ -26,7 +26,7 @@ class World(Chain):
         self.token = self.deploy("Token")
         self.credits = self.deploy("Credits", *self.terms().values())
         self.does = self.credits.functions
-        self.chain_id = 131277322940537  # py-evm gives CHAINID so, eth_chainId otherwise
+        self.chain_id = self.web3.eth.chain_id
         self.send(self.token.functions.mint(self.buyer, 10**6))
         self.send(self.token.functions.approve(self.credits.address, 2**256 - 1), by=self.buyer)
 

@@ -242,6 +242,21 @@ def test_recording_one_root_again_only_renews_its_time(world: World) -> None:
     assert world.does.rootRecordedAt(world.does.root().call()).call() == world.now
 
 
+def test_a_removal_forgets_the_roots_before_it(world: World) -> None:
+    first, second = world.register(1), world.register(2)
+    world.send(world.does.recordRoot())
+    old = world.does.root().call()
+    assert world.does.rootRecordedAt(old).call() == world.now
+    world.send(world.does.slash(first, 1, world.hunter))
+    assert not world.does.knownRoot(old).call()
+    assert world.does.rootRecordedAt(old).call() == 0
+    world.send(world.does.recordRoot())
+    assert world.does.knownRoot(world.does.root().call()).call()
+    world.send(world.does.requestExit(second), by=world.member)
+    assert world.does.root().call() == tree_root([0])
+    assert world.does.rootRecordedAt(tree_root([0, poseidon(poseidon(2), 3)])).call() == 0
+
+
 def test_a_root_that_comes_back_counts_from_its_last_recording(tmp_path: Path) -> None:
     """A tree whose last leaf left has the root that it had before that leaf came."""
     world = World(evm.variant("Membership", tmp_path, HISTORY="3"))
