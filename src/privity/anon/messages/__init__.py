@@ -5,16 +5,17 @@ its sender's rate, which they check without knowing whose it is; and store nodes
 who are away. What relays and stores see is the topic, the size's bucket, the number of recipients
 rounded up, and when it passed. Whom a node connects to is seen by those it connects to.
 
-Public names: `Bus`, `CaughtUp`, `Channel`, `Delivered`, `Delivery`, `MessageStore`, `Outcome`,
-`RateGate`, `RateStamp`, `Rules`, `Settings`, `Spam`, `Subscription`, `Verdict`, `WakuMessage`,
-`content_topic`, `message_hash`, `open_payload`, `seal_payload`. py-libp2p, an extra, is needed to
-run a `Bus` and for nothing else; the protobuf library, for the bytes of messages.
+Public names: `Bus`, `CaughtUp`, `Channel`, `Delivered`, `Delivery`, `MessageStore`, `NativeEngine`,
+`Outcome`, `RateGate`, `RateStamp`, `Rules`, `Settings`, `Spam`, `Subscription`, `Verdict`,
+`WakuMessage`, `content_topic`, `message_hash`, `open_payload`, `seal_payload`. py-libp2p, an extra,
+is needed to run a `Bus` and for nothing else; the protobuf library, for the bytes of messages.
 """
 
 from __future__ import annotations
 
 from privity.anon.messages.bus import Bus, CaughtUp, Delivery, Subscription
 from privity.anon.messages.delivered import Delivered
+from privity.anon.messages.engine import NativeEngine
 from privity.anon.messages.rate_limit import (
     Outcome,
     RateGate,
@@ -36,6 +37,7 @@ __all__ = [
     "Delivered",
     "Delivery",
     "MessageStore",
+    "NativeEngine",
     "Outcome",
     "RateGate",
     "RateStamp",

@@ -31,6 +31,7 @@ __all__ = ["Bus", "CaughtUp", "Delivery", "Stamp", "Subscription"]
 
 _FETCHED = 50  # messages asked for by hash at once
 _UNREAD = 65_536  # messages that wait for one subscriber
+_REMEMBERED = 1 << 18  # hashes of the own messages, for `Bus.unconfirmed`
 
 T = TypeVar("T")
 
@@ -75,32 +76,52 @@ class CaughtUp:
 
 
 class Subscription:
-    """What comes on one channel for one key: an asynchronous iterator of `Delivery`."""
+    """What comes on one channel for one key: an asynchronous iterator of `Delivery`.
+
+    Attributes:
+        channel: what it listens to.
+        unread: messages that were dropped because nobody read; `Bus.catch_up` brings them again.
+    """
 
     def __init__(self, channel: Channel, key: KemPrivateKey, seen: Delivered) -> None:
-        self.channel, self.key, self.seen = channel, key, seen
+        self.channel, self._key, self._seen = channel, key, seen
         self.unread = 0
         self._queue: asyncio.Queue[Delivery | None] = asyncio.Queue()
+
+    def came(self, digest: bytes) -> bool:
+        """Return whether a message of this hash came, for this key or another."""
+        return self._seen.has(self._place(digest))
 
     def offer(self, pubsub_topic: str, message: WakuMessage) -> Delivery | None:
         """Open a message that is new and for this key, and return it."""
         if message.content_topic != self.channel.topic:
             return None
-        if not self.seen.add(content_digest(message) + self.key.public_bytes[:32]):
+        digest = message_hash(pubsub_topic, message)
+        self._seen.add(self._place(digest))
+        if not self._seen.add(self._mark(message)):
             return None
         try:
-            payload = open_payload(self.channel, self.key, message.payload)
+            payload = open_payload(self.channel, self._key, message.payload)
         except SealError:
             return None  # for others, or nothing that was sealed; it stays known as seen
-        return Delivery(payload, message_hash(pubsub_topic, message), message.content_topic)
+        return Delivery(payload, digest, message.content_topic)
 
-    def put(self, delivery: Delivery | None) -> bool:
-        """Queue a delivery for the reader, and return whether there was room."""
-        if delivery is not None and self._queue.qsize() >= _UNREAD:
-            self.unread += 1
-            return False
-        self._queue.put_nowait(delivery)
-        return True
+    def put(self, delivery: Delivery | None, message: WakuMessage | None = None) -> None:
+        """Queue a delivery for the reader; where there is no room, forget that it came."""
+        if delivery is None or message is None or self._queue.qsize() < _UNREAD:
+            self._queue.put_nowait(delivery)
+            return
+        self.unread += 1
+        self._seen.discard(self._place(delivery.hash))
+        self._seen.discard(self._mark(message))
+
+    def _mark(self, message: WakuMessage) -> bytes:
+        """Return what a message is delivered once by, for this key."""
+        return b"content" + content_digest(message) + self._key.public_bytes[:16]
+
+    def _place(self, digest: bytes) -> bytes:
+        """Return what it is remembered by that a message came, for this key."""
+        return b"hash" + digest + self._key.public_bytes[:16]
 
     async def get(self) -> Delivery:
         """Return the next message; wait for it.
@@ -154,7 +175,7 @@ class Bus:
         self._seen = seen or Delivered()
         self._own_seen = seen is None
         self._subscriptions: list[Subscription] = []
-        self._sent: dict[bytes, str] = {}
+        self._sent: dict[bytes, None] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._node: Node | None = None
         self._call: Callable[[Callable[[], Awaitable[Any]], Future[Any]], None] | None = None
@@ -259,7 +280,9 @@ class Bus:
         topic = self._settings.pubsub_topic(message.content_topic)
         await self._do(lambda: self._running().publish(topic, message))
         digest = message_hash(topic, message)
-        self._sent[digest] = message.content_topic
+        self._sent[digest] = None
+        if len(self._sent) > _REMEMBERED:
+            del self._sent[next(iter(self._sent))]
         return digest
 
     async def ask(self, store: str, question: Question) -> Page:
@@ -293,44 +316,52 @@ class Bus:
             cursor = page.cursor
 
     async def catch_up(
-        self, store: str, subscription: Subscription, have: set[bytes], cursor: bytes | None = None
+        self, store: str, subscription: Subscription, cursor: bytes | None = None
     ) -> CaughtUp:
         """Compare what came with what a store lists, and fetch what did not come.
 
         Args:
             store: its address.
             subscription: whose channel and key.
-            have: hashes of the messages that came.
             cursor: where the comparison ended last time.
 
         Raises:
             PeerError: the store fails.
             MalformedError: it answered something else.
         """
-        listed = [
-            stored.hash
-            async for stored in self.history(
-                store, [subscription.channel.topic], data=False, cursor=cursor
-            )
-        ]
-        wanted = [digest for digest in listed if digest not in have]
+        topics = [subscription.channel.topic]
+        history = self.history(store, topics, data=False, cursor=cursor)
+        listed = [stored.hash async for stored in history]
+        wanted = [digest for digest in listed if not subscription.came(digest)]
         delivered: list[Delivery] = []
         missing: list[bytes] = []
-        while wanted:
-            asked, wanted = wanted[:_FETCHED], wanted[_FETCHED:]
-            page = await self.ask(store, Question(hashes=tuple(asked), limit=MAX_PAGE))
-            got = {stored.hash: stored for stored in page.messages if stored.message is not None}
-            if got:  # an answer is bounded in bytes: what did not fit is asked for again
-                last = max(place for place, digest in enumerate(asked) if digest in got)
-                wanted = asked[last + 1 :] + wanted
-                asked = asked[: last + 1]
-            missing += [digest for digest in asked if digest not in got]
-            for stored in got.values():
-                if stored.message is not None and stored.pubsub_topic is not None:
-                    opened = subscription.offer(stored.pubsub_topic, stored.message)
-                    delivered += [opened] if opened else []
+        async for digest, stored in self._fetch(store, wanted):
+            if stored is None:
+                missing.append(digest)
+                continue
+            opened = subscription.offer(*stored)
+            delivered += [opened] if opened else []
         end = listed[-1] if listed else cursor
         return CaughtUp(len(listed), tuple(delivered), tuple(missing), end)
+
+    async def _fetch(
+        self, store: str, wanted: list[bytes]
+    ) -> AsyncIterator[tuple[bytes, tuple[str, WakuMessage] | None]]:
+        """Yield each message that is wanted, or nothing in its place."""
+        while wanted:
+            asked = wanted[:_FETCHED]
+            page = await self.ask(store, Question(hashes=tuple(asked), limit=MAX_PAGE))
+            got = {
+                stored.hash: (stored.pubsub_topic, stored.message)
+                for stored in page.messages
+                if stored.message is not None and stored.pubsub_topic is not None
+            }
+            places = [place for place, digest in enumerate(asked) if digest in got]
+            if places:  # an answer is bounded in bytes: what did not fit is asked for again
+                asked = asked[: places[-1] + 1]
+            for digest in asked:
+                yield digest, got.get(digest)
+            wanted = wanted[len(asked) :]
 
     async def unconfirmed(self, store: str) -> tuple[bytes, ...]:
         """Return the hashes of own messages that a store does not have; those it has are forgotten.
@@ -353,7 +384,7 @@ class Bus:
             delivery = subscription.offer(pubsub_topic, message)
             if delivery is not None and self._loop is not None:
                 try:
-                    self._loop.call_soon_threadsafe(subscription.put, delivery)
+                    self._loop.call_soon_threadsafe(subscription.put, delivery, message)
                 except RuntimeError:  # the caller's loop ended before the node
                     return
 

@@ -44,6 +44,12 @@ class Delivered:
                 self._db.execute("DELETE FROM seen WHERE at <= ?", (new.lastrowid - self._most,))
             return bool(new.rowcount)
 
+    def has(self, digest: bytes) -> bool:
+        """Return whether a digest is remembered."""
+        with self._lock:
+            row = self._db.execute("SELECT 1 FROM seen WHERE digest = ?", (digest,)).fetchone()
+            return row is not None
+
     def discard(self, digest: bytes) -> None:
         """Forget a digest, because its message was not taken after all."""
         with self._lock:

@@ -8,6 +8,7 @@ text derive from, which are never used on the way of a message.
 
 from __future__ import annotations
 
+import logging
 import sys
 import types
 import warnings
@@ -107,6 +108,9 @@ except ImportError as error:
         f"messages need py-libp2p, and {error.name or 'a part of it'} is missing",
         hint="pip install 'privity[messages]'; the Makefile says how, with py-libp2p --no-deps",
     ) from error
+
+# It logs peers' addresses; without a handler, Python would write them to the standard error.
+logging.getLogger("libp2p").addHandler(logging.NullHandler())
 
 ended = (BaseLibp2pError, trio.BrokenResourceError, trio.ClosedResourceError, EOFError, OSError)
 """What a peer that is gone, or that breaks the protocol, raises in py-libp2p."""

@@ -1,0 +1,399 @@
+"""Attacks on the bus, one for each promise of spec/messages.md."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from libp2p_mark import needs_libp2p
+from messages_network import Member, Members, ToyEngine, one_of
+from native import needs_kernel
+from privity.anon.messages import (
+    Bus,
+    Channel,
+    Delivered,
+    MessageStore,
+    NativeEngine,
+    Outcome,
+    RateGate,
+    Settings,
+    Verdict,
+    WakuMessage,
+    open_payload,
+    seal_payload,
+)
+from privity.anon.messages.bus import Subscription
+from privity.anon.messages.rate_limit import Candidate, Engine
+from privity.anon.messages.store import Page, Question, Stored
+from privity.anon.messages.store_wire import decode_page, encode_page
+from privity.anon.messages.waku import RateLimitProof, message_hash
+from privity.errors import MalformedError, OpenError, PeerError
+from privity.hazmat.hpke import DEFAULT, SUITES
+
+X25519 = SUITES[0x0020, 0x0001, 0x0001]
+CHANNEL = Channel("/privity/1/test/sealed")
+PUBSUB = "/waku/2/rs/1789/0"
+ENGINES = [
+    pytest.param(ToyEngine, id="toy"),
+    pytest.param(
+        NativeEngine, id="native", marks=[needs_kernel("Rln", "recover"), pytest.mark.slow]
+    ),
+]
+
+
+def decide(gate: RateGate, message: WakuMessage) -> Verdict:
+    """Return what a relay does with a message."""
+    found = gate.screen(message)
+    if isinstance(found, Candidate):
+        return gate.settle(found, gate.engine.verify_batch([found.statement])[0])
+    return found
+
+
+def proof_of(message: WakuMessage) -> RateLimitProof:
+    assert message.rate_limit_proof is not None
+    return message.rate_limit_proof
+
+
+# The rate limit.
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_spammer_is_cut_off_and_its_secret_recovered(engine: type[Engine]) -> None:
+    members = Members(engine())
+    honest = one_of(members, name=b"honest", limit=3)
+    spammer = one_of(members, name=b"spammer", limit=2)
+    gate = members.gate()
+    good = [decide(gate, spammer.message(b"%d" % place)) for place in range(2)]
+    assert [one.check for one in good] == ["good", "good"]
+    spammer.used.clear()  # the client is its own: it uses the same message ids again
+    assert decide(gate, spammer.message(b"2")) == Verdict(Outcome.IGNORE, "double-signal")
+    assert [spam.secret for spam in members.found] == [spammer.secret]
+    assert decide(gate, spammer.message(b"3")).check == "banned"
+    members.now += members.rules.epoch_s  # nor in the next epoch, before the ledger knows
+    assert decide(gate, spammer.message(b"4")).check == "banned"
+    assert decide(gate, honest.message(b"5")).check == "good"
+    assert len(members.found) == 1
+
+
+def test_the_secret_of_a_spammer_is_in_no_text() -> None:
+    members = Members()
+    member, gate = one_of(members, limit=1), members.gate()
+    decide(gate, member.message(b"0"))
+    member.used.clear()
+    decide(gate, member.message(b"1"))
+    (spam,) = members.found
+    shown = repr(spam) + str(spam) + repr(member.stamp()) + repr(vars(spam)["epoch"])
+    assert repr(spam.secret) not in shown and spam.secret.hex() not in shown
+
+
+def test_nobody_can_be_accused_with_a_proof_that_does_not_hold() -> None:
+    members = Members()
+    victim, gate = one_of(members), members.gate()
+    message = victim.message(b"said")
+    assert decide(gate, message).check == "good"
+    other = WakuMessage(b"never said", message.content_topic, timestamp=message.timestamp)
+    x = members.engine.hash_to_field(other.payload + other.content_topic.encode())
+    forged = replace(other, rate_limit_proof=replace(proof_of(message), share_x=x))
+    assert decide(gate, forged) == Verdict(Outcome.REJECT, "proof")
+    assert not members.found
+
+
+def test_what_relays_could_alter_has_one_form() -> None:
+    """Otherwise a relay could spend a member's slot on an altered copy."""
+    members = Members()
+    message = one_of(members).message(b"said")
+    altered = [
+        replace(message, timestamp=(message.timestamp or 0) + 1),
+        replace(message, timestamp=None),
+        replace(message, meta=b"x"),
+        replace(message, version=0),
+        replace(message, ephemeral=True),
+        replace(message, ephemeral=False),
+        replace(message, content_topic="/privity/1/other/sealed"),
+        replace(message, payload=b"sAid"),
+    ]
+    gate = members.gate()
+    assert {decide(gate, each) for each in altered} == {Verdict(Outcome.REJECT, "form")}
+    assert decide(gate, message).check == "good"
+
+
+def test_a_proof_is_for_one_network_one_tree_and_one_time() -> None:
+    members = Members()
+    member, gate = one_of(members), members.gate()
+    message = member.message(b"said")
+    proof = proof_of(message)
+    elsewhere = replace(message, rate_limit_proof=replace(proof, rln_identifier=b"\1" * 32))
+    assert decide(gate, elsewhere) == Verdict(Outcome.REJECT, "identifier")
+    assert decide(gate, replace(message, rate_limit_proof=None)).check == "missing"
+    former = replace(message, rate_limit_proof=replace(proof, merkle_root=b"\2" * 32))
+    assert decide(gate, former) == Verdict(Outcome.IGNORE, "root")
+    huge = replace(message, rate_limit_proof=replace(proof, epoch=b"\xff" * 32))
+    assert decide(gate, huge) == Verdict(Outcome.IGNORE, "epoch")
+    for gap, check in ((2, "epoch"), (-2, "epoch"), (1, "good")):
+        members.now += gap * members.rules.epoch_s
+        assert decide(gate, message).check == check
+        members.now -= gap * members.rules.epoch_s
+
+
+def test_a_replayed_message_is_relayed_once() -> None:
+    members = Members()
+    gate, message = members.gate(), one_of(members).message(b"said")
+    again = replace(message, rate_limit_proof=replace(proof_of(message), proof=b"\3" * 128))
+    assert [decide(gate, each).check for each in (message, message, again)] == [
+        "good",
+        "duplicate",
+        "duplicate",
+    ]
+
+
+# What is sealed.
+
+
+@pytest.mark.parametrize("suite", [DEFAULT, X25519], ids=["x-wing", "x25519"])
+def test_a_stranger_reads_nothing(suite: object) -> None:
+    channel = Channel(CHANNEL.topic, suite)  # type: ignore[arg-type]
+    ours, stranger = channel.suite.kem.generate(), channel.suite.kem.generate()
+    sealed = seal_payload(channel, b"between us", [ours.public_bytes])
+    assert open_payload(channel, ours, sealed) == b"between us"
+    assert b"between us" not in sealed
+    with pytest.raises(OpenError):
+        open_payload(channel, stranger, sealed)
+    with pytest.raises(OpenError):  # sealed for one channel, put on another
+        open_payload(Channel("/privity/1/other/sealed", channel.suite), ours, sealed)
+
+
+def test_a_recipient_is_not_named_and_two_messages_do_not_link() -> None:
+    key = X25519.kem.generate()
+    channel = Channel(CHANNEL.topic, X25519)
+    first, second = (seal_payload(channel, b"same", [key.public_bytes]) for _ in range(2))
+    assert key.public_bytes not in first + second
+    shared = {first[at : at + 8] for at in range(8, len(first) - 8)}
+    assert not shared & {second[at : at + 8] for at in range(8, len(second) - 8)}
+
+
+def test_lengths_tell_only_buckets() -> None:
+    channel = Channel(CHANNEL.topic, X25519)
+    keys = [channel.suite.kem.generate().public_bytes for _ in range(5)]
+    sizes = [(0, 1), (252, 1), (253, 2), (508, 2), (60, 3), (200, 4), (0, 5)]
+    lengths = [len(seal_payload(channel, b"x" * size, keys[:many])) for size, many in sizes]
+    base, slot = 8 + 256 + 16, channel.slot_size
+    assert lengths[:2] == [base + slot] * 2
+    assert lengths[2:4] == [base + 256 + 2 * slot] * 2
+    assert lengths[4:6] == [base + 4 * slot] * 2
+    assert lengths[6] == base + 8 * slot
+
+
+def test_altered_bytes_open_for_nobody() -> None:
+    channel = Channel(CHANNEL.topic, X25519)
+    keys = [channel.suite.kem.generate() for _ in range(2)]
+    sealed = seal_payload(channel, b"said", [key.public_bytes for key in keys])
+    for place in range(0, len(sealed), 7):
+        altered = bytearray(sealed)
+        altered[place] ^= 1
+        for key in keys:
+            with pytest.raises((OpenError, MalformedError)):
+                open_payload(channel, key, bytes(altered))
+
+
+# Delivery.
+
+
+def test_a_replayed_message_is_not_delivered_twice() -> None:
+    key, seen = CHANNEL.suite.kem.generate(), Delivered(most=10_000)
+    subscription = Subscription(CHANNEL, key, seen)
+    sealed = seal_payload(CHANNEL, b"once", [key.public_bytes])
+    message = WakuMessage(sealed, CHANNEL.topic, timestamp=1)
+    first = subscription.offer(PUBSUB, message)
+    assert first is not None and first.payload == b"once"
+    for again in (message, replace(message, timestamp=2), replace(message, meta=b"x")):
+        assert subscription.offer(PUBSUB, again) is None
+        assert Subscription(CHANNEL, key, seen).offer(PUBSUB, again) is None
+    seen.close()
+
+
+@asynccontextmanager
+async def network(count: int, gates: list[RateGate | None]) -> AsyncIterator[list[Bus]]:
+    """Run a line of nodes; each keeps a store."""
+    async with AsyncExitStack() as stack:
+        nodes: list[Bus] = []
+        for place in range(count):
+            store = MessageStore()
+            stack.callback(store.close)
+            bus = Bus(Settings(), gate=gates[place], store=store)
+            nodes.append(await stack.enter_async_context(bus))
+            if place:
+                await nodes[-1].connect(nodes[-2].addresses[0])
+        for node in nodes:
+            await node.settled(1)
+        yield nodes
+
+
+@needs_libp2p
+def test_a_message_names_nobody() -> None:
+    """Neither the bytes of a gossiped message nor the frame around it hold a node's name."""
+
+    async def run() -> None:
+        frames: list[bytes] = []
+        async with network(2, [None, None]) as (sender, receiver):
+            node = receiver._running()
+            former = node.pubsub._read
+
+            async def tapped(peer: object, rpc: object) -> None:
+                frames.append(rpc.SerializeToString())  # type: ignore[attr-defined]
+                await former(peer, rpc)
+
+            node.pubsub._read = tapped
+            key = CHANNEL.suite.kem.generate()
+            got = receiver.subscribe(CHANNEL, key)
+            await sender.publish(CHANNEL, b"who am I", [key.public_bytes])
+            assert (await got.get()).payload == b"who am I"
+            name = sender._running().host.get_id().to_bytes()
+            public = sender._running().host.get_public_key().serialize()[-32:]
+        assert any(len(frame) > 1000 for frame in frames)
+        for frame in frames:
+            assert name not in frame and public not in frame and b"\x7f\0\0\1" not in frame
+
+    asyncio.run(run())
+
+
+@needs_libp2p
+def test_a_spammer_s_messages_stop_at_the_first_relay() -> None:
+    async def run() -> None:
+        members = Members()
+        member, honest = one_of(members, limit=2), one_of(members, name=b"honest")
+        async with network(3, [None, members.gate(), members.gate()]) as (spammer, relay, end):
+            key = CHANNEL.suite.kem.generate()
+            got = end.subscribe(CHANNEL, key)
+            for place in range(6):
+                if place % 2 == 0:
+                    member.used.clear()
+                sealed = seal_payload(CHANNEL, b"%d" % place, [key.public_bytes])
+                await spammer.send(member.message(sealed))
+            await until(lambda: relay.counts.refused == 4)
+            sealed = seal_payload(CHANNEL, b"honest", [key.public_bytes])
+            await spammer.send(honest.message(sealed))
+            heard = [(await got.get()).payload for _ in range(3)]
+            assert heard[-1] == b"honest" and len(set(heard)) == 3
+            assert end.counts.refused == 0
+            assert [spam.secret for spam in members.found] == [member.secret]
+            assert relay.counts.cut_off == 0  # whoever relayed it may have been honest
+
+    asyncio.run(run())
+
+
+@needs_libp2p
+def test_a_peer_that_sends_what_nobody_honest_relays_is_cut_off() -> None:
+    async def run() -> None:
+        members = Members()
+        async with network(3, [None, members.gate(), members.gate()]) as (attacker, relay, end):
+            pubsub = attacker._running().pubsub
+            for place in range(20):
+                data = b"\xff\xff hostile %d" % place if place % 2 else b""
+                data = data or WakuMessage(b"%d" % place, CHANNEL.topic).to_bytes()
+                await attacker._do(lambda data=data: pubsub.send(PUBSUB, data))  # type: ignore[misc]
+            await until(lambda: relay.counts.cut_off == 1)
+            assert relay.counts.relayed == 0 and end.counts.relayed == 0
+            member: Member = one_of(members)
+            key = CHANNEL.suite.kem.generate()
+            got = end.subscribe(CHANNEL, key)
+            sealed = seal_payload(CHANNEL, b"still here", [key.public_bytes])
+            await relay.send(member.message(sealed))
+            assert (await got.get()).payload == b"still here"
+
+    asyncio.run(run())
+
+
+@needs_libp2p
+def test_a_relay_refuses_messages_that_name_their_sender() -> None:
+    from privity.anon.messages.stack import rpc_pb2
+
+    async def run() -> None:
+        async with network(2, [None, None]) as (attacker, relay):
+            node = attacker._running()
+            for name in ("from_id", "seqno", "signature", "key"):
+                data = WakuMessage(name.encode(), CHANNEL.topic).to_bytes()
+                message = rpc_pb2.Message(data=data, topicIDs=[PUBSUB], **{name: b"x"})
+                await attacker._do(
+                    lambda message=message: node.pubsub.accept(  # type: ignore[misc]
+                        node.pubsub.my_id, message, message.data[:32]
+                    )
+                )
+            await until(lambda: relay.counts.refused == 4)
+            assert relay.counts.relayed == 0
+
+    asyncio.run(run())
+
+
+# Stores.
+
+
+def test_a_store_cannot_pass_one_message_off_as_another() -> None:
+    true, other = (WakuMessage(name, CHANNEL.topic) for name in (b"true", b"other"))
+    page = Page((Stored(message_hash(PUBSUB, true), PUBSUB, other),), None)
+    with pytest.raises(MalformedError):
+        decode_page(encode_page(page, "1"), "1")
+    with pytest.raises(MalformedError):
+        decode_page(encode_page(Page((), None), "1"), "2")
+
+
+@needs_libp2p
+def test_what_a_store_lists_and_withholds_is_reported() -> None:
+    class Withholding(MessageStore):
+        def answer(self, question: Question) -> Page:
+            page = super().answer(question)
+            kept = [one for one in page.messages if not question.data or one.hash[0] % 2]
+            return Page(tuple(kept), page.cursor)
+
+    async def run() -> None:
+        store = Withholding()
+        key = CHANNEL.suite.kem.generate()
+        async with Bus(Settings(), store=store) as keeper, Bus(Settings()) as late:
+            hashes = [await keeper.publish(CHANNEL, b"x", [key.public_bytes]) for _ in range(8)]
+            found = await late.catch_up(keeper.addresses[0], late.subscribe(CHANNEL, key))
+            assert set(found.missing) == {digest for digest in hashes if digest[0] % 2 == 0}
+            assert {one.hash for one in found.delivered} == set(hashes) - set(found.missing)
+            assert found.listed == 8
+        store.close()
+
+    asyncio.run(run())
+
+
+@needs_libp2p
+def test_a_sender_is_told_what_the_store_does_not_have() -> None:
+    async def run() -> None:
+        key = CHANNEL.suite.kem.generate()
+        small = MessageStore(max_bytes=4000)
+        async with Bus(Settings(), store=small) as keeper:
+            hashes = [await keeper.publish(CHANNEL, b"x", [key.public_bytes]) for _ in range(6)]
+            async with Bus(Settings()) as sender:
+                sender._sent = dict.fromkeys(hashes)
+                lost = await sender.unconfirmed(keeper.addresses[0])
+                assert lost == tuple(hashes[: len(hashes) - len(small)]) and lost
+        small.close()
+
+    asyncio.run(run())
+
+
+@needs_libp2p
+def test_a_peer_that_is_no_store_is_an_error_of_the_peer() -> None:
+    async def run() -> None:
+        async with Bus(Settings()) as plain, Bus(Settings()) as asker:
+            with pytest.raises(PeerError):
+                await asker.ask(plain.addresses[0], Question())
+            with pytest.raises(PeerError):
+                await asker.connect("/ip4/127.0.0.1/tcp/1")
+            with pytest.raises(PeerError):
+                await asker.connect("not an address")
+
+    asyncio.run(run())
+
+
+async def until(holds: object) -> None:
+    """Wait until something holds."""
+    async with asyncio.timeout(30):
+        while not holds():  # type: ignore[operator]
+            await asyncio.sleep(0.02)
