@@ -233,8 +233,9 @@ class MemberTree:
                 self._tree.set(index, ZERO)
             except (IndexError, OverflowError):
                 raise InputError(f"the tree has no leaf {index} to remove") from None
-            self._roots.clear()
-            self._note(at)
+            # In one step, since `root` is read without the lock.
+            left = KnownRoot(Field(self._tree.root()), at)
+            self._roots = deque([left], maxlen=self._roots.maxlen)
 
     def leaf(self, index: int) -> Field:
         """Return a leaf; zero where it was removed. Raises `InputError` where there is none."""
