@@ -38,7 +38,8 @@ MAX_RECORD = 64 << 10
 _MAGIC = b"privity wallet 1\n"
 _ID, _LENGTH, _SALT, _TAG = 16, 4, 32, 16
 _SMALLEST = 512
-_MOST = _LENGTH + _SALT + 2 * MAX_RECORD + _TAG
+_LENGTHS = frozenset(_TAG + (_SMALLEST << power) for power in range(9))
+_MOST = _LENGTH + _SALT + max(_LENGTHS)
 _NONCE = bytes(AES_256_GCM.nonce_size)
 _FILE, _LOCK = "wallet.journal", "wallet.lock"
 
@@ -174,7 +175,7 @@ class SealedJournal:
 
     def _sealed(self, file_id: bytes, place: int, last: bytes, event: Event) -> tuple[bytes, bytes]:
         data = canonical(event)
-        if len(data) > MAX_RECORD:
+        if len(data) > MAX_RECORD - _LENGTH:
             raise InputError(f"a record of the wallet is larger than {MAX_RECORD} bytes")
         # A fresh key for each record, so its one nonce is used once, even where a file that was
         # put back is continued.
@@ -227,10 +228,12 @@ class _Reader:
 
     def _at_end(self, data: bytes) -> bool:
         """Tell whether what is left can be one record that was being written."""
-        left = len(data) - self.size
-        length = int.from_bytes(data[self.size : self.size + _LENGTH], "big")
-        whole = length > _TAG and self.size + _LENGTH + _SALT + length < len(data)
-        return left <= _MOST and not whole
+        left = data[self.size :]
+        if len(left) < _LENGTH or not any(left):  # a file system may have made room, and no more
+            return len(left) <= _MOST
+        # Only a length that is written: one flipped bit in it must not pass for a record cut off.
+        length = int.from_bytes(left[:_LENGTH], "big")
+        return length in _LENGTHS and len(left) <= _LENGTH + _SALT + length
 
 
 def _event(padded: bytes) -> Event:
