@@ -11,5 +11,5 @@ pass through immutable objects, which nobody can overwrite; they stay in memory 
 again. An enclave therefore needs memory that its host cannot read, and no core dumps nor swap.
 
 Public: `hpke` (suites, `setup_sender`, `setup_recipient`), `kem` (the interface) with `kem_x25519`
-and `kem_xwing`, `aead`, `kdf`.
+and `kem_xwing`, `aead`, `kdf`; `native`, the way to the Rust kernels of `privity-core`.
 """
