@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,6 +141,9 @@ def _from_keyring(name: str) -> Account:
 
 def _eth_account() -> Any:
     # Imported here: it takes most of a second, and who only reads the ledger needs none of it.
+    # It raises the interpreter's limit of recursion a hundredfold, for pairings that nothing here
+    # computes. Then a stranger's deeply nested JSON would end the process, not raise an error.
+    limit = sys.getrecursionlimit()
     try:
         from eth_account import Account as EthAccount
     except ImportError as error:
@@ -147,4 +151,6 @@ def _eth_account() -> Any:
             "transactions of the ledger need eth-account, which is not installed",
             hint="pip install 'privity[ledger]'",
         ) from error
+    finally:
+        sys.setrecursionlimit(limit)
     return EthAccount()

@@ -16,7 +16,7 @@ __all__ = ["MemberHistory", "Update"]
 
 _FORM = "privity/member-history/v1"
 _MOST_POINTS = 64
-_MOST_EVENTS = 3 * 2**20  # a leaf is registered, removed, and slashed while leaving
+_MOST_EVENTS = 2 * 2**20  # a leaf is registered and removed
 _CAPACITY = 2**20
 _MOST_BLOCK = 2**63 - 1
 
@@ -163,11 +163,11 @@ class MemberHistory:
 
 
 class _Leaves:
-    """The leaves as the events leave them: 0 present, 1 removed, 2 removed and slashed."""
+    """The leaves as the events leave them: all there ever were, and which of them are out."""
 
     def __init__(self) -> None:
         self._leaves: list[bytes] = []
-        self._removed: dict[int, bool] = {}
+        self._removed: frozenset[int] = frozenset()
 
     @classmethod
     def of(cls, events: Sequence[MemberEvent]) -> _Leaves:
@@ -178,7 +178,7 @@ class _Leaves:
         if not events:
             return self
         new: list[bytes] = []
-        removed = dict(self._removed)
+        removed = set(self._removed)
         size = len(self._leaves)
         for event in events:
             if isinstance(event, LeafAdded):
@@ -191,12 +191,11 @@ class _Leaves:
             known = self._leaves[event.index] if event.index < size else new[event.index - size]
             if event.leaf != known:
                 raise _misfit(event, "was registered as another")
-            # Out already: then only a slash may follow, and only one.
-            if event.index in removed and (removed[event.index] or not event.slashed):
+            if event.index in removed:
                 raise _misfit(event, "was removed before")
-            removed[event.index] = event.slashed
+            removed.add(event.index)
         after = _Leaves()
-        after._leaves, after._removed = [*self._leaves, *new], removed
+        after._leaves, after._removed = [*self._leaves, *new], frozenset(removed)
         return after
 
 

@@ -42,9 +42,13 @@ class LeafAdded:
 
 @dataclass(frozen=True, slots=True)
 class LeafRemoved:
-    """A member left or was slashed; the leaf is 0 from here on.
+    """A member left, or was slashed; the leaf is 0 from here on.
 
-    A member who is slashed while leaving is removed twice: the second time ``slashed``.
+    Attributes:
+        index: the leaf's place.
+        leaf: what it was.
+        slashed: False for one who left. One slashed while leaving was removed before.
+        block: the height of the block it is in.
     """
 
     index: int
