@@ -326,7 +326,7 @@ def warm_query(vocabulary: Vocabulary, bucket: int, *, proving: bool) -> None:
     """Make the keys ahead of need: up to some seconds, once a process.
 
     Raises:
-        InputError: the vocabulary's denied tokens are too scattered for any circuit.
+        InputError: the bucket is none.
         MissingDependency: the native wheel is not installed.
     """
     key = _key(vocabulary, bucket)

@@ -85,6 +85,9 @@ fn shapes_are_the_smallest_that_fit() {
     assert_eq!(k(49_152, 2048), Ok(12));
     assert_eq!(k(262_144, 512), Ok(10));
     assert_eq!(k(1 << 24, 512), Ok(13));
+    // The most that privity.anon.vocabulary allows, as scattered as can be.
+    let scattered: Vec<u32> = (0..4096).map(|at| at * 4096).collect();
+    assert!(Shape::new(1 << 24, &scattered, 2048).is_ok());
 }
 
 #[test]
