@@ -29,7 +29,7 @@ MOST = 4096
 _AT_ONCE = 8
 _DID = re.compile(r"did:[a-z0-9]{1,32}:[A-Za-z0-9._:%-]{1,90}")  # DID Core §3.1, bounded
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[0-9a-fA-F:.]{2,45}\]")
-_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]{1,64}){0,8}/?")
+_PATH = re.compile(r"(?:/(?!\.\.?(?:/|$))[A-Za-z0-9._~-]{1,64}){0,8}/?")  # and no dot segments
 
 
 class ProviderKind(IntEnum):
