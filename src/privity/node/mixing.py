@@ -25,6 +25,8 @@ from privity.seal.problem import Refused
 
 __all__ = ["Held", "MixSettings", "Mixer"]
 
+_EARLY = 1e-3  # of a period, by which a timer may be early: that tick is not to come twice
+
 
 @dataclass(frozen=True)
 class MixSettings:
@@ -120,8 +122,9 @@ class Mixer:
         one = _Waiting(asyncio.get_running_loop().time(), asyncio.Event())
         self._pool.append(one)
         self._new += 1
-        if self._new >= self.settings.threshold and len(self._pool) > self.settings.keep:
-            self._flush()
+        if self._new >= self.settings.threshold:
+            # Not at once: whoever filled the batch would be the first to leave, always.
+            asyncio.get_running_loop().call_soon(self._at_threshold)
         self._set_tick()
         try:
             await one.go.wait()
@@ -149,7 +152,12 @@ class Mixer:
         if self._tick is None and self._pool:
             loop = asyncio.get_running_loop()
             period = self.settings.period_s
-            self._tick = loop.call_at((loop.time() // period + 1) * period, self._at_tick)
+            past = math.floor(loop.time() / period + _EARLY)
+            self._tick = loop.call_at((past + 1) * period, self._at_tick)
+
+    def _at_threshold(self) -> None:
+        if self._new >= self.settings.threshold and len(self._pool) > self.settings.keep:
+            self._flush()
 
     def _at_tick(self) -> None:
         self._tick = None
