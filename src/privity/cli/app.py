@@ -32,10 +32,12 @@ from privity.cli import (
     receipts,
     reference,
     serve,
+    serve_gateway,
     serve_log,
     train,
     up,
     verify,
+    wallet,
 )
 from privity.errors import PrivityError
 
@@ -50,7 +52,7 @@ _EPILOG = (
 # Groups whose commands come from several files.
 _ELSEWHERE: tuple[tuple[typer.Typer, tuple[Callable[..., None], ...]], ...] = (
     (model.app, (grants.grant, grants.revoke, grants.grants, decisions.log)),
-    (serve.app, (serve_log.log, serve_log.witness, train.trainer)),
+    (serve.app, (serve_gateway.gateway, serve_log.log, serve_log.witness, train.trainer)),
 )
 for _group, _commands in _ELSEWHERE:
     for _command in _commands:
@@ -76,6 +78,7 @@ def build_app() -> typer.Typer:
     for command in (ask.ask, chat.chat, up.up):
         app.command()(command)
     app.add_typer(models.app, name="models")
+    app.add_typer(wallet.app, name="wallet")
     app.add_typer(pseudonyms.app, name="pseudonyms")
     app.command()(verify.verify)
     app.add_typer(receipts.app, name="receipts")

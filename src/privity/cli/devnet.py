@@ -29,6 +29,14 @@ def devnet(
     relay_port: Annotated[
         int, typer.Option(help="TCP port of the relay; 0 takes a free one.", min=0, max=65535)
     ] = 0,
+    anonymous: Annotated[
+        bool,
+        typer.Option(
+            "--anonymous",
+            help="Run a local ledger, a second relay and two gateways too: requests are admitted "
+            "by proofs and paid for with credits.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Describe it as one JSON line.")] = False,
 ) -> None:
     """Run a relay and a dev enclave on this machine.
@@ -40,7 +48,9 @@ def devnet(
     """
     from privity.node.devnet import DevnetSettings, run_devnet
 
-    settings = DevnetSettings(engine=engine, enclave_port=enclave_port, relay_port=relay_port)
+    settings = DevnetSettings(
+        engine=engine, enclave_port=enclave_port, relay_port=relay_port, anonymous=anonymous
+    )
     starting = output.progress("starting the enclave, its engine and the relay", quiet=as_json)
     with starting as done, run_devnet(settings) as running:
         done()
@@ -54,10 +64,20 @@ def devnet(
             output.note("stopping the devnet")
 
 
+def _way(devnet: Devnet) -> dict[str, str]:
+    if not devnet.network:
+        return {"relay": f"{devnet.relay}  pid {devnet.pids['relay']}"}
+    names = [name for name in devnet.pids if name.startswith(("relay", "gateway"))]
+    return {
+        "ledger": str(devnet.network["ledger"]),
+        "on the way": ", ".join(f"{name} (pid {devnet.pids[name]})" for name in sorted(names)),
+    }
+
+
 def _describe(devnet: Devnet) -> str:
     rows = {
         "enclave · dev": f"{devnet.enclave}  pid {devnet.pids['enclave']}",
-        "relay": f"{devnet.relay}  pid {devnet.pids['relay']}",
+        **_way(devnet),
         "models": ", ".join(devnet.models),
         "root": devnet.root,
         "logs": str(devnet.logs),
@@ -66,5 +86,6 @@ def _describe(devnet: Devnet) -> str:
         output.style("a devnet is running", "bold")
         + ": plain software, which protects nothing from whoever owns this machine\n\n"
         + output.label_rows(rows)
-        + '\n\nask it:   privity ask --policy dev "What is a relay?"\nstop it:  Ctrl-C'
+        + ("\n\npay:      privity wallet top-up --policy dev" if devnet.network else "\n")
+        + '\nask it:   privity ask --policy dev "What is a relay?"\nstop it:  Ctrl-C'
     )

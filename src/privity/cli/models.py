@@ -301,7 +301,12 @@ def _shelves(
     from privity.policy.sensitive import ROUTES
 
     config = load_config()
-    there = {"local": True, "anonymous": config.network is not None, "confidential": config.peer() is not None, "zdr": config.providers}
+    there = {
+        "local": True,
+        "anonymous": config.network is not None,
+        "confidential": config.peer() is not None,
+        "zdr": config.providers,
+    }
     # A route that is asked for by name and has nothing configured says so itself.
     wanted = [one for one in ROUTES if (there[one] if route is None else one == route)]
     with output.progress("asking what there is", quiet=quiet):

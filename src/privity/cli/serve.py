@@ -16,8 +16,8 @@ from privity.cli import attesting, output
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Run an enclave, relay, broker, trainer, log or witness. Each is one process, in the "
-    "foreground, for operators.",
+    help="Run an enclave, relay, gateway, broker, trainer, log or witness. Each is one process, "
+    "in the foreground, for operators.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -98,6 +98,14 @@ def enclave(
             help="Open a sealed model also where memory may be written to this machine's swap.",
         ),
     ] = False,
+    payments: Annotated[
+        Path | None,
+        typer.Option(
+            help="How requests are paid for: a TOML file (docs/how-to/run-a-paid-enclave.md). By "
+            "default nothing is asked for.",
+            metavar="FILE",
+        ),
+    ] = None,
     host: Host = "127.0.0.1",
     port: Port = 0,
     lifeline: Lifeline = False,
@@ -132,6 +140,7 @@ def enclave(
         broker=broker,
         unsafe_shared_cache=unsafe_shared_cache,
         unsafe_swap=unsafe_swap,
+        payments=payments,
         host=host,
         port=port,
         lifeline=lifeline,
@@ -144,8 +153,32 @@ def enclave(
 def relay(
     target: Annotated[
         list[str],
-        typer.Option(help="NAME=URL of an enclave; may be given again.", metavar="NAME=URL"),
+        typer.Option(
+            help="NAME=URL of an enclave, an admission gateway or another relay; may be given "
+            "again.",
+            metavar="NAME=URL",
+        ),
     ],
+    keys: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where its own keys are, made if there are none: with them it can be a second "
+            "hop. By default it is a first one only.",
+            metavar="FILE",
+        ),
+    ] = None,
+    mix: Annotated[
+        int,
+        typer.Option(
+            help="Hold messages until there are so many, and send them on in another order; 0 "
+            "sends each at once.",
+            min=0,
+            max=10_000,
+        ),
+    ] = 0,
+    mix_ms: Annotated[
+        int, typer.Option(help="… or until so long has passed.", min=1, max=2000)
+    ] = 500,
     host: Host = "127.0.0.1",
     port: Port = 0,
     lifeline: Lifeline = False,
@@ -155,13 +188,18 @@ def relay(
     The relay reads no prompt, keeps nothing and logs nothing. It goes only to its targets.
     """
     from privity.node.listen import bind, end_with_stdin, serve_app
-    from privity.node.relay import relay_app
+    from privity.node.mixing import MixSettings
+    from privity.node.relay_role import RelaySettings, make_relay
 
-    application = relay_app(dict(_target(text) for text in target))
+    mixing = MixSettings(threshold=mix, period_s=mix_ms / 1000, keep=mix // 2) if mix else None
+    settings = RelaySettings(dict(_target(text) for text in target), keys_file=keys, mixing=mixing)
+    application = make_relay(settings)
     sock = bind(host, port)
     if lifeline:
         end_with_stdin()
-    serve_app(application, sock, on_ready=_ready)
+    digest = application.keys_digest
+    more = {} if digest is None else {"keys_digest": digest.hex()}
+    serve_app(application, sock, on_ready=lambda url: _ready(url, **more))
 
 
 @app.command("broker")
@@ -225,5 +263,5 @@ def _target(text: str) -> tuple[str, str]:
     return name, url
 
 
-def _ready(url: str) -> None:
-    output.json_line({"ready": True, "url": url, "pid": os.getpid()})
+def _ready(url: str, **more: str) -> None:
+    output.json_line({"ready": True, "url": url, "pid": os.getpid(), **more})

@@ -72,6 +72,7 @@ no list and no name with its default::
     provider  = "did:key:z6Mk…"      # absent: the first that the ledger lists
     proxy     = "socks5h://127.0.0.1:9050"   # for all that leaves on this route; absent: none
     isolate   = true                 # SOCKS credentials of its own for each request
+    confirmations = 12               # blocks after one before it is believed
 
     [pseudonyms]
     vocabulary = "vocabulary.txt"    # words of your own that never leave as they are, one a line
@@ -317,7 +318,11 @@ def _parse(table: Mapping[str, Any], devnet: Devnet | None) -> Config:
     seal = toml.section(table, "seal", {"records", "cadence_ms", "pace", "delay_ms"})
     device = toml.section(table, "device", {"port", "allowed_origins", "engine"})
     network = read_network(
-        toml.section(table, "anonymous", {"ledger", "contracts", "provider", "proxy", "isolate"})
+        toml.section(
+            table,
+            "anonymous",
+            {"ledger", "contracts", "provider", "proxy", "isolate", "confirmations"},
+        )
     )
     pseudonyms = toml.section(table, "pseudonyms", {"vocabulary", "keep"})
     rules, budget = read_routing(table)

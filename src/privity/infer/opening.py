@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 import httpx
@@ -19,10 +19,10 @@ from privity.infer.config import Config, load_config, load_devnet
 from privity.infer.journal import Journal
 from privity.infer.ladder import Ladder
 from privity.infer.local_engine import LocalEngine
-from privity.infer.peers import EnclavePeer
+from privity.infer.peers import EnclavePeer, NetworkPeer
 from privity.infer.provider_rung import LazyPseudonyms, provider_rung
 from privity.infer.receipts import ReceiptStore
-from privity.infer.routes.confidential import discover
+from privity.infer.routes.confidential import ConfidentialRoute, discover
 from privity.infer.routes.keeper import RouteKeeper
 from privity.infer.routes.route import Route
 from privity.infer.rung import Rung
@@ -30,7 +30,10 @@ from privity.infer.session import PrivateTransport
 from privity.policy import Policy
 from privity.seal.transport import default_pool
 
-__all__ = ["RouteName", "SessionSettings", "open_session", "shelves"]
+if TYPE_CHECKING:
+    from privity.infer.anonymous import Network
+
+__all__ = ["AnonymousWay", "RouteName", "SessionSettings", "open_session", "shelves"]
 
 RouteName = Literal["auto", "local", "anonymous", "confidential", "zdr"]
 
@@ -109,6 +112,7 @@ def _open_ladder(
     """
     pseudonyms = LazyPseudonyms(config)
     rungs = [
+        *_anonymous(settings, config, policy),
         *_enclaves(settings, config, policy, inner),
         *_locals(settings, config, policy),
         *_providers(settings, config, policy, pseudonyms),
@@ -122,6 +126,79 @@ def _open_ladder(
     return Ladder(rungs, policy, rules=config.rules, examine=pseudonyms.examine, spending=spending)
 
 
+def _anonymous(settings: SessionSettings, config: Config, policy: Policy) -> list[Rung]:
+    if settings.route not in ("auto", "anonymous"):
+        return []
+    peer = config.network
+    if peer is None:
+        if settings.route == "anonymous":
+            raise InputError(
+                "no ledger is configured for anonymous requests, and no devnet with one runs",
+                hint="start one with `privity devnet --anonymous`, or add an [anonymous] table to "
+                "config.toml: docs/how-to/ask-anonymously.md",
+            )
+        return []
+    if settings.route == "auto" and (settings.enclave is not None or settings.relay is not None):
+        return []
+    way = AnonymousWay(peer, config, policy)
+    keeper = RouteKeeper(way.find, policy, max_age=config.max_age, once=True)
+    name = peer.provider or urlsplit(peer.ledger).netloc
+    return [Rung("anonymous", name, keeper, close=way.aclose)]
+
+
+class AnonymousWay:
+    """Finds anonymous routes; opens ledger and wallet when it is first asked.
+
+    Args:
+        peer: the ledger.
+        config: what is configured.
+        policy: what evidence it demands.
+    """
+
+    def __init__(self, peer: NetworkPeer, config: Config, policy: Policy) -> None:
+        config.trust(policy.evidence)  # what is wrong in it is said now, not at the first job
+        self._peer = peer
+        self._config = config
+        self._policy = policy
+        self._network: Network | None = None
+
+    async def network(self) -> Network:
+        """Return the network, opened.
+
+        Raises:
+            InputError: a setting is wrong.
+            MissingDependency: the native wheel, or a library of the ledger, is not installed.
+        """
+        config = load_config(self._config.folder) if self._config.folder else self._config
+        moved = config.network is not None and config.network != self._peer
+        if config.network is not None and moved:  # a devnet that was started again
+            await self.aclose()
+            self._peer = config.network
+        if self._network is None:
+            # Imported here: who never asks anonymously needs neither ledger nor native wheel.
+            from privity.infer.anonymous import open_network
+
+            self._network = open_network(self._peer)
+        return self._network
+
+    async def find(self) -> Route:
+        """Find and verify a way for one job; raises `PrivityError`."""
+        network = await self.network()
+        current = load_config(self._config.folder) if self._config.folder else self._config
+        trust = current.trust(self._policy.evidence)
+
+        async def verified(peer: EnclavePeer, chain: httpx.AsyncBaseTransport) -> ConfidentialRoute:
+            return await discover(peer, trust, chain, shape=current.shape, logs=current.logs)
+
+        return await network.find(verified)
+
+    async def aclose(self) -> None:
+        """Close what was opened."""
+        network, self._network = self._network, None
+        if network is not None:
+            await network.aclose()
+
+
 def _enclaves(
     settings: SessionSettings, config: Config, policy: Policy, inner: httpx.AsyncBaseTransport
 ) -> list[Rung]:
@@ -130,6 +207,10 @@ def _enclaves(
             raise InputError(f"the {settings.route} route has no enclave and no relay")
         return []
     first = config.peer(settings.enclave, settings.relay)
+    # The enclave of an anonymous devnet serves who is admitted and pays, by that route alone.
+    ours = config.devnet is not None and config.devnet.network is not None
+    if settings.route == "auto" and ours and config.devnet and first == config.devnet.peer:
+        return []
     if first is None:
         if settings.route == "confidential":
             raise InputError(

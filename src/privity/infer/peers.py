@@ -145,6 +145,7 @@ class NetworkPeer:
         provider: the DID of the provider to ask, as the ledger lists it; empty takes the first.
         proxy: a SOCKS proxy for everything that leaves on this route, such as Tor's; empty for
             none. Where it cannot be reached nothing leaves.
+        confirmations: blocks that must follow one before it is believed.
         isolate: give each request SOCKS credentials of its own, so that Tor takes another circuit.
     """
 
@@ -153,6 +154,7 @@ class NetworkPeer:
     provider: str = ""
     proxy: str = ""
     isolate: bool = False
+    confirmations: int = 12
 
     def __post_init__(self) -> None:
         check_url(self.ledger)
@@ -195,6 +197,7 @@ def read_network(table: Mapping[str, Any]) -> NetworkPeer | None:
         toml.text_or(table, "provider", ""),
         toml.text_or(table, "proxy", ""),
         toml.yes_or_no(table, "isolate", default=False),
+        int(toml.number(table, "confirmations", 12, 0, 1000)),
     )
 
 

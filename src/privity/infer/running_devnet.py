@@ -52,7 +52,11 @@ def load_devnet(folder: Path) -> Devnet | None:
         devnet = Devnet(
             EnclavePeer(toml.text(data, "enclave"), toml.text(data, "relay"), "devnet"),
             toml.text(data, "root"),
-            read_network(toml.section(data, "anonymous", {"ledger", "contracts", "provider"})),
+            read_network(
+                toml.section(
+                    data, "anonymous", {"ledger", "contracts", "provider", "confirmations"}
+                )
+            ),
         )
         alive = all(_runs(int(pid)) for pid in numbers)
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +41,15 @@ class DevnetSettings:
         engine: base URL of a running engine for the enclave, or None for the embedded one.
         enclave_port: TCP port of the enclave; 0 takes a free one.
         relay_port: TCP port of the relay; 0 takes a free one.
+        anonymous: run a ledger too, two relays and two gateways, so that requests are admitted by
+            proofs and paid for with credits.
         start_limit_s: seconds each role may take to be ready.
     """
 
     engine: str | None = None
     enclave_port: int = 0
     relay_port: int = 0
+    anonymous: bool = False
     start_limit_s: float = _START_LIMIT_S
 
 
@@ -61,6 +64,7 @@ class Devnet:
         models: the model ids it serves.
         pids: its processes by role.
         logs: where each role's own messages go; never a prompt or an answer.
+        network: how anonymous requests find their ledger; empty where there is none.
     """
 
     enclave: str
@@ -69,10 +73,13 @@ class Devnet:
     models: tuple[str, ...]
     pids: Mapping[str, int]
     logs: Path
+    network: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as ``devnet.json`` holds it."""
+        network = {"anonymous": dict(self.network)} if self.network else {}
         return {
+            **network,
             "kind": "dev",
             "enclave": self.enclave,
             "relay": self.relay,
@@ -136,7 +143,9 @@ def run_devnet(
     with ExitStack() as stack:
         stack.enter_context(_only_one(folder))
         description.unlink(missing_ok=True)  # of one that crashed: the lock says none runs
-        running = _start_roles(settings, folder, command, stack)
+        running = (_start_anonymous if settings.anonymous else _start_roles)(
+            settings, folder, command, stack
+        )
         stack.callback(description.unlink, missing_ok=True)
         write_private(description, json.dumps(running.devnet.to_json(), indent=1).encode() + b"\n")
         yield running
@@ -164,6 +173,25 @@ def _start_roles(
         logs=folder,
     )
     return RunningDevnet(devnet, (enclave, relay))
+
+
+def _start_anonymous(
+    settings: DevnetSettings, folder: Path, command: Callable[..., list[str]], stack: ExitStack
+) -> RunningDevnet:
+    # Imported here: the plain devnet needs neither a chain nor the native wheel.
+    from privity.node.devnet_network import start_network
+
+    started = start_network(settings, folder, command, stack)
+    devnet = Devnet(
+        enclave=started.enclave_url,
+        relay=started.relay_url,
+        root=started.root,
+        models=started.models,
+        pids={"devnet": os.getpid(), **{name: role.pid for name, role in started.roles.items()}},
+        logs=folder,
+        network=started.network,
+    )
+    return RunningDevnet(devnet, tuple(started.roles.values()))
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from importlib.metadata import version
+from typing import Protocol
 from urllib.parse import parse_qs
 
 from anyio import to_thread
@@ -28,13 +29,13 @@ from privity.infer.engines.proxy import EngineProxy
 from privity.node.enclave_receipts import Issuer, ReceiptMiddleware
 from privity.node.publication import Publication
 from privity.receipt import EvidenceRef
-from privity.seal.asgi import Receive, Scope, Send, answer, answer_problem
+from privity.seal.asgi import ASGIApp, Receive, Scope, Send, answer, answer_problem
 from privity.seal.gateway import Gateway, GatewayLimits
 from privity.seal.key_config import GatewayKeys
 from privity.seal.problem import NO_METHOD, NOT_FOUND, Problem
 from privity.statement import MEDIA_TYPE, PATH, Keyset, Software, Statement
 
-__all__ = ["HEALTH_PATH", "EnclaveApp"]
+__all__ = ["HEALTH_PATH", "EnclaveApp", "Payments"]
 
 logger = logging.getLogger("privity.enclave")
 
@@ -49,6 +50,16 @@ _UNSEALED = Problem(
 )
 
 
+class Payments(Protocol):
+    """Takes payment for what the enclave serves."""
+
+    async def open(self, app: ASGIApp) -> ASGIApp:
+        """Return ``app`` behind payment; raises `PrivityError` where none can be taken."""
+
+    async def aclose(self) -> None:
+        """Close what it uses."""
+
+
 class EnclaveApp:
     """The enclave as an ASGI app; it needs a server that runs its lifespan.
 
@@ -57,6 +68,7 @@ class EnclaveApp:
         quoters: one for each kind of evidence it can give; at least one.
         publication: what it publishes beside its evidence; by default nothing.
         limits: what the gateway accepts.
+        payments: takes payment before it serves; None to ask for nothing.
         unsafe_shared_cache: accept an engine that shares prefixes between callers.
         clock: the enclave's time.
 
@@ -77,6 +89,7 @@ class EnclaveApp:
         *,
         publication: Publication | None = None,
         limits: GatewayLimits | None = None,
+        payments: Payments | None = None,
         unsafe_shared_cache: bool = False,
         clock: Clock = utc_now,
     ) -> None:
@@ -86,6 +99,7 @@ class EnclaveApp:
         self._quoters = tuple(quoters)
         self._publication = publication or Publication()
         self._limits = limits
+        self._payments = payments
         self._shared_cache = unsafe_shared_cache
         self._clock = clock
         self._proxy: EngineProxy | None = None
@@ -123,8 +137,11 @@ class EnclaveApp:
         held = await self._quote(None)
         evidence = tuple(EvidenceRef.of(one) for one in held.evidence)
         self._proxy = EngineProxy(self._engine)
+        served: ASGIApp = self._proxy
+        if self._payments is not None:
+            served = await self._payments.open(served)
         jobs = ReceiptMiddleware(
-            self._proxy, Issuer(signer, self._keyset.digest, evidence), clock=self._clock
+            served, Issuer(signer, self._keyset.digest, evidence), clock=self._clock
         )
         self._gateway = Gateway(
             jobs,
@@ -158,6 +175,8 @@ class EnclaveApp:
         """Drop the keys and close the engine."""
         self._gateway = self._keyset = None
         await self._publication.aclose()
+        if self._payments is not None:
+            await self._payments.aclose()
         proxy, self._proxy = self._proxy, None
         if proxy is not None:
             await proxy.aclose()

@@ -131,10 +131,10 @@ class _Job:
         while self._started is None and not refused:
             if (await self.receive())["type"] == "http.disconnect":
                 return
-        fields = []
+        fields = list(self.served.trailers)
         if self._started is not None:
             document = issue_receipt(self._receipt(self._started, refused), self._issuer.key)
-            fields = [(RECEIPT_TRAILER.encode(), encode_trailer(document))]
+            fields.append((RECEIPT_TRAILER.encode(), encode_trailer(document)))
         await self._send({"type": _TRAILERS, "headers": fields, "more_trailers": False})
 
     def _receipt(self, started: datetime, refused: bool) -> JobReceipt:
@@ -150,4 +150,5 @@ class _Job:
             started=started,
             ended=max(started, self._clock()),  # a clock may be set back meanwhile
             outcome=Outcome.FAILED if refused else Outcome.COMPLETE,
+            price=self.served.price,
         )

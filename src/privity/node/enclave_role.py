@@ -21,7 +21,7 @@ from privity.infer.engines.openai_server import OpenAIServer
 from privity.infer.engines.weights import weights_at
 from privity.infer.loopback import is_loopback
 from privity.node.attestation import AttestationSettings
-from privity.node.enclave import EnclaveApp
+from privity.node.enclave import EnclaveApp, Payments
 from privity.node.listen import bind, end_with_stdin, serve_app
 from privity.node.publication import LogSubmission, Publication
 
@@ -45,6 +45,7 @@ class EnclaveSettings:
         broker: URL of the broker that releases its key.
         unsafe_shared_cache: accept an engine that shares prefixes between callers.
         unsafe_swap: open a sealed model also where memory may be written to swap.
+        payments: the file that says how it is paid; None to ask for nothing.
         host: address to listen on.
         port: TCP port; 0 takes a free one.
         lifeline: end when standard input ends.
@@ -61,6 +62,7 @@ class EnclaveSettings:
     broker: str | None = None
     unsafe_shared_cache: bool = False
     unsafe_swap: bool = False
+    payments: Path | None = None
     host: str = "127.0.0.1"
     port: int = 0
     lifeline: bool = False
@@ -99,6 +101,15 @@ class EnclaveSettings:
         weights = None if self.weights is None else weights_at(self.weights)
         return EmbeddedEngine(weights, unsafe_inspectable=self.unsafe_inspectable)
 
+    def make_payments(self) -> Payments | None:
+        """Return what takes payment, not opened; raises `InputError` for a wrong file."""
+        if self.payments is None:
+            return None
+        # Imported here: an enclave that asks for nothing needs no ledger.
+        from privity.node.payments import load_payments
+
+        return load_payments(self.payments)
+
     def _sealed(self, artefact: str, broker: str, quoters: Sequence[Quoter]) -> Engine:
         # Imported here: an enclave without a sealed model needs no object store.
         from privity.node.key_client import KeyClient
@@ -125,7 +136,7 @@ def serve(settings: EnclaveSettings, *, on_ready: Callable[[dict[str, Any]], Non
 
     Args:
         settings: how to run it.
-        on_ready: told ``{"ready", "url", "pid", "root", "models", "evidence"}`` once it serves.
+        on_ready: told what it is, once it serves: ``url``, ``models``, ``evidence`` …
 
     Raises:
         InputError: a setting cannot be had.
@@ -149,6 +160,7 @@ def serve(settings: EnclaveSettings, *, on_ready: Callable[[dict[str, Any]], Non
         engine,
         quoters,
         publication=Publication(settings.attestation.approval(), log),
+        payments=settings.make_payments(),
         unsafe_shared_cache=settings.unsafe_shared_cache,
     )
     if settings.lifeline:
@@ -161,6 +173,7 @@ def serve(settings: EnclaveSettings, *, on_ready: Callable[[dict[str, Any]], Non
             logger.warning("%s", gap)
         models = [model.id for model in engine.models]
         who = {"root": settings.attestation.root, "models": models, "evidence": kinds}
+        who["keyset"] = app.keyset.digest
         on_ready({"ready": True, "url": url, "pid": os.getpid(), **who})
 
     try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,6 +23,7 @@ from privity.infer.engines.engine import Engine
 from privity.infer.engines.isolation import MAX_REQUEST, Isolated, fields_for, isolate
 from privity.infer.engines.usage import UsageReader
 from privity.infer.loopback import is_loopback
+from privity.receipt import Price
 from privity.seal.asgi import Receive, Scope, Send, answer
 from privity.statement import Model
 
@@ -50,11 +51,18 @@ _JSON = (b"content-type", b"application/json")
 
 @dataclass
 class Served:
-    """What the proxy knows of one answer; unknown as long as it is None."""
+    """What is known of one answer; unknown as long as it is None.
+
+    Attributes:
+        price: what it cost, where something is asked for.
+        trailers: fields to send in the sealed trailer, beside the receipt.
+    """
 
     model: Model | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    price: Price | None = None
+    trailers: list[tuple[bytes, bytes]] = field(default_factory=list)
 
 
 class _Refused(Exception):

@@ -62,13 +62,15 @@ class AnonymousRoute:
         inner: the enclave, verified, and the end of the way to it.
         way: how it is reached.
         disclosure: computed from the verified evidence, the ledger's entries and the way taken.
-        wrap: puts one request's proof and payment around the sealed transport.
+        wrap: returns what carries a job: proved, sealed and paid for.
+        desk: returns what carries a question to the enclave's desk: proved and sealed.
     """
 
     inner: ConfidentialRoute
     way: Way
     disclosure: Disclosure
-    wrap: Callable[[KeySource, httpx.AsyncBaseTransport], httpx.AsyncBaseTransport]
+    wrap: Callable[[KeySource], httpx.AsyncBaseTransport]
+    desk: Callable[[KeySource], httpx.AsyncBaseTransport]
 
     @property
     def name(self) -> str:
@@ -93,7 +95,7 @@ class AnonymousRoute:
         self, keys: KeySource, inner: httpx.AsyncBaseTransport
     ) -> httpx.AsyncBaseTransport:
         """Return a transport that pays, seals, proves and sends by two relays."""
-        return self.wrap(keys, inner)
+        return self.wrap(keys)
 
 
 def check_registered(enclave: AttestedEnclave, keys_digest: bytes) -> None:

@@ -1,0 +1,181 @@
+"""`privity wallet`: credits and membership for anonymous requests, which only you can see."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from privity.cli import output
+from privity.cli.choice import PolicyOption
+
+if TYPE_CHECKING:
+    from privity.infer.anonymous.purse import SharedWallet
+    from privity.infer.anonymous.teller import Teller
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Credits and membership for anonymous requests, which only you can see.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+T = TypeVar("T")
+
+
+@app.command()
+def balance(as_json: Json = False) -> None:
+    """Show your credits and your membership; nobody is asked."""
+    wallet = _shared().read()
+    member = wallet.membership
+    waiting = len(wallet.purchases())
+    unfinished = wallet.unfinished()
+    facts = {
+        "credits": wallet.balance,
+        "largest": wallet.largest,
+        "reserved": wallet.reserved,
+        "member": None if member is None else {"limit": member.limit, "index": member.index},
+        "purchases_waiting": waiting,
+        "spends_waiting": len(unfinished),
+    }
+    if as_json:
+        output.emit_json(facts)
+        return
+    rows = {"credits": str(wallet.balance)}
+    if unfinished:
+        rows["unsettled"] = f"{wallet.reserved} in {len(unfinished)} spends whose answer never came"
+    rows["member"] = "no" if member is None else f"yes, {member.limit} messages a minute"
+    if waiting:
+        rows["purchases"] = f"{waiting} waiting"
+    output.out(output.label_rows(rows))
+    if unfinished:
+        output.note("`privity wallet recover` gets them back")
+    if waiting:
+        output.note("`privity wallet top-up` fetches what was paid for")
+
+
+@app.command("top-up")
+def top_up(
+    amount: Annotated[
+        int | None,
+        typer.Argument(help="How many credits; by default the fewest that are sold.", min=1),
+    ] = None,
+    limit: Annotated[
+        int,
+        typer.Option(help="Messages a minute to stake for, if you are no member.", min=1, max=1024),
+    ] = 16,
+    policy: PolicyOption = None,
+    as_json: Json = False,
+) -> None:
+    """Buy credits on the ledger, and join if you are no member.
+
+    Your account shows there, with the amount and the time; nothing you ask will. What was begun
+    and broke off is finished first. Buy ahead of need: who buys just before each question tells
+    something.
+    """
+
+    async def act(teller: Teller) -> int:
+        await teller.join(limit)
+        chosen = amount or min(await teller.denominations())
+        return await teller.top_up(chosen)
+
+    came = _acted(act, policy, quiet=as_json)
+    _tell({"bought": came, "credits": _shared().read().balance}, as_json)
+
+
+@app.command()
+def history(as_json: Json = False) -> None:
+    """Show what you bought and spent, from your own journal."""
+    entries = [entry.to_json() for entry in _shared().read().history()]
+    if as_json:
+        output.emit_json(entries)
+        return
+    from datetime import UTC, datetime
+
+    for entry in entries:
+        moment = datetime.fromtimestamp(entry["time"], UTC).strftime("%Y-%m-%d %H:%M")
+        output.out(f"{moment}  {entry['kind']:<7} {entry['amount']:>9}")
+    if not entries:
+        output.out("nothing was bought or spent yet")
+
+
+@app.command()
+def recover(policy: PolicyOption = None, as_json: Json = False) -> None:
+    """Get back what was spent on answers that never came."""
+
+    async def act(teller: Teller) -> dict[str, int]:
+        found = await teller.recover()
+        return {"spends": found.spends, "cost": found.credits, "running": found.running}
+
+    _tell(_acted(act, policy, quiet=as_json), as_json)
+
+
+@app.command("exit")
+def exit_(
+    to: Annotated[
+        str | None,
+        typer.Option(help="The address that is paid; by default your account.", metavar="ADDRESS"),
+    ] = None,
+    leave: Annotated[
+        bool, typer.Option("--leave", help="Leave the members too: asks for the stake back.")
+    ] = False,
+    policy: PolicyOption = None,
+    as_json: Json = False,
+) -> None:
+    """Have unspent credits paid out on the ledger.
+
+    The amount is public there: it could be the sum of what one person did not spend. The stake
+    comes after a delay, in which whoever cheated can still be slashed; then run it once more.
+    """
+
+    async def act(teller: Teller) -> dict[str, int]:
+        paid = await teller.exit(to)
+        if leave:
+            await teller.leave_or_collect()
+        return {"paid_out": paid}
+
+    _tell(_acted(act, policy, quiet=as_json), as_json)
+
+
+@app.command()
+def account(as_json: Json = False) -> None:
+    """Show the ledger account that buys your credits, and what it holds."""
+
+    async def act(teller: Teller) -> dict[str, str]:
+        return {"address": teller.account, "tokens": str(await teller.funds())}
+
+    _tell(_acted(act, None, quiet=as_json), as_json)
+
+
+def _tell(facts: dict[str, int] | dict[str, str], as_json: bool) -> None:
+    if as_json:
+        output.emit_json(facts)
+    else:
+        rows = {name.replace("_", " "): str(value) for name, value in facts.items()}
+        output.out(output.label_rows(rows))
+
+
+def _shared() -> SharedWallet:
+    from privity.infer.anonymous.opening import configured_wallet
+
+    return configured_wallet()
+
+
+def _acted(act: Callable[[Teller], Awaitable[T]], policy: str | None, *, quiet: bool) -> T:
+    """Run one act of a teller, showing its steps."""
+    import anyio
+
+    from privity.infer.anonymous.opening import open_teller
+
+    async def run() -> T:
+        async with open_teller(policy, told=say) as teller:
+            return await act(teller)
+
+    def say(step: str) -> None:
+        if not quiet:
+            output.note(step)
+
+    return anyio.run(run)

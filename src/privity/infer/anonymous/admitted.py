@@ -1,0 +1,58 @@
+"""Puts a proof of membership on each sealed request, over the very bytes that leave."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+
+import httpx
+
+from privity.errors import InputError
+
+__all__ = ["ADMISSION_HEADER", "AdmittedTransport"]
+
+ADMISSION_HEADER = "privity-admission"
+"""Header outside the seal that carries the proof; always of one length."""
+
+
+class AdmittedTransport(httpx.AsyncBaseTransport):
+    """Adds an admission header to each sealed request. Run by the device, below the seal.
+
+    Args:
+        inner: carries the sealed request on.
+        prove: returns the header for the SHA-256 of a sealed request; each call uses up one of
+            the member's messages in this epoch.
+    """
+
+    def __init__(
+        self, inner: httpx.AsyncBaseTransport, prove: Callable[[bytes], Awaitable[str]]
+    ) -> None:
+        self._inner = inner
+        self._prove = prove
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send ``request`` with its proof; one without a body, such as for keys, goes as it is.
+
+        Raises:
+            InputError: the body is streamed, so that nothing can be proved about it beforehand.
+            AdmissionError: check ``rate``: this epoch's messages are used up.
+            PrivityError: as the inner transport.
+        """
+        if request.method != "POST":
+            return await self._inner.handle_async_request(request)
+        if not isinstance(request.stream, httpx.ByteStream):
+            raise InputError(
+                "an anonymous request is proved over all of its bytes before the first one leaves",
+                hint="send it with a content-length, and smaller",
+            )
+        body = await request.aread()
+        header = await self._prove(hashlib.sha256(body).digest())
+        headers = [*request.headers.raw, (ADMISSION_HEADER.encode(), header.encode())]
+        proved = httpx.Request(
+            request.method,
+            request.url,
+            headers=headers,
+            content=body,
+            extensions=request.extensions,
+        )
+        return await self._inner.handle_async_request(proved)

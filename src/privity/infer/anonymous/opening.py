@@ -1,0 +1,104 @@
+"""Opens the person's wallet and teller from what is configured."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+
+from privity.errors import InputError
+from privity.home import home
+from privity.infer.anonymous.network import deployment
+from privity.infer.anonymous.purse import SharedWallet, person_wallet, wallet_folder
+from privity.infer.anonymous.teller import Teller
+from privity.infer.config import Config, load_config
+from privity.infer.opening import AnonymousWay
+from privity.infer.peers import NetworkPeer
+from privity.infer.routes.anonymous import AnonymousRoute
+from privity.ledger.accounts import load_or_create_account
+from privity.ledger.addresses import Addresses
+from privity.ledger.client import Ledger
+from privity.policy import Policy
+from privity.seal.key_config import KeyConfig, parse_configs, preferred
+
+__all__ = ["ACCOUNT", "configured_wallet", "open_teller"]
+
+ACCOUNT = "account.key"
+"""The key of the ledger account that buys, beside the wallet."""
+
+
+def configured_wallet() -> SharedWallet:
+    """Return the wallet of the configured ledger; raises `InputError` where there is none."""
+    return person_wallet(deployment(_addresses(_peer(load_config()))))
+
+
+@asynccontextmanager
+async def open_teller(
+    policy: str | Path | None = None, *, told: Callable[[str], None] = lambda step: None
+) -> AsyncIterator[Teller]:
+    """Open what acts for the person on the ledger and at the enclave's desk.
+
+    Args:
+        policy: a preset or a file, for the way to the desk; None for the configured one.
+        told: is told of each step.
+
+    Raises:
+        InputError: no ledger is configured, or a setting is wrong.
+        MissingDependency: the native wheel, or a library of the ledger, is not installed.
+    """
+    config = load_config()
+    peer = _peer(config)
+    addresses = _addresses(peer)
+    wallet = person_wallet(deployment(addresses))
+    folder = wallet_folder(deployment(addresses))
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ceiling = Policy.load(policy or config.policy_source)
+    way = AnonymousWay(peer, config, ceiling)
+
+    async def desk() -> httpx.AsyncBaseTransport:
+        admitted = ceiling.admit(await way.find())
+        route = admitted.route
+        if not isinstance(route, AnonymousRoute):
+            raise InputError("this is no anonymous way")
+        return route.desk(_FixedKeys(preferred(parse_configs(route.enclave.keyset.ohttp))))
+
+    try:
+        async with Ledger(
+            peer.ledger,
+            addresses,
+            signer=load_or_create_account(folder / ACCOUNT),
+            confirmations=peer.confirmations,
+            proxy=peer.proxy or None,
+            journal=folder / "account.journal",
+        ) as ledger:
+            yield Teller(wallet, ledger, desk, told)
+    finally:
+        await way.aclose()
+
+
+class _FixedKeys:
+    """The keys of one verified enclave, for one question to its desk."""
+
+    def __init__(self, config: KeyConfig) -> None:
+        self._config = config
+
+    async def current(self) -> KeyConfig:
+        return self._config
+
+    async def refresh(self, stale: KeyConfig) -> KeyConfig:
+        raise InputError("the enclave was restarted meanwhile", hint="run it again")
+
+
+def _peer(config: Config) -> NetworkPeer:
+    if config.network is None:
+        raise InputError(
+            "no ledger is configured for anonymous requests, and no devnet with one runs",
+            hint="`privity devnet --anonymous`, or [anonymous] in config.toml",
+        )
+    return config.network
+
+
+def _addresses(peer: NetworkPeer) -> Addresses:
+    return Addresses.from_file(home() / peer.contracts)

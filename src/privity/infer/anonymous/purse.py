@@ -1,0 +1,133 @@
+"""The person's wallet, shared by their processes: each opens it for a moment, and lets it go.
+
+A daemon and a command may both ask; what is on disk is the truth between them, so a spend that one
+set aside is taken back by whoever has its refund.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+from anyio import to_thread
+
+from privity.anon.credits import CreditTerms
+from privity.anon.wallet import Membership, Reserved, Wallet
+from privity.anon.wallet_file import wallet_key
+from privity.home import home
+from privity.identity.keystore import device_key
+
+__all__ = ["Purse", "SharedWallet", "person_wallet", "wallet_folder"]
+
+_TURN = "turn"
+
+
+class SharedWallet:
+    """A wallet that several processes of one person use.
+
+    Args:
+        folder: where it is.
+        key: of its file.
+    """
+
+    def __init__(self, folder: Path, key: bytes) -> None:
+        self._folder = folder
+        self._key = key
+        self._membership: Membership | None = None
+        self._inside = anyio.CapacityLimiter(1)
+
+    def __repr__(self) -> str:
+        return "SharedWallet(…)"
+
+    @contextmanager
+    def turn(self, terms: CreditTerms | None = None) -> Iterator[Wallet]:
+        """Wait for the others, open the wallet, and close it again. Blocks; use a thread.
+
+        Raises:
+            InputError: its file cannot be used.
+            OpenError: it is of another device's key, or altered.
+        """
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        turn = os.open(self._folder / _TURN, flags, 0o600)
+        try:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            with Wallet.open(self._folder, self._key, terms=terms) as wallet:
+                yield wallet
+        finally:
+            os.close(turn)
+
+    def read(self) -> Wallet:
+        """Return the wallet as it is now, to look at."""
+        return Wallet.read(self._folder, self._key)
+
+    @property
+    def membership(self) -> Membership | None:
+        """The registered membership; None where there is none, or the ledger gave no leaf yet."""
+        if self._membership is None:
+            found = self.read().membership
+            self._membership = found if found is not None and found.index is not None else None
+        return self._membership
+
+    async def take_message_id(self, epoch: int) -> int:
+        """Return a message id that no process of this person ever had.
+
+        Raises:
+            AdmissionError: check ``rate``: none is left in this epoch.
+            InputError: there is no membership.
+        """
+
+        def take() -> int:
+            with self.turn() as wallet:
+                return wallet.take_message_id(epoch)
+
+        return await to_thread.run_sync(take, limiter=self._inside)
+
+    def purse(self, terms: CreditTerms) -> Purse:
+        """Return what pays under these terms."""
+        return Purse(self, terms, self._inside)
+
+
+class Purse:
+    """Pays for jobs from a shared wallet. See `PaidTransport`."""
+
+    def __init__(
+        self, wallet: SharedWallet, terms: CreditTerms, inside: anyio.CapacityLimiter
+    ) -> None:
+        self._wallet = wallet
+        self._terms = terms
+        self._inside = inside
+
+    async def spend(self, amount: int) -> Reserved:
+        """Set a spend aside, durably; raises `PaymentError` where no token holds so much."""
+
+        def spend() -> Reserved:
+            with self._wallet.turn(self._terms) as wallet:
+                return wallet.spend(amount)
+
+        return await to_thread.run_sync(spend, limiter=self._inside)
+
+    async def refunded(self, spend_id: str, refund: bytes) -> None:
+        """Take back what was not used; raises `PaymentError` for what is no refund of it."""
+
+        def take() -> None:
+            with self._wallet.turn(self._terms) as wallet:
+                wallet.refunded(spend_id, refund)
+
+        # A cancelled reader must not leave credits behind that are at hand.
+        with anyio.CancelScope(shield=True):
+            await to_thread.run_sync(take, limiter=self._inside)
+
+
+def person_wallet(deployment: str) -> SharedWallet:
+    """Return this device's wallet of one ledger: ``wallet/DEPLOYMENT/`` in the privity home."""
+    return SharedWallet(wallet_folder(deployment), wallet_key(device_key()))
+
+
+def wallet_folder(deployment: str) -> Path:
+    """Return where the wallet of a ledger is, its account's key beside it."""
+    return home() / "wallet" / deployment

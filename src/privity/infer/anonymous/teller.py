@@ -1,0 +1,283 @@
+"""What a person does with their wallet: join, buy credits, get lost ones back, and leave.
+
+Each step is on disk before the next begins, under a name that makes a second attempt the same one:
+after a crash the command is simply run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import httpx
+from anyio import to_thread
+
+from privity.anon.credits import CreditTerms
+from privity.anon.membership import RateIdentity
+from privity.anon.payment_terms import EXIT_PATH, ISSUE_PATH, RECOVER_PATH
+from privity.anon.wallet import Membership, Reserved, Wallet
+from privity.errors import InputError, MalformedError, PaymentError, PeerError
+from privity.identity.fields import Fields
+from privity.identity.multibase import encode_base64url
+from privity.infer.anonymous.network import asked, deployment
+from privity.infer.anonymous.purse import SharedWallet
+from privity.ledger.client import Ledger
+from privity.ledger.credits import SignedExit
+from privity.ledger.wire import check_address
+
+__all__ = ["LIMIT", "Recovered", "Teller"]
+
+LIMIT = 16
+"""Messages an epoch that a membership stakes for, where nothing else is asked."""
+
+_MAX_ANSWER = 16 << 10
+
+Desk = Callable[[], Awaitable[httpx.AsyncBaseTransport]]
+Told = Callable[[str], None]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """What became of spends whose answers never came.
+
+    Attributes:
+        spends: how many were settled.
+        credits: what they cost after all.
+        running: how many are still being served; later, then.
+    """
+
+    spends: int
+    credits: int
+    running: int
+
+
+class Teller:
+    """Acts for one person on the ledger and at the enclave's desk. Run by the device.
+
+    Args:
+        wallet: the person's.
+        ledger: with the person's account as its signer.
+        desk: returns the anonymous way to the enclave's desk, verified and admitted.
+        told: is told of each step, for a person who waits.
+    """
+
+    def __init__(
+        self, wallet: SharedWallet, ledger: Ledger, desk: Desk, told: Told = lambda step: None
+    ) -> None:
+        self._wallet = wallet
+        self._ledger = ledger
+        self._desk = desk
+        self._told = told
+
+    async def join(self, limit: int = LIMIT) -> int:
+        """Stake for a membership, unless there is one, and return its leaf's place.
+
+        Raises:
+            InputError: the ledger refuses, such as for want of funds.
+            PeerError: it cannot be reached; run again.
+        """
+        secret = RateIdentity.generate()
+        member = await self._turn(
+            lambda wallet: _begun(wallet, bytes(secret.unsafe_secret()), limit)
+        )
+        if member.index is not None:
+            return member.index
+        self._told("staking for a membership")
+        with RateIdentity(member.secret) as identity:
+            leaf = await self._ledger.register_member(identity.commitment, member.limit)
+        await self._turn(lambda wallet: wallet.joined(leaf.index))
+        return leaf.index
+
+    async def top_up(self, amount: int) -> int:
+        """Buy credits, having finished what was begun before, and return how many came.
+
+        Args:
+            amount: one of the ledger's denominations.
+
+        Raises:
+            InputError: there is no such denomination, or the ledger refuses.
+            PaymentError: the issuer's answer is not what was paid for; the purchase still waits.
+            PeerError: ledger or enclave cannot be reached; run again.
+        """
+        known = await self._ledger.credits.denominations()
+        if amount not in known:
+            raise InputError(
+                f"{amount} is none of the amounts that are sold",
+                hint=f"one of {', '.join(map(str, known))}: the same for everyone, so that an "
+                "amount tells nobody apart",
+            )
+        terms = await self._terms()
+        waiting = await self._turn(lambda wallet: wallet.purchases())
+        if not any(one.amount == amount for one in waiting.values()):
+            await self._turn(lambda wallet: wallet.buy(amount), terms)
+        return await self.finish_purchases()
+
+    async def finish_purchases(self) -> int:
+        """Pay for and fetch what was begun; return the credits that came."""
+        terms, came = await self._terms(), 0
+        waiting = await self._turn(lambda wallet: wallet.purchases())
+        for name, one in waiting.items():
+            self._told("paying on the ledger")
+            digest = hashlib.sha256(one.request).digest()
+            deposit = await self._ledger.deposit(one.amount, digest)
+            self._told("fetching the credits, blind")
+            said = await self._said(
+                ISSUE_PATH, {"deposit": deposit, "request": encode_base64url(one.request)}
+            )
+            response = said.blob("response", most=_MAX_ANSWER)
+            take = partial(Wallet.bought, name=name, response=response, note={"deposit": deposit})
+            came += await self._turn(take, terms)
+        return came
+
+    async def recover(self) -> Recovered:
+        """Get back what was spent on answers that never came.
+
+        Raises:
+            PeerError: the enclave cannot be reached; run again.
+        """
+        terms, settled, cost, running = await self._terms(), 0, 0, 0
+        for one in await self._unfinished("job"):
+            try:
+                said = await self._said(RECOVER_PATH, {"spend": encode_base64url(one.spend)})
+            except PaymentError as error:
+                if error.check != "running":
+                    raise
+                running += 1
+                continue
+            refund = said.blob("refund", most=_MAX_ANSWER)
+            cost += await self._turn(partial(Wallet.refunded, name=one.id, refund=refund), terms)
+            settled += 1
+        return Recovered(settled, cost, running)
+
+    async def exit(self, to: str | None = None) -> int:
+        """Have all unspent credits paid out on the ledger, and return how many.
+
+        Args:
+            to: the address that is paid; None for the person's account.
+
+        Raises:
+            PaymentError: there are none.
+            PeerError: ledger or enclave cannot be reached; run again.
+        """
+        terms = await self._terms()
+        receiver = check_address(to or self.account)
+        paid = 0
+        while True:
+            waiting = await self._unfinished("exit")
+            if not waiting:
+                if await self._turn(lambda wallet: wallet.balance) == 0:
+                    return paid
+                waiting = (await self._turn(lambda wallet: wallet.exit_spend(), terms),)
+            for one in waiting:
+                paid += await self._pay_out(one, receiver)
+
+    async def denominations(self) -> tuple[int, ...]:
+        """Return the amounts that are sold, ascending."""
+        return await self._ledger.credits.denominations()
+
+    async def funds(self) -> int:
+        """Return what the person's account holds of the token."""
+        return await self._ledger.token.balance(check_address(self.account))
+
+    async def leave_or_collect(self) -> None:
+        """Ask for the stake, or take it where it was asked for before; raises `InputError`."""
+        try:
+            await self.leave()
+        except InputError:
+            await self.collect()
+
+    async def leave(self) -> None:
+        """Ask for the stake back; it comes after the ledger's delay, with `collect`."""
+        member = self._wallet.membership
+        if member is None or member.index is None:
+            raise InputError("there is no membership to leave")
+        await self._ledger.members.request_exit(member.index)
+
+    async def collect(self) -> None:
+        """Take the stake back, and forget the membership; raises `InputError` before its time."""
+        member = self._wallet.membership
+        if member is None or member.index is None:
+            raise InputError("there is no membership to leave")
+        index = member.index
+        await self._ledger.members.withdraw(index)
+        await self._turn(lambda wallet: wallet.left())
+
+    async def _pay_out(self, one: Reserved, receiver: str) -> int:
+        self._told("having the rest signed out")
+        said = await self._said(EXIT_PATH, {"spend": encode_base64url(one.spend), "to": receiver})
+        signed = SignedExit(
+            said.count("amount"),
+            check_address(receiver),
+            said.blob("nonce", least=32, most=32),
+            said.blob("signature", least=65, most=65),
+        )
+        if signed.amount != one.amount:
+            raise PaymentError("the enclave signed another amount out", check="amount")
+        self._told("taking it out on the ledger")
+        await self._ledger.exit_unspent(signed)
+        note = {"to": receiver}
+        return await self._turn(lambda wallet: wallet.exited(one.id, note))
+
+    async def _unfinished(self, purpose: str) -> tuple[Reserved, ...]:
+        found = await self._turn(lambda wallet: wallet.unfinished())
+        return tuple(one for one in found if one.purpose == purpose)
+
+    async def _terms(self) -> CreditTerms:
+        """Return what is bought and spent under: the ledger's key, whatever an enclave says."""
+        key = await self._ledger.issuer_key()
+        return CreditTerms(deployment(self._ledger.addresses), key.key)
+
+    @property
+    def account(self) -> str:
+        """The address of the person's account on the ledger."""
+        sender = self._ledger.sender
+        if sender is None:
+            raise InputError("there is no account to act with")
+        return sender.account.address
+
+    async def _turn(self, act: Callable[[Wallet], T], terms: CreditTerms | None = None) -> T:
+        def run() -> T:
+            with self._wallet.turn(terms) as wallet:
+                return act(wallet)
+
+        return await to_thread.run_sync(run)
+
+    async def _said(self, path: str, request: dict[str, Any]) -> Fields:
+        """Ask the enclave's desk; return what it said."""
+        status, body = await asked(await self._desk(), "POST", path, json.dumps(request).encode())
+        try:
+            parsed = json.loads(body)
+        except (ValueError, RecursionError):
+            raise PeerError("the enclave's desk did not answer in JSON") from None
+        if status != 200:
+            raise _refusal(status, parsed)
+        try:
+            return Fields(parsed, "answer of the desk")
+        except MalformedError as error:
+            raise PeerError(f"the enclave's desk: {error.message}") from None
+
+
+def _begun(wallet: Wallet, secret: bytes, limit: int) -> Membership:
+    """Return the membership, begun if there is none."""
+    if wallet.membership is None:
+        wallet.join(secret, limit)
+    if wallet.membership is None:
+        raise InputError("the wallet did not keep the membership")
+    return wallet.membership
+
+
+_CHECKS = frozenset({"deposit", "missing", "proof", "running", "short", "spent", "to", "amount"})
+
+
+def _refusal(status: int, parsed: Any) -> PaymentError | PeerError:
+    """Return the error that a desk's refusal stands for; its words are not repeated."""
+    error = parsed.get("error") if isinstance(parsed, dict) else None
+    check = error.get("code") if isinstance(error, dict) else None
+    if check in _CHECKS:
+        return PaymentError(f"the enclave's desk refused: {check}", check=check)
+    return PeerError(f"the enclave's desk answered {status}", hint="try again in a moment")

@@ -1,0 +1,257 @@
+"""Takes payment inside the seal: a spend before a job is served, its blind refund with the answer.
+
+ASGI middleware between the receipts and the engine. Nobody outside the enclave learns what a job
+was paid with or what came back, and the enclave learns nothing of whose credits they are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import anyio
+
+from privity.anon.desk import CreditDesk, OpenJob, SettledBefore
+from privity.anon.payment_terms import (
+    EXIT_PATH,
+    ISSUE_PATH,
+    RECOVER_PATH,
+    REFUND_TRAILER,
+    SPEND_HEADER,
+    TERMS_PATH,
+    PaymentTerms,
+)
+from privity.errors import MalformedError, OversizeError, PaymentError, PeerError, PrivityError
+from privity.identity.fields import Fields
+from privity.identity.multibase import decode_base64url, encode_base64url
+from privity.infer.engines.isolation import MAX_REQUEST
+from privity.infer.engines.proxy import SERVED, Served
+from privity.receipt import Price
+from privity.seal.asgi import ASGIApp, Message, Receive, Scope, Send, answer, read_body
+
+__all__ = ["Exit", "PaymentMiddleware", "Till"]
+
+_SPEND = SPEND_HEADER.encode()
+_JSON = [(b"content-type", b"application/json")]
+_MAX_BODY = 64 << 10
+_WITHIN_S = 30.0
+_BEFORE_LEASE_S = 10.0
+_MAX_SPEND = 16 << 10
+_STATUS = {"missing": 402, "malformed": 400, "short": 402, "spent": 409, "running": 409}
+
+
+@dataclass(frozen=True)
+class Exit:
+    """What lets anyone have the ledger pay out the rest of somebody's credits.
+
+    Attributes:
+        amount: in credits.
+        nonce: the spend's nullifier, 32 bytes: the ledger takes each once.
+        signature: the operator's, over the EIP-712 message of the exit.
+    """
+
+    amount: int
+    nonce: bytes
+    signature: bytes
+
+
+class Till(Protocol):
+    """What the enclave needs of the ledger."""
+
+    async def issue(self, deposit: int, request: bytes) -> bytes:
+        """Return the blind credits for a deposit made for exactly this request; again if asked.
+
+        Raises:
+            PaymentError: no such deposit, another's request, or already refunded.
+            PeerError: the ledger cannot be reached.
+        """
+
+    async def sign_exit(self, amount: int, nonce: bytes, to: str) -> Exit:
+        """Return the operator's signature over an exit; raises `PaymentError` for a bad address."""
+
+
+class PaymentMiddleware:
+    """Serves ``app`` to requests that are paid for. Run by the enclave.
+
+    Args:
+        app: serves the job, and says what it knows of it in the scope's `Served`.
+        desk: checks spends and makes refunds.
+        terms: what it asks; the same for everyone.
+        till: the ledger.
+
+    Guarantees:
+        A spend is in the store before a job is served, and settles once, with what the tariff says
+        of the tokens counted (tests/unit/test_enclave_payment.py). A job that failed costs nothing.
+        Nothing here is logged.
+    """
+
+    def __init__(self, app: ASGIApp, desk: CreditDesk, terms: PaymentTerms, till: Till) -> None:
+        self._app = app
+        self._desk = desk
+        self._terms = terms
+        self._till = till
+        self._desks: dict[str, Callable[[Fields], Awaitable[dict[str, Any]]]] = {
+            ISSUE_PATH: self._issue,
+            RECOVER_PATH: self._recover,
+            EXIT_PATH: self._exit,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        path, method = scope["path"], scope["method"]
+        if path == TERMS_PATH and method == "GET":
+            await answer(send, 200, _JSON, self._terms.to_bytes())
+        elif path in self._desks and method == "POST":
+            await self._at_desk(self._desks[path], receive, send)
+        elif method == "POST":
+            await self._paid(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    # A job
+
+    async def _paid(self, scope: Scope, receive: Receive, send: Send) -> None:
+        served: Served | None = scope.get(SERVED)
+        try:
+            body = await read_body(receive, MAX_REQUEST, _WITHIN_S)
+            if served is None:
+                raise PaymentError("a paid request asks for a receipt too", check="missing")
+            job = await self._begin(scope, body)
+        except PrivityError as error:
+            await _refuse(send, error)
+            return
+        if isinstance(job, SettledBefore):
+            served.trailers.append(_refund(job.refund))
+            await _refuse(send, PaymentError("this was paid for and settled before", check="spent"))
+            return
+        kept = [(name, value) for name, value in scope["headers"] if name != _SPEND]
+        sale = _Sale(job, self._terms, served, send)
+        try:
+            # After its lease the whole spend can be claimed back: nothing is served past it.
+            with anyio.move_on_after(self._desk.lease_s - _BEFORE_LEASE_S):
+                await self._app({**scope, "headers": kept}, _replay(body, receive), sale.send)
+        finally:
+            await sale.close()
+
+    async def _begin(self, scope: Scope, body: bytes) -> OpenJob | SettledBefore:
+        spends = [value for name, value in scope["headers"] if name == _SPEND]
+        if len(spends) != 1 or len(spends[0]) > _MAX_SPEND:
+            raise PaymentError(
+                "a request is paid for with one spend", check="missing", hint="privity top-up"
+            )
+        spend = decode_base64url(spends[0].decode("latin-1"))
+        return await self._desk.begin(spend, least=self._terms.tariff.worst_of(body))
+
+    # Credits
+
+    async def _at_desk(
+        self, serve: Callable[[Fields], Awaitable[dict[str, Any]]], receive: Receive, send: Send
+    ) -> None:
+        try:
+            body = await read_body(receive, _MAX_BODY, _WITHIN_S)
+            said = await serve(Fields(json.loads(body), "request"))
+        except PrivityError as error:
+            await _refuse(send, error)
+        except ValueError:
+            await _refuse(send, MalformedError("the request is not JSON"))
+        else:
+            await answer(send, 200, _JSON, json.dumps(said).encode())
+
+    async def _issue(self, fields: Fields) -> dict[str, Any]:
+        deposit = fields.count("deposit")
+        request = fields.blob("request", most=_MAX_SPEND)
+        fields.done()
+        return {"response": encode_base64url(await self._till.issue(deposit, request))}
+
+    async def _recover(self, fields: Fields) -> dict[str, Any]:
+        spend = fields.blob("spend", most=_MAX_SPEND)
+        fields.done()
+        return {"refund": encode_base64url(await self._desk.recover(spend))}
+
+    async def _exit(self, fields: Fields) -> dict[str, Any]:
+        spend, to = fields.blob("spend", most=_MAX_SPEND), fields.text("to", max_chars=42)
+        fields.done()
+        amount, nonce = await self._desk.withdraw(spend)
+        found = await self._till.sign_exit(amount, nonce, to)
+        return {
+            "amount": found.amount,
+            "nonce": encode_base64url(found.nonce),
+            "signature": encode_base64url(found.signature),
+        }
+
+
+@dataclass
+class _Sale:
+    """One paid job on its way: what it delivered, and its settlement."""
+
+    job: OpenJob
+    terms: PaymentTerms
+    served: Served
+    out: Send
+    status: int = 0
+    events: int = 0
+    settled: bool = field(default=False)
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        elif message["type"] == "http.response.body":
+            self.events += message.get("body", b"").count(b"data: ")
+            if not message.get("more_body", False):
+                await self._settle()
+        await self.out(message)
+
+    async def close(self) -> None:
+        """Settle what broke off: for what was delivered until then."""
+        await self._settle()
+
+    async def _settle(self) -> None:
+        """Reckon, and put price and refund where the receipt's trailer takes them from."""
+        if self.settled:
+            return
+        self.settled = True
+        charged = min(self._charged(), self.job.held)
+        refund = await self.job.settle(charged)
+        self.served.price = Price(charged, self.job.held, self.terms.tariff.digest)
+        self.served.trailers.append(_refund(refund))
+
+    def _charged(self) -> int:
+        """Return what the tariff says; of an answer that broke off, each event was a token."""
+        if self.served.model is None or not 200 <= self.status < 300:
+            return 0
+        prompt, completion = self.served.prompt_tokens, self.served.completion_tokens
+        return self.terms.tariff.price(
+            self.served.model.id, prompt or 0, self.events if completion is None else completion
+        )
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Return an ASGI receive that gives a body that was read already."""
+    given = False
+
+    async def replayed() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replayed
+
+
+def _refund(refund: bytes) -> tuple[bytes, bytes]:
+    return REFUND_TRAILER.encode(), encode_base64url(refund).encode()
+
+
+async def _refuse(send: Send, error: PrivityError) -> None:
+    """Answer in the shape that clients of the OpenAI API read."""
+    check = getattr(error, "check", "")
+    status = _STATUS.get(check, 402)
+    if isinstance(error, MalformedError | OversizeError):
+        status = 400
+    elif isinstance(error, PeerError):
+        status = 503
+    said = {"message": error.message, "type": "payment_error", "param": None, "code": check}
+    await answer(send, status, _JSON, json.dumps({"error": said}).encode())

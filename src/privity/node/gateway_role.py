@@ -1,0 +1,192 @@
+"""Floor 5: an admission gateway as a process: its ledger, its store, the enclave behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from privity.anon.admission import Admission
+from privity.anon.field import Field
+from privity.anon.membership import RateIdentity
+from privity.anon.stores import Store, open_store
+from privity.errors import InputError, PeerError, PrivityError
+from privity.ledger.accounts import Account, load_account
+from privity.ledger.addresses import Addresses
+from privity.ledger.client import Ledger
+from privity.ledger.history import MemberHistory
+from privity.ledger.members import LeafAdded
+from privity.node.admission_gateway import AdmissionGateway, EnclaveUpstream
+from privity.node.listen import bind, end_with_stdin, serve_app
+from privity.node.member_view import LedgerSource, MemberView
+from privity.seal.asgi import Receive, Scope, Send
+
+__all__ = ["GatewayApp", "GatewaySettings", "serve"]
+
+logger = logging.getLogger("privity.admission")
+
+
+@dataclass(frozen=True)
+class GatewaySettings:
+    """How to run an admission gateway.
+
+    Attributes:
+        enclave: base URL of the enclave behind it.
+        scope: the provider's account on the ledger: what proofs must be made for.
+        store: where signals are remembered; one for all gateways of a provider.
+        ledger: URL of a ledger's node.
+        contracts: the file with the contracts' addresses.
+        account: the key of the account that slashes, and gets the small bounty; None to leave
+            slashing to others.
+        confirmations: blocks after one before it is believed.
+        every_s: seconds between two looks at the ledger.
+        host: address to listen on.
+        port: TCP port; 0 takes a free one.
+        lifeline: end when standard input ends.
+    """
+
+    enclave: str
+    scope: str
+    store: str
+    ledger: str
+    contracts: Path
+    account: Path | None = None
+    confirmations: int = 12
+    every_s: float = 5.0
+    host: str = "127.0.0.1"
+    port: int = 0
+    lifeline: bool = False
+
+
+class GatewayApp:
+    """An admission gateway with what it needs, opened and closed by its server's lifespan.
+
+    Args:
+        settings: how it runs.
+
+    Attributes:
+        failure: why the app did not start, if it did not.
+    """
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._settings = settings
+        self._account = None if settings.account is None else load_account(settings.account)
+        self._addresses = Addresses.from_file(settings.contracts)
+        self._history = MemberHistory()
+        self._ledger: Ledger | None = None
+        self._app: AdmissionGateway | None = None
+        self.failure: PrivityError | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+        elif self._app is None:
+            raise InputError("the gateway has not started", hint="its server must run lifespan")
+        else:
+            await self._app(scope, receive, send)
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with AsyncExitStack() as stack:
+            try:
+                self._app = await self._open(stack)
+            except PrivityError as error:
+                self.failure = error
+                await receive()
+                await send({"type": "lifespan.startup.failed", "message": error.message})
+                return
+            await self._app(scope, receive, send)
+
+    async def _open(self, stack: AsyncExitStack) -> AdmissionGateway:
+        settings = self._settings
+        self._ledger = await stack.enter_async_context(
+            Ledger(
+                settings.ledger,
+                self._addresses,
+                signer=self._account,
+                confirmations=settings.confirmations,
+                journal=_journal(settings.account),
+            )
+        )
+        store: Store = await stack.enter_async_context(open_store(settings.store))
+        members = MemberView(LedgerSource(self._ledger.members, self._history))
+        await members.update()
+        following = asyncio.create_task(members.follow(settings.every_s))
+        stack.callback(following.cancel)
+        return AdmissionGateway(
+            Admission(settings.scope.lower(), members, store),
+            EnclaveUpstream(settings.enclave),
+            on_double_signal=None if self._account is None else self.slash,
+        )
+
+    async def slash(self, secret: Field) -> None:
+        """Have the ledger take out the member whose secret a double signal revealed.
+
+        Raises:
+            PeerError: the ledger cannot be reached, or has no such member any more.
+        """
+        ledger, account = self._ledger, self._account
+        if ledger is None or account is None:
+            raise PeerError("there is no account to slash with")
+        index = await asyncio.to_thread(leaf_of, self._history, secret)
+        if index is None:
+            raise PeerError("the ledger has no such member any more")
+        await _slashed(ledger, account, index, secret)
+        logger.warning("a member who sent two messages under one id was slashed")
+
+
+async def _slashed(ledger: Ledger, account: Account, index: int, secret: Field) -> None:
+    try:
+        await ledger.slash(index, bytes(secret), account.address)
+    except InputError as error:  # somebody was first, or the stake has left
+        raise PeerError(f"the ledger did not slash: {error.message}") from error
+
+
+def leaf_of(history: MemberHistory, secret: Field) -> int | None:
+    """Return the place of the leaf a secret belongs to; None where there is none."""
+    with RateIdentity(bytes(secret)) as identity:
+        leaves: dict[int, bytes] = {}
+        for event in history.events:
+            if isinstance(event, LeafAdded):
+                if event.limit not in leaves:
+                    leaves[event.limit] = identity.leaf(event.limit)
+                if leaves[event.limit] == event.leaf:
+                    return event.index
+    return None
+
+
+def serve(settings: GatewaySettings, *, on_ready: Callable[[dict[str, Any]], None]) -> None:
+    """Run a gateway in this process until it is told to end. Blocks.
+
+    Args:
+        settings: how to run it.
+        on_ready: told ``{"ready", "url", "pid"}`` once it serves.
+
+    Raises:
+        InputError: a setting cannot be had.
+        PeerError: the ledger or the store cannot be reached.
+        MissingDependency: the native wheel, or a client library, is not installed.
+    """
+    app = GatewayApp(settings)
+    sock = bind(settings.host, settings.port)
+    if settings.lifeline:
+        end_with_stdin()
+    try:
+        serve_app(
+            app,
+            sock,
+            on_ready=lambda url: on_ready({"ready": True, "url": url, "pid": os.getpid()}),
+        )
+    except InputError:
+        if app.failure is not None:
+            raise app.failure from None
+        raise
+
+
+def _journal(account: Path | None) -> Path | None:
+    return None if account is None else account.with_suffix(".journal")

@@ -1,0 +1,259 @@
+"""Payment inside the seal: before a job, for what it delivered, and once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from native import needs_kernel
+from privity.anon.credits import CreditTerms, CreditToken, Issuer, IssuerKey, prepare_purchase
+from privity.anon.desk import CreditDesk
+from privity.anon.payment_terms import (
+    RECOVER_PATH,
+    REFUND_TRAILER,
+    SPEND_HEADER,
+    TERMS_PATH,
+    PaymentTerms,
+)
+from privity.anon.stores import SpendStore, open_store
+from privity.anon.tariff import flat_tariff
+from privity.errors import PaymentError
+from privity.identity.keys import SigningKey
+from privity.identity.multibase import decode_base64url, encode_base64url
+from privity.infer.engines.proxy import SERVED
+from privity.node.enclave_payment import Exit, PaymentMiddleware
+from privity.node.enclave_receipts import Issuer as ReceiptIssuer
+from privity.node.enclave_receipts import ReceiptMiddleware
+from privity.receipt import (
+    RECEIPT_TRAILER,
+    SALT_HEADER,
+    EvidenceRef,
+    JobReceipt,
+    decode_trailer,
+    encode_salt,
+    verify_receipt,
+)
+from privity.statement import Model
+
+pytestmark = [pytest.mark.anyio, needs_kernel("Act")]
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+DEPLOYMENT = "eip155-31337-0x00"
+TARIFF = flat_tariff(prompt=((1000, 2),), completion=((10, 1), (100, 5)))
+KEY = SigningKey(b"k" * 32)
+BODY = json.dumps({"model": "tiny", "max_tokens": 100, "messages": []}).encode()
+
+
+class NoLedger:
+    async def issue(self, deposit: int, request: bytes) -> bytes:
+        raise PaymentError("no ledger here", check="deposit")
+
+    async def sign_exit(self, amount: int, nonce: bytes, to: str) -> Exit:
+        return Exit(amount, nonce, b"signed " + to.encode())
+
+
+class Enclave:
+    """An enclave's inside: an engine that says what it is told, behind payment and receipts."""
+
+    def __init__(self, store: SpendStore) -> None:
+        self.store = store
+        self.key = IssuerKey.generate()
+        self.issuer = Issuer(self.key, DEPLOYMENT)
+        self.terms = PaymentTerms(self.key.public, TARIFF, "0xprovider", 60, DEPLOYMENT)
+        self.desk = CreditDesk(self.issuer, store)
+        self.status, self.completion, self.breaks = 200, 5, False
+        self.events = [b"data: one\n\n", b"data: two\n\n"]
+        self.jobs = 0
+        paid = PaymentMiddleware(self._engine, self.desk, self.terms, NoLedger())
+        evidence = (EvidenceRef("dev", "sha256:" + "b" * 64),)
+        signer = ReceiptIssuer(KEY, "sha256:" + "a" * 64, evidence)
+        self.app = ReceiptMiddleware(paid, signer, clock=lambda: NOW)
+
+    def token(self, balance: int = 100) -> CreditToken:
+        terms = CreditTerms(DEPLOYMENT, self.key.public)
+        pending, request = prepare_purchase(terms, balance)
+        return pending.complete(self.issuer.issue(request, balance))
+
+    async def _engine(self, scope: Any, receive: Any, send: Any) -> None:
+        self.jobs += 1
+        assert SPEND_HEADER.encode() not in dict(scope["headers"])
+        assert (await receive())["body"] == BODY
+        served = scope[SERVED]
+        served.model = Model("tiny", None, "script 1")
+        await send({"type": "http.response.start", "status": self.status, "headers": []})
+        for event in self.events:
+            await send({"type": "http.response.body", "body": event, "more_body": True})
+        if self.breaks:
+            raise RuntimeError("the engine broke off")
+        served.prompt_tokens, served.completion_tokens = 3, self.completion
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def ask(
+        self, spend: bytes | None, *, path: str = "/v1/chat/completions", method: str = "POST"
+    ) -> Reply:
+        headers = [(SALT_HEADER.encode(), encode_salt(bytes(32)).encode())]
+        if spend is not None:
+            headers.append((SPEND_HEADER.encode(), encode_base64url(spend).encode()))
+        return await self.send(headers, BODY, path=path, method=method)
+
+    async def send(self, headers: Any, body: bytes, *, path: str, method: str = "POST") -> Reply:
+        reply = Reply()
+        given = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def receive() -> Any:
+            return given.pop() if given else {"type": "http.disconnect"}
+
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "headers": headers,
+            "extensions": {"http.response.trailers": {}},
+        }
+        try:
+            await self.app(scope, receive, reply.take)
+        except RuntimeError:
+            reply.broke = True
+        return reply
+
+
+class Reply:
+    def __init__(self) -> None:
+        self.status = 0
+        self.body = b""
+        self.trailers: dict[str, str] = {}
+        self.broke = False
+
+    async def take(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        elif message["type"] == "http.response.body":
+            self.body += message.get("body", b"")
+        else:
+            self.trailers = {k.decode(): v.decode() for k, v in message["headers"]}
+
+    @property
+    def refund(self) -> bytes:
+        return decode_base64url(self.trailers[REFUND_TRAILER])
+
+    @property
+    def receipt(self) -> JobReceipt:
+        document = decode_trailer(self.trailers[RECEIPT_TRAILER].encode())
+        return verify_receipt(document, issuer=KEY.did, now=NOW + timedelta(days=1)).job
+
+    @property
+    def code(self) -> str:
+        code: str = json.loads(self.body)["error"]["code"]
+        return code
+
+
+@pytest.fixture
+async def enclave(tmp_path: Path) -> AsyncIterator[Enclave]:
+    async with open_store(f"sqlite:{tmp_path / 'spent.db'}") as store:
+        yield Enclave(store)
+
+
+async def test_a_job_is_paid_for_and_the_rest_comes_back(enclave: Enclave) -> None:
+    pending, spend = enclave.token().spend(7)
+    reply = await enclave.ask(spend)
+    assert (reply.status, enclave.jobs) == (200, 1)
+    assert pending.complete(reply.refund).balance == 97  # 2 for the prompt, 1 for the answer
+
+
+async def test_the_receipt_says_what_it_cost(enclave: Enclave) -> None:
+    _, spend = enclave.token().spend(7)
+    receipt = (await enclave.ask(spend)).receipt
+    assert receipt.price is not None
+    assert (receipt.price.charged, receipt.price.held) == (3, 7)
+    assert receipt.price.tariff == TARIFF.digest
+    assert receipt.prompt_tokens is not None and receipt.completion_tokens is not None
+    counts = receipt.prompt_tokens, receipt.completion_tokens
+    assert TARIFF.price("tiny", *counts) == receipt.price.charged
+
+
+async def test_a_spend_is_in_the_store_before_the_job_is_served(enclave: Enclave) -> None:
+    _, spend = enclave.token().spend(7)
+    again: list[object] = []
+    engine = enclave._engine
+
+    async def watched(scope: Any, receive: Any, send: Any) -> None:
+        with pytest.raises(PaymentError) as caught:
+            await enclave.desk.begin(spend, least=0)
+        again.append(caught.value.check)
+        await engine(scope, receive, send)
+
+    enclave.app._app._app = watched  # type: ignore[attr-defined]
+    assert (await enclave.ask(spend)).status == 200
+    assert again == ["running"]
+
+
+async def test_nothing_is_served_unpaid(enclave: Enclave) -> None:
+    reply = await enclave.ask(None)
+    assert (reply.status, reply.code, enclave.jobs) == (402, "missing", 0)
+
+
+async def test_too_small_a_spend_serves_nothing_and_stays_unspent(enclave: Enclave) -> None:
+    token = enclave.token()
+    _, small = token.spend(6)
+    reply = await enclave.ask(small)
+    assert (reply.status, reply.code, enclave.jobs) == (402, "short", 0)
+    _, enough = token.spend(7)
+    assert (await enclave.ask(enough)).status == 200
+
+
+async def test_a_second_spend_of_one_token_is_refused(enclave: Enclave) -> None:
+    token = enclave.token()
+    await enclave.ask(token.spend(7)[1])
+    reply = await enclave.ask(token.spend(7)[1])
+    assert (reply.status, reply.code, enclave.jobs) == (409, "spent", 1)
+
+
+async def test_a_retry_is_not_served_twice_and_gets_the_same_refund(enclave: Enclave) -> None:
+    _, spend = enclave.token().spend(7)
+    first = await enclave.ask(spend)
+    second = await enclave.ask(spend)
+    assert (second.status, second.code, enclave.jobs) == (409, "spent", 1)
+    assert second.refund == first.refund
+
+
+async def test_a_job_that_failed_costs_nothing(enclave: Enclave) -> None:
+    enclave.status = 500
+    pending, spend = enclave.token().spend(7)
+    reply = await enclave.ask(spend)
+    assert pending.complete(reply.refund).balance == 100
+    assert reply.receipt.price is not None and reply.receipt.price.charged == 0
+
+
+async def test_an_answer_that_broke_off_costs_what_was_delivered(enclave: Enclave) -> None:
+    enclave.breaks = True
+    enclave.events = [b"data: x\n\n"] * 11
+    _, spend = enclave.token().spend(7)
+    assert (await enclave.ask(spend)).broke
+    found = await enclave.desk.begin(spend, least=0)
+    assert getattr(found, "charged", None) == 7  # the second step of answers: 2 + 5
+
+
+async def test_what_was_never_answered_comes_back_whole(enclave: Enclave) -> None:
+    pending, spend = enclave.token().spend(7)
+    body = json.dumps({"spend": encode_base64url(spend)}).encode()
+    for _ in range(2):
+        reply = await enclave.send([], body, path=RECOVER_PATH)
+        refund = decode_base64url(json.loads(reply.body)["refund"])
+        assert pending.complete(refund).balance == 100
+    assert (await enclave.ask(spend)).code == "spent"
+
+
+async def test_the_terms_are_the_same_bytes_for_everyone(enclave: Enclave) -> None:
+    reply = await enclave.send([], b"", path=TERMS_PATH, method="GET")
+    assert PaymentTerms.from_bytes(reply.body) == enclave.terms
+    assert reply.body == enclave.terms.to_bytes()
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"spend": 1}', b'{"spend": "_"}', b"null"])
+async def test_what_is_no_request_to_a_desk_is_refused(enclave: Enclave, body: bytes) -> None:
+    for path in (RECOVER_PATH, "/privity/credits/issue", "/privity/credits/exit"):
+        assert (await enclave.send([], body, path=path)).status in (400, 402)
