@@ -31,12 +31,12 @@ CHAIN_ID = 31337
 _START_S = 30.0
 _IN_TREE = "tests/interop/node/node_modules/@foundry-rs"
 _PLATFORMS = ("anvil-linux-amd64", "anvil-linux-arm64", "anvil-darwin-arm64", "anvil-darwin-amd64")
-# Ends the node when this process ends, however it ends: then the pipe to `cat` is closed.
+# Ends the node when this process ends, however it ends: then the pipe that is read is closed.
 _LEASH = """
 exec 3<&0
 "$@" </dev/null 3<&- &
 node=$!
-(cat <&3 >/dev/null; kill "$node" 2>/dev/null) &
+(while read -r _; do :; done <&3; kill "$node" 2>/dev/null) &
 exec 3<&-
 wait "$node"
 """
