@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,15 @@ PROOFS = 64
 
 def main() -> None:
     """Measure and write."""
-    from gossip_network import Network
-
+    network: Any = import_module("gossip_network").Network
     plain = HERE / "plain_gossip_node.py"
     report = Report("gossip")
     title("gossip: six nodes, real sockets, one process each")
-    burst = asyncio.run(Network().run(BURSTS, EACH, LEAVES))
+    burst = asyncio.run(network().run(BURSTS, EACH, LEAVES))
     report.add("with nodes that come and go", burst.line(), **vars(burst))
-    ours = asyncio.run(Network().run(SHORT, EACH, {}))
-    lifted = asyncio.run(Network(script=plain, flags=("--lifted",)).run(SHORT, EACH, {}))
-    stock = asyncio.run(Network(script=plain).run(SHORT, EACH, {}))
+    ours = asyncio.run(network().run(SHORT, EACH, {}))
+    lifted = asyncio.run(network(script=plain, flags=("--lifted",)).run(SHORT, EACH, {}))
+    stock = asyncio.run(network(script=plain).run(SHORT, EACH, {}))
     for name, peer in (("caps lifted", lifted), ("as it comes", stock)):
         speed, theirs = ours.by_gossip / ours.seconds, peer.by_gossip / peer.seconds
         line = (
@@ -48,16 +48,16 @@ def main() -> None:
 
 def proofs(report: Report) -> None:
     """Measure what the rate limit costs a relay: proofs checked together, and one by one."""
-    from messages_network import Members, one_of
+    made_up: Any = import_module("messages_network")
     from privity.anon.messages import NativeEngine
     from privity.errors import MissingDependency
 
     try:
-        members = Members(NativeEngine())
+        members = made_up.Members(NativeEngine())
     except MissingDependency:
         title("  the native wheel is missing, so proofs are not measured")
         return
-    member = one_of(members, limit=PROOFS)
+    member = made_up.one_of(members, limit=PROOFS)
     made = time.perf_counter()
     claims: list[Any] = [member.claim(b"%d" % place) for place in range(PROOFS)]
     making = (time.perf_counter() - made) / PROOFS

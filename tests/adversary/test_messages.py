@@ -27,6 +27,7 @@ from privity.anon.messages import (
     seal_payload,
 )
 from privity.anon.messages.bus import Subscription
+from privity.anon.messages.framing import prefixed as _prefixed
 from privity.anon.messages.rate_limit import Candidate, Engine
 from privity.anon.messages.store import Page, Question, Stored
 from privity.anon.messages.store_wire import decode_page, encode_page
@@ -261,9 +262,10 @@ def test_a_message_names_nobody() -> None:
 
 
 @needs_libp2p
-def test_a_spammer_s_messages_stop_at_the_first_relay() -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_spammer_s_messages_stop_at_the_first_relay(engine: type[Engine]) -> None:
     async def run() -> None:
-        members = Members()
+        members = Members(engine())
         member, honest = one_of(members, limit=2), one_of(members, name=b"honest")
         async with network(3, [None, members.gate(), members.gate()]) as (spammer, relay, end):
             key = CHANNEL.suite.kem.generate()
@@ -272,10 +274,10 @@ def test_a_spammer_s_messages_stop_at_the_first_relay() -> None:
                 if place % 2 == 0:
                     member.used.clear()
                 sealed = seal_payload(CHANNEL, b"%d" % place, [key.public_bytes])
-                await spammer.send(member.message(sealed))
+                await spammer.send(await asyncio.to_thread(member.message, sealed))
             await until(lambda: relay.counts.refused == 4)
             sealed = seal_payload(CHANNEL, b"honest", [key.public_bytes])
-            await spammer.send(honest.message(sealed))
+            await spammer.send(await asyncio.to_thread(honest.message, sealed))
             heard = [(await got.get()).payload for _ in range(3)]
             assert heard[-1] == b"honest" and len(set(heard)) == 3
             assert end.counts.refused == 0
@@ -324,6 +326,48 @@ def test_a_relay_refuses_messages_that_name_their_sender() -> None:
                 )
             await until(lambda: relay.counts.refused == 4)
             assert relay.counts.relayed == 0
+
+    asyncio.run(run())
+
+
+@needs_libp2p
+def test_no_bytes_of_a_peer_end_a_node() -> None:
+    from privity.anon.messages.gossip import RELAY_PROTOCOL
+    from privity.anon.messages.stack import rpc_pb2
+    from privity.anon.messages.store_wire import STORE_PROTOCOL
+
+    odd = rpc_pb2.RPC()
+    odd.control.graft.add(topicID="\0" * 9999)
+    odd.control.prune.add(topicID=PUBSUB, backoff=2**63).peers.add(peerID=b"x" * 99)
+    odd.control.ihave.add(topicID="x", messageIDs=[b"", b"\xff", b"0", b"zz" * 400])
+    odd.control.iwant.add(messageIDs=[b"", b"\xff" * 99])
+    odd.control.idontwant.add(messageIDs=[b"x"] * 99)
+    odd.subscriptions.add(subscribe=True, topicid="x" * 9999)
+    odd.subscriptions.add()
+    odd.publish.add()
+    whole = odd.SerializeToString()
+    frames = [b"\x05hello", b"\xff" * 20, b"\0", _prefixed(whole), _prefixed(whole[:-7])]
+    frames += [_prefixed(odd.SerializeToString()[at : at + 200]) for at in range(0, 2000, 97)]
+
+    async def run() -> None:
+        async with network(2, [None, None]) as (sender, node), Bus(Settings()) as attacker:
+            peer = node._running().host.get_id()
+            await attacker.connect(node.addresses[0])
+
+            async def throw(protocol: str, frame: bytes) -> None:
+                stream = await attacker._running().host.new_stream(peer, [protocol])
+                await stream.write(frame)
+
+            for frame in frames:
+                for protocol in (RELAY_PROTOCOL, STORE_PROTOCOL):
+                    await attacker._do(lambda p=protocol, f=frame: throw(p, f))  # type: ignore[misc]
+            key = CHANNEL.suite.kem.generate()
+            got = node.subscribe(CHANNEL, key)
+            await sender.publish(CHANNEL, b"still here", [key.public_bytes])
+            async with asyncio.timeout(30):
+                assert (await got.get()).payload == b"still here"
+                found = await sender.ask(node.addresses[0], Question())
+            assert len(found.messages) == 1
 
     asyncio.run(run())
 

@@ -15,6 +15,7 @@ import pytest
 from libp2p_mark import needs_libp2p
 from privity.anon.messages.store import Page, Question, Stored
 from privity.anon.messages.store_wire import encode_page, encode_question
+from privity.anon.messages.topics import shard_topic
 from privity.anon.messages.waku import RateLimitProof, WakuMessage, message_hash
 
 FOLDER = Path(__file__).parent / "waku"
@@ -112,6 +113,18 @@ def test_messages_and_hashes_are_the_same_bytes() -> None:
                 assert WakuMessage.from_bytes(encoded) == message
                 digest = await waku.ask("hash", topic=TOPIC, fields=given(message))
                 assert digest == message_hash(TOPIC, message).hex()
+
+    asyncio.run(run())
+
+
+def test_content_topics_are_on_the_same_shards() -> None:
+    topics = [f"/{app}/{version}/x/proto" for app in ("privity", "toychat") for version in range(9)]
+
+    async def run() -> None:
+        async with peer() as (waku, _):
+            for topic in topics:
+                shard = await waku.ask("shard", topic=topic, shards=8)
+                assert shard_topic(topic, cluster=1, shards=8) == f"/waku/2/rs/1/{shard}"
 
     asyncio.run(run())
 

@@ -53,7 +53,7 @@ def test_a_topic_s_shard_depends_on_application_and_version_alone() -> None:
     def shard(topic: str) -> str:
         return shard_topic(topic, cluster=1, shards=8)
 
-    # 51/WAKU2-RELAY-SHARDING gives this one, as a test of automatic sharding.
+    # As @waku/utils has it; tests/interop/test_waku.py compares more of them.
     assert shard("/toychat/2/huilong/proto") == "/waku/2/rs/1/3"
     assert shard("/toychat/2/other/sealed") == shard("/toychat/2/huilong/proto")
     for wrong in ("x", "/a/b/c", "a/b/c/d/e", "/a//c/d"):

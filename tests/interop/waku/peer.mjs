@@ -9,6 +9,7 @@ import { multiaddr } from "@multiformats/multiaddr";
 import { messageHash } from "@waku/message-hash";
 import { proto_message, proto_store } from "@waku/proto";
 import { wakuGossipSub } from "@waku/relay";
+import { contentTopicToShardIndex } from "@waku/utils";
 import { createLibp2p } from "libp2p";
 
 // Newer than Node 20, and used by what libp2p is made of.
@@ -64,6 +65,7 @@ const commands = {
   encode: ({ fields }) => hex(proto_message.WakuMessage.encode(asObject(fields))),
   decode: ({ data }) => asFields(proto_message.WakuMessage.decode(bytes(data))),
   hash: ({ topic, fields }) => hex(messageHash(topic, asObject(fields))),
+  shard: ({ topic, shards }) => contentTopicToShardIndex(topic, shards),
   question: ({ data }) => {
     const found = proto_store.StoreQueryRequest.decode(bytes(data));
     return { again: hex(proto_store.StoreQueryRequest.encode(found)), topics: found.contentTopics };

@@ -17,13 +17,13 @@ What is changed in py-libp2p 0.8.1, and why:
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
 from privity.anon.messages.stack import (
-    ID,
     GossipSub,
     MessageCache,
     PriorityQueue,
@@ -46,6 +46,7 @@ _TOGETHER = 128 * 1024  # bytes of messages written as one frame
 _MAX_FRAME = 1 << 20
 _ASKED_A_SECOND = 100.0  # control messages of one kind that a peer may send a second
 _STRIKES = 16  # messages that no honest peer relays, before a peer is cut off
+_REMEMBERED = 4096  # peers whose strikes are counted
 
 
 @dataclass
@@ -178,6 +179,12 @@ class WakuRouter(GossipSub):  # type: ignore[misc]
         """Do nothing: a peer that comes gets what it missed by asking, or from a store."""
 
 
+async def _reset(stream: Any) -> None:
+    """End a stream, if it has not ended yet."""
+    with contextlib.suppress(*ended):
+        await stream.reset()
+
+
 Take = Callable[[Any, Any, bytes], Awaitable[None]]
 """What becomes of a message: from which peer, the message, its id."""
 
@@ -221,8 +228,9 @@ class WakuPubsub(Pubsub):  # type: ignore[misc]
                 rpc = rpc_pb2.RPC()
                 rpc.ParseFromString(frame)
                 await self._read(peer, rpc)
-        except (*ended, ValueError):  # ValueError: no protobuf
+        except Exception:  # whatever a peer's bytes do to py-libp2p ends the peer, not the node
             self._handle_dead_peer(peer)
+            await _reset(stream)
 
     async def _read(self, peer: Any, rpc: Any) -> None:
         for message in rpc.publish:
@@ -262,6 +270,8 @@ class WakuPubsub(Pubsub):  # type: ignore[misc]
         if not strike or peer == self.my_id:
             return
         self._strikes[peer] = self._strikes.get(peer, 0) + 1
+        if len(self._strikes) > _REMEMBERED:
+            del self._strikes[next(iter(self._strikes))]
         if self._strikes[peer] == _STRIKES:
             self.counts.cut_off += 1
             self._handle_dead_peer(peer)
@@ -296,7 +306,3 @@ class WakuPubsub(Pubsub):  # type: ignore[misc]
         """Write a frame, without the node's addresses."""
         rpc_msg.ClearField("senderRecord")
         return bool(await super().write_msg(stream, rpc_msg))
-
-    def peer_name(self, peer: Any) -> str:
-        """Return a peer's id as text."""
-        return str(ID(peer.to_bytes()))

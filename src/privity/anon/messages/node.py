@@ -6,11 +6,11 @@ py-libp2p runs on trio; `bus` runs this in a thread of its own and speaks asynci
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from privity.anon.messages.framing import prefixed
 from privity.anon.messages.gossip import Counts, WakuPubsub, WakuRouter
 from privity.anon.messages.rate_limit import Candidate, Outcome, RateGate, Verdict
 from privity.anon.messages.settings import Settings
@@ -172,7 +172,7 @@ class Node:
                 info = info_from_p2p_addr(Multiaddr(address))
                 await self.host.connect(info)
                 stream = await self.host.new_stream(info.peer_id, [STORE_PROTOCOL])
-                await stream.write(_prefixed(request))
+                await stream.write(prefixed(request))
                 answer = await read_frame(stream, MAX_RESPONSE)
                 await stream.close()
         except (*ended, trio.TooSlowError, ValueError) as error:
@@ -184,10 +184,11 @@ class Node:
         try:
             with trio.fail_after(_PATIENCE_S):
                 request = await read_frame(stream, MAX_REQUEST)
-                await stream.write(_prefixed(await trio.to_thread.run_sync(self._page, request)))
+                await stream.write(prefixed(await trio.to_thread.run_sync(self._page, request)))
                 await stream.close()
         except (*ended, trio.TooSlowError, ValueError):
-            await stream.reset()
+            with contextlib.suppress(*ended):
+                await stream.reset()
 
     def _page(self, request: bytes) -> bytes:
         request_id = ""
@@ -243,12 +244,3 @@ class Node:
         if self._store is not None:
             self._store.add(pubsub_topic, message)
         self._deliver(pubsub_topic, message)
-
-
-def _prefixed(data: bytes) -> bytes:
-    """Return the bytes after their length, seven bits a byte."""
-    length, out = len(data), bytearray()
-    for _ in range(max(1, math.ceil(length.bit_length() / 7))):
-        out.append(length & 0x7F | (0x80 if length > 0x7F else 0))
-        length >>= 7
-    return bytes(out) + data

@@ -232,7 +232,8 @@ class RateGate:
         roots: returns the roots that are accepted now: those of the last blocks.
         rules: of the network.
         clock: Unix seconds.
-        on_spam: is told of each member whose secret came out, once.
+        on_spam: is told of each member whose secret came out, at each double signal; it must not
+            raise, nor take long.
 
     Guarantees:
         A member over its limit is found out and cut off, and no other is:
