@@ -1,0 +1,383 @@
+"""A flood at the gateway: what admission costs, and what bad requests do to good ones beside them.
+
+Real processes on loopback: a trivial upstream, and before it the gateway, with admission (SQLite
+store) or without: that is the peer, in the same run. A steady stream of good requests, their proofs
+made in advance, comes from one relay's address, the flood from another's, each at its own rate.
+The gateway has one core, upstream and load generators the other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httptools
+import psutil
+
+from flood_gateway import EPOCH_S, SCOPE
+from measure import Report, child, title
+from privity.anon.admission import Admission
+from privity.anon.epochs import Epochs
+from privity.anon.field import Field, field_from_int
+from privity.anon.membership import MemberTree, RateIdentity
+from privity.anon.rln import Proof, Prover
+from privity.anon.stores import Recorded, Seen
+from privity.errors import AdmissionError
+from privity.identity.multibase import encode_base64url
+from privity.seal.gateway import GATEWAY_PATH
+
+HERE = Path(__file__).parent
+BODY = 1024  # bytes of a sealed request
+PACE_S = 0.05  # between two good requests
+WARM = 20  # good requests before anything is measured
+
+
+@dataclass(frozen=True)
+class Good:
+    """A member's requests, proved in advance."""
+
+    root: Field
+    proofs: tuple[Proof, ...]
+    bodies: tuple[bytes, ...]
+
+    def http(self, number: int) -> bytes:
+        """Return a request as HTTP."""
+        return post(self.proofs[number].to_header(), self.bodies[number])
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the good stream.
+
+    Attributes:
+        times: seconds of each good request, to the end of its answer.
+        gateway: share of a core that the gateway used.
+        flood: what the flood's generator said.
+    """
+
+    times: list[float]
+    gateway: float
+    flood: dict[str, Any]
+
+    @property
+    def median(self) -> float:
+        """The median of the good requests, in seconds."""
+        return statistics.median(self.times)
+
+
+def prove(count: int) -> Good:
+    """Make proofs, on all cores."""
+    tree, identity = MemberTree(), RateIdentity.generate()
+    tree.extend([field_from_int(number) for number in range(1, 100)])
+    place = tree.place(tree.append(identity.leaf(count)), count)
+    prover = Prover(identity, SCOPE)
+    epoch = Epochs(EPOCH_S).now
+    bodies = tuple(os.urandom(BODY) for _ in range(count))
+    proofs = []
+    for number, body in enumerate(bodies):
+        digest = hashlib.sha256(body).digest()
+        proofs.append(prover.prove(place, epoch=epoch, message_id=number, digest=digest))
+        if not number % 10:
+            print(f"\r  proving in advance: {number} of {count}", end="", flush=True)
+    print("\r" + " " * 50, end="\r")
+    prover.close()
+    return Good(tree.root, tuple(proofs), bodies)
+
+
+def post(header: str, body: bytes) -> bytes:
+    """Return a sealed request as HTTP."""
+    head = f"POST {GATEWAY_PATH} HTTP/1.1\r\nhost: gateway\r\ncontent-type: message/ohttp-req\r\n"
+    return (
+        f"{head}privity-admission: {header}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+    )
+
+
+def garbage(good: Good) -> Iterator[bytes]:
+    """Yield requests whose header is of the right length and nothing else."""
+    while True:
+        yield post(encode_base64url(os.urandom(233)), os.urandom(BODY))
+
+
+def stale(good: Good) -> Iterator[bytes]:
+    """Yield requests whose proof is of a list of members long ago."""
+    while True:
+        other = field_from_int(int.from_bytes(os.urandom(31), "little"))
+        yield post(replace(good.proofs[0], root=other).to_header(), os.urandom(BODY))
+
+
+def forgeries(good: Good) -> Iterator[bytes]:
+    """Yield requests all of whose fields are well-formed, with a true proof of something else."""
+    while True:
+        other = field_from_int(int.from_bytes(os.urandom(31), "little"))
+        yield post(replace(good.proofs[0], nullifier=other).to_header(), os.urandom(BODY))
+
+
+def write_flood(path: Path, requests: Iterator[bytes], count: int = 4000) -> int:
+    """Write a file of requests; return the size of one."""
+    made = [next(requests) for _ in range(count)]
+    path.write_bytes(b"".join(made))
+    if len({len(one) for one in made}) != 1:
+        raise RuntimeError("requests of several sizes")
+    return len(made[0])
+
+
+class Client:
+    """One connection that sends a request at a time and reads its whole answer."""
+
+    def __init__(self, port: int, source: str) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), 30, (source, 0))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def ask(self, request: bytes) -> tuple[float, int]:
+        """Return the seconds to the end of the answer, and its status."""
+        answered = _Answered()
+        parser = httptools.HttpResponseParser(answered)
+        began = time.perf_counter()
+        self._socket.sendall(request)
+        while not answered.whole:
+            parser.feed_data(self._socket.recv(65536))
+        return time.perf_counter() - began, parser.get_status_code()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._socket.close()
+
+
+class _Answered:
+    whole = False
+
+    def on_message_complete(self) -> None:
+        self.whole = True
+
+
+@contextmanager
+def gateway(
+    folder: Path, upstream: str, root: Field | None
+) -> Iterator[tuple[int, psutil.Process]]:
+    """Serve a gateway on a core of its own, with admission where there is a root."""
+    flags = ["--upstream", upstream]
+    if root is not None:
+        store = Path(tempfile.mkdtemp(dir=folder)) / "store.db"
+        flags += ["--root", root.hex(), "--store", str(store)]
+    known = {one.pid for one in psutil.Process().children()}
+    with child(str(HERE / "flood_gateway.py"), *flags) as url:
+        (process,) = (one for one in psutil.Process().children() if one.pid not in known)
+        for thread in process.threads():
+            os.sched_setaffinity(thread.id, {0})
+        yield int(urlsplit(url).port or 0), process
+
+
+def stream(
+    port: int,
+    process: psutil.Process,
+    good: Good,
+    flood: list[str] | None = None,
+    source: str = "127.0.0.1",
+) -> Run:
+    """Send the good requests, each at its time, beside a flood."""
+    client = Client(port, source)
+    for number in range(WARM):
+        client.ask(good.http(number))
+    flooding = None
+    if flood is not None:
+        flooding = subprocess.Popen(
+            [sys.executable, str(HERE / "flood_load.py"), *flood, "--port", str(port)],
+            stdout=subprocess.PIPE,
+        )
+        time.sleep(1.0)
+    before, began = process.cpu_times(), time.perf_counter()
+    times = []
+    for number in range(WARM, len(good.proofs)):
+        due = began + (number - WARM) * PACE_S
+        time.sleep(max(0.0, due - time.perf_counter()))
+        taken, status = client.ask(good.http(number))
+        if status == 200:
+            times.append(taken)
+    wall, after = time.perf_counter() - began, process.cpu_times()
+    client.close()
+    said: dict[str, Any] = {}
+    if flooding is not None:
+        said = json.loads(flooding.communicate(timeout=60)[0])
+    used = after.user + after.system - before.user - before.system
+    return Run(times, used / wall, said)
+
+
+def refusal(port: int, requests: Iterator[bytes], count: int = 300) -> float:
+    """Return the median seconds of a request that is refused."""
+    client = Client(port, "127.0.0.3")
+    times = [client.ask(next(requests))[0] for _ in range(count)]
+    client.close()
+    return statistics.median(times)
+
+
+def nothing_there() -> Iterator[bytes]:
+    """Yield requests for what is not served: the least a server does."""
+    while True:
+        yield post("A" * 311, bytes(BODY)).replace(GATEWAY_PATH.encode(), b"/.well-known/nothing")
+
+
+class _NoStore:
+    async def record(
+        self, scope: str, epoch: int, nullifier: Field, x: Field, y: Field
+    ) -> Recorded:
+        return Seen.NEW
+
+    async def prune(self, before_epoch: int) -> int:
+        return 0
+
+
+class _Known:
+    def __init__(self, root: Field) -> None:
+        self._root = root
+
+    def knows(self, root: bytes) -> bool:
+        return root == self._root
+
+
+def screened(good: Good, requests: Iterator[bytes], count: int = 3000) -> float:
+    """Return the median seconds of the check itself, without HTTP."""
+    admission = Admission(SCOPE, _Known(good.root), _NoStore(), epoch_s=EPOCH_S)
+    head = b"privity-admission: "
+    made = [next(requests) for _ in range(count)]
+    headers = [one[one.index(head) + len(head) :][:311].decode() for one in made]
+    times = []
+    for header in headers:
+        began = time.perf_counter()
+        try:
+            admission.screen(header)
+        except AdmissionError:
+            times.append(time.perf_counter() - began)
+    admission.close()
+    return statistics.median(times)
+
+
+def costs(report: Report, folder: Path, upstream: str, good: Good) -> None:
+    """Measure one request at a time, of each kind, with admission and without."""
+    with (
+        gateway(folder, upstream, good.root) as (port, process),
+        gateway(folder, upstream, None) as (bare_port, bare),
+    ):
+        with_it, without = stream(port, process, good), stream(bare_port, bare, good)
+        least, bad = refusal(port, nothing_there()), refusal(port, garbage(good))
+        forged = refusal(port, forgeries(good))
+    added = with_it.median - without.median
+    report.add(
+        "a good request, admitted (median)",
+        f"{added * 1e3:.2f} ms added   whole {with_it.median * 1e3:.2f} ms   "
+        f"admission off {without.median * 1e3:.2f} ms",
+        added_s=added,
+        seconds=with_it.median,
+        peer="the same gateway with admission off",
+        peer_seconds=without.median,
+        goal_s=0.005,
+    )
+    check = screened(good, garbage(good))
+    report.add(
+        "a garbage request, refused (median)",
+        f"{check * 1e3:.3f} ms the check   {(bad - least) * 1e3:+.3f} ms beside a 404   "
+        f"whole {bad * 1e3:.2f} ms   the 404 {least * 1e3:.2f} ms",
+        check_s=check,
+        seconds=bad,
+        peer="a 404 of the same server",
+        peer_seconds=least,
+        goal_s=0.0002,
+    )
+    report.add(
+        "a well-formed forgery, refused (median)",
+        f"{forged * 1e3:.2f} ms whole   the 404 {least * 1e3:.2f} ms",
+        seconds=forged,
+        peer="a 404 of the same server",
+        peer_seconds=least,
+    )
+
+
+def floods(report: Report, folder: Path, upstream: str, good: Good, rate: float) -> None:
+    """Measure the good stream beside floods of each kind."""
+    seconds = (len(good.proofs) - WARM) * PACE_S + 2
+    kinds: tuple[tuple[str, Callable[[Good], Iterator[bytes]], str], ...] = (
+        ("garbage", garbage, "127.0.0.2"),
+        ("stale roots", stale, "127.0.0.2"),
+        ("forgeries", forgeries, "127.0.0.2"),
+        ("forgeries through the same relay", forgeries, "127.0.0.1"),
+    )
+    for what, make, source in kinds:
+        path = folder / "flood.bin"
+        size = write_flood(path, make(good))
+        flags = [str(path), "--size", str(size), "--rate", str(rate), "--seconds", str(seconds)]
+        flags += ["--source", source]
+        runs: dict[str, Run] = {}
+        with gateway(folder, upstream, good.root) as (port, process):
+            runs["calm"] = stream(port, process, good)
+        with gateway(folder, upstream, good.root) as (port, process):
+            runs["flood"] = stream(port, process, good, flags)
+        with gateway(folder, upstream, None) as (port, process):
+            runs["bare"] = stream(port, process, good)
+        with gateway(folder, upstream, None) as (port, process):
+            runs["bare flood"] = stream(port, process, good, flags)
+        _add(report, f"{rate:,.0f}/s of {what}, beside good ones", runs, len(good.proofs) - WARM)
+
+
+def _add(report: Report, what: str, runs: dict[str, Run], count: int) -> None:
+    calm, flood, bare, wild = (runs[one] for one in ("calm", "flood", "bare", "bare flood"))
+    slower, peer = flood.median / calm.median - 1, wild.median / bare.median - 1
+    sent = flood.flood["sent"]
+    answered = sum(flood.flood.get(one, 0) for one in ("400", "403", "409", "503"))
+    load = flood.flood["processor_s"]
+    report.add(
+        what,
+        f"{slower:+.0%} slower   admission off {peer:+.0%}   ({flood.median * 1e3:.2f} ms, calm "
+        f"{calm.median * 1e3:.2f} ms; p95 {_p95(flood):.1f} ms, calm {_p95(calm):.1f} ms; "
+        f"{len(flood.times)} of {count} good ones served; {answered} of {sent} bad ones refused, "
+        f"{flood.flood.get('503', 0)} as busy; gateway {flood.gateway:.0%} of its core, load "
+        f"generator {load:.1f} s of processor)",
+        slower=slower,
+        peer="the same gateway with admission off",
+        peer_slower=peer,
+        goal=0.1,
+        median_s=flood.median,
+        calm_median_s=calm.median,
+        good_served=len(flood.times),
+        good_sent=count,
+        flood=flood.flood,
+        gateway_core_share=flood.gateway,
+    )
+
+
+def _p95(run: Run) -> float:
+    return sorted(run.times)[int(len(run.times) * 0.95)] * 1e3
+
+
+def main() -> None:
+    """Measure costs, then floods."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--good", type=int, default=180, help="good requests of each run")
+    parser.add_argument("--rate", type=float, default=1000, help="bad requests a second")
+    options = parser.parse_args()
+    title("A flood at the gateway (lower is better)")
+    good = prove(options.good + WARM)
+    # The gateways get the first core alone.
+    os.sched_setaffinity(0, set(range(os.cpu_count() or 1)) - {0} or {0})
+    report = Report("flood")
+    with tempfile.TemporaryDirectory() as folder:
+        with child(str(HERE / "flood_gateway.py")) as upstream:
+            costs(report, Path(folder), upstream, good)
+            floods(report, Path(folder), upstream, good, options.rate)
+    report.write()
+
+
+if __name__ == "__main__":
+    main()
