@@ -37,7 +37,7 @@ from privity.identity.jcs import canonical
 __all__ = ["Entry", "Membership", "Reserved", "Wallet"]
 
 _MAX_NOTE = 4096
-_SLACK = 256
+_SLACK = 64
 _MAX_EPOCH = 2**53 - 1
 
 
@@ -53,8 +53,8 @@ class Wallet:
         and nothing else (tests/adversary/test_credits.py).
 
     Requires:
-        One wallet, in one place: a copy that is used beside it, or put back within an epoch, gives
-        message ids again, and who sends two messages under one id is slashed.
+        One wallet, in one place: a copy that is used beside it, or put back within two epochs of
+        its last use, gives message ids again; two messages under one id are slashed.
     """
 
     def __init__(
@@ -389,8 +389,7 @@ class Wallet:
         if self._journal is None:
             return
         state = self._state
-        live = len(state.tokens) + 2 * len(state.spending) + len(state.used) + len(state.history)
-        if self._journal.records > 4 * live + _SLACK:
+        if self._journal.records > 4 * state.size() + _SLACK:
             self._journal.rewrite(state.events())
 
     def _new_id(self) -> str:

@@ -7,9 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
-from privity.anon.credits import CreditTerms, CreditToken, PendingPurchase, PendingSpend
+from privity.anon.credits import (
+    MAX_CREDITS,
+    CreditTerms,
+    CreditToken,
+    PendingPurchase,
+    PendingSpend,
+)
 from privity.errors import MalformedError
 from privity.identity.fields import Fields
 from privity.identity.multibase import encode_base64url
@@ -116,6 +123,7 @@ class State:
             "member": self._member,
             "left": self._left,
             "ids": self._ids,
+            "used": self._used,
             "buying": self._buying,
             "bought": self._bought,
             "cancelled": self._cancelled,
@@ -136,8 +144,7 @@ class State:
         yield event("payer", secret=self.payer)
         if self.membership is not None:
             yield member_event(self.membership)
-        for epoch, count in sorted(self.used.items()):
-            yield event("ids", epoch=epoch, count=count)
+        yield event("used", epochs=[list(one) for one in sorted(self.used.items())])
         for name, purchase in self.buying.items():
             yield buying_event(name, purchase)
         for name, token in self.tokens.items():
@@ -149,6 +156,11 @@ class State:
             part = self.history[start : start + _MAX_PART]
             # Notes are short, but for a few: a part with long ones is written one by one.
             yield from _history_events(part)
+
+    def size(self) -> int:
+        """Return about how many events `events` gives."""
+        waiting = len(self.buying) + len(self.tokens) + 2 * len(self.spending)
+        return 3 + waiting + len(self.history) // _MAX_PART
 
     def newest(self) -> int:
         """Return the newest epoch of which an id was given, or -1."""
@@ -175,6 +187,16 @@ class State:
         self.used[epoch] = max(fields.count("count"), self.used.get(epoch, 0))
         for old in [one for one in self.used if one <= self.newest() - EPOCHS_KEPT]:
             del self.used[old]
+
+    def _used(self, fields: Fields) -> None:
+        for item in fields.items("epochs", most=EPOCHS_KEPT):
+            if (
+                not isinstance(item, list)
+                or len(item) != 2
+                or not all(type(n) is int for n in item)
+            ):
+                raise MalformedError("the wallet's message ids are not pairs of numbers")
+            self.used[item[0]] = item[1]
 
     def _buying(self, fields: Fields) -> None:
         self.buying[fields.text("id")] = PendingPurchase(
@@ -272,7 +294,8 @@ def buying_event(name: str, one: PendingPurchase) -> dict[str, Any]:
 
 def token_event(kind: str, name: str, token: CreditToken, **more: Any) -> dict[str, Any]:
     """Return an event that brings a token."""
-    return event(kind, id=name, secret=token.secret, **_terms_json(token.terms), **more)
+    held = {"balance": token.balance, "secret": token.secret}
+    return event(kind, id=name, **held, **_terms_json(token.terms), **more)
 
 
 def spending_event(name: str, one: Reserved, token: str | None = None) -> dict[str, Any]:
@@ -302,9 +325,16 @@ def _terms_json(terms: CreditTerms) -> dict[str, Any]:
 
 
 def _terms(fields: Fields) -> CreditTerms:
-    return CreditTerms(fields.text("deployment"), fields.blob("issuer", most=32))
+    return _known_terms(fields.text("deployment"), fields.blob("issuer", most=32))
+
+
+@lru_cache(maxsize=64)
+def _known_terms(deployment: str, public: bytes) -> CreditTerms:
+    return CreditTerms(deployment, public)
 
 
 def _token(fields: Fields) -> CreditToken:
-    terms = _terms(fields)
-    return CreditToken.load(terms, fields.blob("secret", most=_MAX_BLOB))
+    # Not `CreditToken.load`: what is in the journal was verified before it was written, and a
+    # wallet is opened for each request.
+    terms, balance = _terms(fields), fields.count("balance", most=MAX_CREDITS)
+    return CreditToken(terms, balance, fields.blob("secret", most=_MAX_BLOB))
