@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
 import pytest
 
 from anvil import anvil, need_anvil
@@ -20,6 +21,7 @@ from native import needs_native
 from privity.anon.field import Field
 from privity.anon.membership import MemberTree, RateIdentity
 from privity.errors import InputError, PeerError
+from privity.home import write_private
 from privity.ledger.accounts import Account
 from privity.ledger.addresses import Addresses
 from privity.ledger.client import Ledger
@@ -288,6 +290,51 @@ async def test_a_node_that_is_down_is_said_so_and_taken_up_again(tmp_path: Path)
             assert added.index == 1
             page = await person.leaves()
             assert page is not None
+
+
+REGISTER = """
+import asyncio, sys
+from pathlib import Path
+from privity.ledger.accounts import load_account
+from privity.ledger.addresses import Addresses
+from privity.ledger.client import Ledger
+
+url, folder, number = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+
+async def main():
+    addresses = Addresses.from_file(folder / "addresses.json")
+    account = load_account(folder / "account.key")
+    journal = folder / f"{account.address}.json"
+    async with Ledger(url, addresses, signer=account, confirmations=0, journal=journal) as ledger:
+        print("begun", flush=True)
+        await ledger.register_member(number.to_bytes(32, "little"), 5)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_process_killed_at_any_moment_registers_once(world: World) -> None:
+    """Kill it later each time, then do the same again: one leaf comes of it, and one stake."""
+    (world.folder / "addresses.json").write_bytes(world.addresses.to_bytes())
+    write_private(world.folder / "account.key", world.person.unsafe_key().hex().encode())
+    async with world.ledger(world.person) as person:
+        stake = await person.members.stake_per_message() * LIMIT
+        before = await person.token.balance(world.person.address)
+        for number in range(1, 7):
+            child = subprocess.Popen(
+                [sys.executable, "-c", REGISTER, world.chain.url, world.folder, str(number)],
+                stdout=subprocess.PIPE,
+            )
+            assert child.stdout is not None
+            assert child.stdout.readline() == b"begun\n"
+            await anyio.sleep(0.02 * number)
+            child.kill()
+            child.wait()
+            child.stdout.close()
+            added = await person.register_member(number.to_bytes(32, "little"), LIMIT)
+            assert added.index == number - 1
+            assert await person.members.leaf_count() == number
+        assert await person.token.balance(world.person.address) == before - 6 * stake
 
 
 CHILD = """

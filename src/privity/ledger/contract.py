@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio.to_thread
+
 from privity.errors import InputError, MalformedError, PeerError
 from privity.ledger.abi import Artefact, Event, load_artefact, revert_reason
 from privity.ledger.rpc import Refused, Rpc, printable
@@ -76,8 +78,13 @@ class Contract:
             "fromBlock": text_of(first),
             "toBlock": text_of(last),
         }
+        answer = await self._rpc.ask("eth_getLogs", asked)
+        # In a thread: a hundred thousand of them take seconds.
+        return await anyio.to_thread.run_sync(self._events, answer, first, last)
+
+    def _events(self, answer: Any, first: int, last: int) -> list[Event]:
         events = []
-        for log in read_logs(await self._rpc.ask("eth_getLogs", asked)):
+        for log in read_logs(answer):
             if log.address != self.address or not first <= log.block <= last:
                 raise PeerError("the ledger's node answered with logs that were not asked for")
             try:

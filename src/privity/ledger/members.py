@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from privity.errors import PeerError
 from privity.ledger.abi import Event
 from privity.ledger.contract import Contract
-from privity.ledger.rpc import Refused, Rpc
+from privity.ledger.rpc import Refused, Rpc, TooLarge
 from privity.ledger.sending import Sender, event_of, signing
 from privity.ledger.wire import Address, Block, Receipt, read_block, read_quantity, text_of
 
@@ -221,7 +221,7 @@ class Members:
             until = min(last, first + span - 1)
             try:
                 events += await self._contract.events(first, until)
-            except Refused:
+            except (Refused, TooLarge):
                 if span == 1:
                     raise
                 span = max(1, span // 4)

@@ -17,7 +17,7 @@ import httpx
 
 from privity.errors import InputError, PeerError
 
-__all__ = ["Refused", "Rpc"]
+__all__ = ["Refused", "Rpc", "TooLarge"]
 
 MAX_ANSWER = 32 * 1024 * 1024
 _TRIES = 3
@@ -54,6 +54,10 @@ class Refused(PeerError):
         super().__init__(message)
         self.code = code
         self.data = data
+
+
+class TooLarge(PeerError):
+    """The node's answer is larger than what is read; a narrower question may do."""
 
 
 class Rpc:
@@ -110,7 +114,8 @@ class Rpc:
         A question that changes nothing is asked up to three times where the node is not reached.
 
         Raises:
-            PeerError: the node is not reached, or its answer is no JSON-RPC, or too large.
+            PeerError: the node is not reached, or its answer is no JSON-RPC.
+            TooLarge: the answer is too large.
             Refused: the node answers with an error.
         """
         tries = _TRIES if method in _READS else 1
@@ -137,7 +142,7 @@ class Rpc:
             async for piece in response.aiter_bytes():
                 data += piece
                 if len(data) > self._most:
-                    raise PeerError(f"the ledger's node answered more than {self._most} bytes")
+                    raise TooLarge(f"the ledger's node answered more than {self._most} bytes")
         # Some nodes give errors of JSON-RPC a status of their own; their body says more than it.
         try:
             answer = json.loads(data)
