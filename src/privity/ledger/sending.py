@@ -190,18 +190,7 @@ class Sender:
         call = {"from": self.account.address, "data": "0x" + data.hex()}
         if to is not None:
             call["to"] = to
-        try:
-            gas = read_quantity(await self._rpc.ask("eth_estimateGas", call))
-        except Refused as error:
-            raise refusal(error, *what) from None
-        fee, tip = await self._fees()
-        gas = math.ceil(gas * 1.25)  # what others do first may change the way through the contract
-        if gas > self._limits.gas or fee > self._limits.fee:
-            raise InputError(
-                f"{what[0]}.{what[1]} would cost up to {gas} gas at {fee} wei; "
-                f"the limits are {self._limits.gas} and {self._limits.fee}",
-                hint="wait for lower fees, ask another node, or raise the limits",
-            )
+        gas, fee, tip = await self._priced(call, what)
         fields = {
             "type": 2,
             "chainId": self._chain_id,
@@ -218,6 +207,22 @@ class Sender:
             fields["to"] = to_checksum_address(to)
         raw, hash_ = self.account.sign_transaction(fields)
         return Entry(intent=act, nonce=nonce, hash=hash_, raw=raw)
+
+    async def _priced(self, call: dict[str, str], what: tuple[str, str]) -> tuple[int, int, int]:
+        """Return the gas of a call, the most wei for one and the tip in it, within the limits."""
+        try:
+            gas = read_quantity(await self._rpc.ask("eth_estimateGas", call))
+        except Refused as error:
+            raise refusal(error, *what) from None
+        fee, tip = await self._fees()
+        gas = math.ceil(gas * 1.25)  # what others do first may change the way through the contract
+        if gas > self._limits.gas or fee > self._limits.fee:
+            raise InputError(
+                f"{what[0]}.{what[1]} would cost up to {gas} gas at {fee} wei; "
+                f"the limits are {self._limits.gas} and {self._limits.fee}",
+                hint="wait for lower fees, ask another node, or raise the limits",
+            )
+        return gas, fee, tip
 
     async def _fees(self) -> tuple[int, int]:
         """Return the most wei for one gas, and what of it goes to who mines."""
