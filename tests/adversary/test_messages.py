@@ -372,6 +372,29 @@ def test_no_bytes_of_a_peer_end_a_node() -> None:
     asyncio.run(run())
 
 
+@needs_libp2p
+def test_nobody_on_the_line_can_choose_a_connection_in_the_open() -> None:
+    offers = ["/plaintext/2.0.0", "/secio/1.0.0", "/tls/1.0.0", "/noise"]
+
+    async def run() -> None:
+        async with Bus(Settings()) as bus:
+            port = int(bus.addresses[0].split("/")[4])
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(_prefixed(b"/multistream/1.0.0\n"))
+            answers = []
+            for offer in offers:
+                writer.write(_prefixed(offer.encode() + b"\n"))
+            async with asyncio.timeout(10):
+                for _ in range(1 + len(offers)):
+                    size = await reader.readexactly(1)
+                    answers.append((await reader.readexactly(size[0])).decode().strip())
+            assert answers == ["/multistream/1.0.0", "na", "na", "na", "/noise"]
+            writer.close()
+            await writer.wait_closed()
+
+    asyncio.run(run())
+
+
 # Stores.
 
 

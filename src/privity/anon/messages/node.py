@@ -15,13 +15,16 @@ from privity.anon.messages.gossip import Counts, WakuPubsub, WakuRouter
 from privity.anon.messages.rate_limit import Candidate, Outcome, RateGate, Verdict
 from privity.anon.messages.settings import Settings
 from privity.anon.messages.stack import (
+    NOISE,
     KeyPair,
     Multiaddr,
+    Noise,
     background,
     ended,
     info_from_p2p_addr,
     new_ed25519,
     new_host,
+    new_x25519,
     read_frame,
     trio,
 )
@@ -79,7 +82,10 @@ class Node:
         self.counts = Counts()
         self._questions = 0
         pair: KeyPair = new_ed25519()  # a fresh name each time: nothing links two sessions
-        self.host = new_host(key_pair=pair)
+        # Noise alone: by default py-libp2p also takes TLS, SECIO and plaintext, and the choice is
+        # made in the open, so that whoever is on the line could choose.
+        noise = Noise(pair, noise_privkey=new_x25519().private_key)
+        self.host = new_host(key_pair=pair, sec_opt={NOISE: noise})
         router = WakuRouter(
             self.counts,
             degree=settings.degree,

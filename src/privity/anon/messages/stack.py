@@ -1,9 +1,10 @@
 """py-libp2p, brought in once: what it needs before it can be imported, and the parts we use.
 
-py-libp2p 0.8.1 imports two small packages that exist as source archives only, `varint` and
-`python-baseconv`; our locks hold wheels only. Where they are missing, this module answers for the
-few calls of them that are reached: variable-length integers, and a base class that only codecs of
-text derive from, which are never used on the way of a message.
+py-libp2p 0.8.1 imports at once whatever any part of it needs. Four of those packages are not in our
+locks, and where they are missing this module answers for them: `varint` and `python-baseconv` exist
+as source archives only, and messages reach nothing of them but variable-length integers; `zeroconf`
+(LGPL) and `miniupnpc` find peers in a local network and open a router's ports, which a node of ours
+must not do.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from privity.errors import MissingDependency
 
 __all__ = [
     "ID",
+    "NOISE",
     "GossipSub",
     "KeyPair",
     "MessageCache",
     "Multiaddr",
+    "Noise",
     "PriorityQueue",
     "Pubsub",
     "RpcQueue",
@@ -30,6 +33,7 @@ __all__ = [
     "info_from_p2p_addr",
     "new_ed25519",
     "new_host",
+    "new_x25519",
     "read_frame",
     "rpc_pb2",
     "trio",
@@ -84,6 +88,9 @@ def _stand_in(name: str, **members: Any) -> None:
 
 _stand_in("varint", encode=_encode, decode_stream=_decode_stream, decode_bytes=_decode_bytes)
 _stand_in("baseconv", BaseConverter=_BaseConverter)
+_ANNOUNCING = ("EventLoopBlocked", "ServiceBrowser", "ServiceInfo", "ServiceListener", "Zeroconf")
+_stand_in("zeroconf", **{name: type(name, (Exception,), {}) for name in _ANNOUNCING})
+_stand_in("miniupnpc")
 
 try:
     with warnings.catch_warnings():
@@ -92,6 +99,7 @@ try:
         from libp2p import new_host
         from libp2p.crypto.ed25519 import create_new_key_pair as new_ed25519
         from libp2p.crypto.keys import KeyPair
+        from libp2p.crypto.x25519 import create_new_key_pair as new_x25519
         from libp2p.exceptions import BaseLibp2pError
         from libp2p.peer.id import ID
         from libp2p.peer.peerinfo import info_from_p2p_addr
@@ -100,6 +108,8 @@ try:
         from libp2p.pubsub.pb import rpc_pb2
         from libp2p.pubsub.pubsub import Pubsub
         from libp2p.pubsub.rpc_queue import PriorityQueue, RpcQueue
+        from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
+        from libp2p.security.noise.transport import Transport as Noise
         from libp2p.tools.anyio_service import background_trio_service as background
         from libp2p.utils.varint import read_varint_prefixed_bytes_limited as read_frame
         from multiaddr import Multiaddr
