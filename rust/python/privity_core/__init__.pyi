@@ -85,7 +85,7 @@ ACT_REQUEST_BYTES: int
 ACT_RESPONSE_BYTES: int
 
 def act_generate() -> bytes:
-    """An issuer's new secret key."""
+    """Return an issuer's new secret key."""
 
 def act_public(secret: bytes) -> bytes:
     """Its public key: a compressed Ristretto point of 32 bytes."""
@@ -103,15 +103,13 @@ def act_context(uniform: bytes) -> bytes:
 class Act:
     """The parameters of one deployment and the protocol under them; safe between threads."""
 
-    def __init__(
-        self, organization: str, service: str, deployment: str, version: str
-    ) -> None: ...
+    def __init__(self, organization: str, service: str, deployment: str, version: str) -> None: ...
     def request(self) -> tuple[bytes, bytes]:
         """Private state of a purchase, and the request."""
 
     def issue(self, secret: bytes, request: bytes, amount: int, context: bytes) -> bytes: ...
     def complete(self, state: bytes, request: bytes, response: bytes, public: bytes) -> bytes:
-        """The token."""
+        """Return the token."""
 
     def spend(self, token: bytes, amount: int) -> tuple[bytes, bytes]:
         """Private state of a spend, and the spend."""
@@ -121,7 +119,7 @@ class Act:
 
     def refund(self, secret: bytes, spend: bytes, back: int) -> bytes: ...
     def complete_refund(self, state: bytes, spend: bytes, refund: bytes, public: bytes) -> bytes:
-        """The next token."""
+        """Return the next token."""
 
 # --- proved queries (src/query.rs) ---
 
