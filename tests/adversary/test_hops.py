@@ -587,6 +587,8 @@ async def test_what_was_sealed_before_a_restart_is_not_carried_on(
     assert len(reached) == 1
     await sent(after, await carried(after, noon + 11))
     assert len(reached) == 2
+    await before.aclose()
+    await after.aclose()
 
 
 async def test_a_streamed_body_passes_as_it_comes(serve: Serve, tmp_path: Path) -> None:

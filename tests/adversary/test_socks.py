@@ -71,7 +71,7 @@ async def test_names_are_resolved_by_the_proxy_and_nothing_goes_around_it(
     assert len(reached) == 3
     assert NAME not in resolved
     assert NAME.encode() not in resolved
-    await first._relay.aclose()
+    await first.aclose()
     if isolate:  # each its own circuit: no two names, nor passwords, are alike
         assert len({part for login in proxy.logins for part in login}) == 6
     else:

@@ -123,6 +123,10 @@ class RelayRole:
         """Send on what is held to be mixed, and hold nothing more. Run before the server ends."""
         self._relay.drain()
 
+    async def aclose(self) -> None:
+        """Send on what is held, and close the connections to the targets."""
+        await self._relay.aclose()
+
 
 class _SinceStart:
     """Refuses what was sealed before this process began, which another may have carried on.
