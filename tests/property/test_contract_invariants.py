@@ -12,7 +12,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 import evm
 from evm import Chain, Refused, poseidon, sign_exit, tree_root
@@ -315,7 +322,9 @@ class CreditsHistory(RuleBasedStateMachine):
         assert self.chain.all_there_is() == 3 * (SUPPLY // 4)
 
 
-TestMembershipHistory = MembershipHistory.TestCase
-TestMembershipHistory.settings = HISTORIES
-TestCreditsHistory = CreditsHistory.TestCase
-TestCreditsHistory.settings = HISTORIES
+def test_any_history_of_members_agrees_with_a_model_and_all_can_leave() -> None:
+    run_state_machine_as_test(MembershipHistory, settings=HISTORIES)
+
+
+def test_any_history_of_credits_agrees_with_a_model_and_all_gets_out_while_paused() -> None:
+    run_state_machine_as_test(CreditsHistory, settings=HISTORIES)
