@@ -228,6 +228,15 @@ def test_compaction_changes_nothing(
     assert opened().balance == 950
 
 
+def test_ids_outlast_a_compaction(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wallet_module, "_SLACK", -1000)  # after each event
+    wallet = opened()
+    wallet.join(b"\2" * 32, 1000)
+    assert [wallet.take_message_id(epoch) for epoch in (5, 5, 6)] == [0, 1, 0]
+    wallet = opened()
+    assert [wallet.take_message_id(epoch) for epoch in (5, 6)] == [2, 1]
+
+
 def test_long_notes_are_refused(opened: Open, bank: Issuer) -> None:
     wallet = opened()
     name, request = wallet.buy(5)
