@@ -16,7 +16,7 @@ import store_servers
 from privity.anon.stores import Running, Seen, Settled, Store, open_store
 from privity.errors import PeerError
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 WRITER = Path(__file__).with_name("store_writer.py")
 ANSWERS = 300
