@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from privity.anon.messages.dialling import Dialler
 from privity.anon.messages.framing import prefixed
 from privity.anon.messages.gossip import Counts, WakuPubsub, WakuRouter
 from privity.anon.messages.rate_limit import Candidate, Outcome, RateGate, Verdict
@@ -85,7 +86,8 @@ class Node:
         # Noise alone: by default py-libp2p also takes TLS, SECIO and plaintext, and the choice is
         # made in the open, so that whoever is on the line could choose.
         noise = Noise(pair, noise_privkey=new_x25519().private_key)
-        self.host = new_host(key_pair=pair, sec_opt={NOISE: noise})
+        self._dialler = Dialler()
+        self.host = new_host(key_pair=pair, sec_opt={NOISE: noise}, transports=[self._dialler])
         router = WakuRouter(
             self.counts,
             degree=settings.degree,
@@ -123,6 +125,7 @@ class Node:
             for peer in tuple(self.host.get_connected_peers()):
                 with contextlib.suppress(*ended):
                     await self.host.disconnect(peer)
+            await self._dialler.close()
         self.pubsub.seen_messages.stop()
 
     async def connect(self, address: str) -> str:

@@ -20,6 +20,7 @@ from privity.errors import MissingDependency
 __all__ = [
     "ID",
     "NOISE",
+    "TCP",
     "GossipSub",
     "KeyPair",
     "MessageCache",
@@ -111,6 +112,7 @@ try:
         from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
         from libp2p.security.noise.transport import Transport as Noise
         from libp2p.tools.anyio_service import background_trio_service as background
+        from libp2p.transport.tcp.tcp import TCP
         from libp2p.utils.varint import read_varint_prefixed_bytes_limited as read_frame
         from multiaddr import Multiaddr
 except ImportError as error:
