@@ -18,13 +18,18 @@ fn main() {
     let state = PreIssuance::random(OsRng);
     let request = state.request(&params, OsRng);
     let credits = Scalar::from(1_000_000_000u64);
-    let response = key.issue::<BITS>(&params, &request, credits, Scalar::ZERO, OsRng).unwrap();
-    let mut token =
-        state.to_credit_token::<BITS>(&params, key.public(), &request, &response).unwrap();
+    let response = key
+        .issue::<BITS>(&params, &request, credits, Scalar::ZERO, OsRng)
+        .unwrap();
+    let mut token = state
+        .to_credit_token::<BITS>(&params, key.public(), &request, &response)
+        .unwrap();
     for line in std::io::stdin().lock().lines() {
         line.unwrap();
         let start = Instant::now();
-        let (proof, state) = token.prove_spend::<BITS>(&params, 60u64.into(), OsRng).unwrap();
+        let (proof, state) = token
+            .prove_spend::<BITS>(&params, 60u64.into(), OsRng)
+            .unwrap();
         let spend = proof.to_cbor().unwrap();
         let spent = start.elapsed();
         let opened = SpendProof::<BITS>::from_cbor(&spend).unwrap();
@@ -34,9 +39,19 @@ fn main() {
         let refund = refund.to_cbor().unwrap();
         let refunded = start.elapsed();
         let refund = Refund::from_cbor(&refund).unwrap();
-        token = state.to_credit_token(&params, &proof, &refund, key.public()).unwrap();
+        token = state
+            .to_credit_token(&params, &proof, &refund, key.public())
+            .unwrap();
         let completed = start.elapsed();
-        let steps = [spent, verified - spent, refunded - verified, completed - refunded];
-        println!("{}", steps.map(|step| step.as_nanos().to_string()).join(" "));
+        let steps = [
+            spent,
+            verified - spent,
+            refunded - verified,
+            completed - refunded,
+        ];
+        println!(
+            "{}",
+            steps.map(|step| step.as_nanos().to_string()).join(" ")
+        );
     }
 }
