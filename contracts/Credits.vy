@@ -2,7 +2,7 @@
 # pragma evm-version cancun
 """
 @title Money for anonymous credits: bought here, spent where nobody sees, settled here
-@license MIT
+@license Apache-2.0
 @notice A deposit pays for one blind request, named by its SHA-256. The operator claims it, then
     answers the request; a deposit that is not claimed in time goes back to who made it.
     The operator withdraws what was spent, one nullifier once; who holds unspent credits takes

@@ -2,7 +2,7 @@
 # pragma evm-version cancun
 """
 @title Members who staked for a rate of messages, as the leaves of a Merkle tree
-@license MIT
+@license Apache-2.0
 @notice A leaf is Poseidon(Poseidon(secret), limit). Whoever sends more than `limit` messages in
     an epoch reveals `secret`, and then anyone takes the leaf out and the stake from it. The tree
     has depth 20, empty leaves are 0, nodes are circomlib's Poseidon of two, as zerokit's.

@@ -2,7 +2,7 @@
 # pragma evm-version cancun
 """
 @title The public list of enclave gateways and relays
-@license MIT
+@license Apache-2.0
 @notice An entry says what its owner says. The contract does not check that the owner holds the
     DID, that the endpoint answers or that the keys are attested: whoever reads the list does.
     The stake is only the price of a line in a list that all must read; nothing takes it away.

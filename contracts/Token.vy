@@ -2,7 +2,7 @@
 # pragma evm-version cancun
 """
 @title An ERC-20 token for tests and the devnet: whoever deployed it makes as much as they like
-@license MIT
+@license Apache-2.0
 """
 
 from ethereum.ercs import IERC20

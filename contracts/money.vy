@@ -2,7 +2,7 @@
 # pragma evm-version cancun
 """
 @title Moving an ERC-20 token, whatever it returns
-@license MIT
+@license Apache-2.0
 @notice A token may return nothing, or True; False and a revert are failures. What comes in is
     measured, so that a token that keeps a fee is refused rather than booked in full.
 """

@@ -2,7 +2,7 @@
 # pragma evm-version cancun
 """
 @title Poseidon of BN254's scalar field, as circomlib's, for one and two inputs
-@license MIT
+@license Apache-2.0
 @notice Written by scripts/poseidon_vyper.py, which explains the form; do not edit.
     Sums are not reduced at once: a product is below P, at most four are added, and 5 P is
     below 2**256. Inputs must be below P.
