@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from privity.anon.messages import Bus, Channel, Delivered, MessageStore, Settings, content_topic
-from privity.anon.messages.bus import Subscription
+from privity.anon.messages.subscription import Subscription
 from privity.hazmat.hpke import DEFAULT, SUITES
 from privity.hazmat.kem import KemPrivateKey
 

@@ -26,11 +26,11 @@ from privity.anon.messages import (
     open_payload,
     seal_payload,
 )
-from privity.anon.messages.bus import Subscription
 from privity.anon.messages.framing import prefixed as _prefixed
 from privity.anon.messages.rate_limit import Candidate, Engine
 from privity.anon.messages.store import Page, Question, Stored
 from privity.anon.messages.store_wire import decode_page, encode_page
+from privity.anon.messages.subscription import Subscription
 from privity.anon.messages.waku import RateLimitProof, message_hash
 from privity.errors import MalformedError, OpenError, PeerError
 from privity.hazmat.hpke import DEFAULT, SUITES

@@ -23,9 +23,9 @@ from privity.anon.messages import (
     open_payload,
     seal_payload,
 )
-from privity.anon.messages.bus import Subscription
 from privity.anon.messages.sealing import MAX_PAYLOAD, MAX_RECIPIENTS
 from privity.anon.messages.store import MAX_PAGE, Question
+from privity.anon.messages.subscription import Subscription
 from privity.anon.messages.topics import shard_topic
 from privity.anon.messages.waku import MAX_MESSAGE, RateLimitProof
 from privity.errors import InputError, MalformedError, MissingDependency, OversizeError
@@ -221,7 +221,7 @@ def test_what_was_delivered_is_bounded() -> None:
 def test_a_message_that_nobody_reads_is_counted_and_can_come_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("privity.anon.messages.bus._UNREAD", 1)
+    monkeypatch.setattr("privity.anon.messages.subscription._UNREAD", 1)
     key, seen = CHANNEL.suite.kem.generate(), Delivered()
 
     async def run() -> None:

@@ -13,7 +13,7 @@ is needed to run a `Bus` and for nothing else; the protobuf library, for the byt
 
 from __future__ import annotations
 
-from privity.anon.messages.bus import Bus, CaughtUp, Delivery, Subscription
+from privity.anon.messages.bus import Bus, CaughtUp
 from privity.anon.messages.delivered import Delivered
 from privity.anon.messages.engine import NativeEngine
 from privity.anon.messages.rate_limit import (
@@ -27,6 +27,7 @@ from privity.anon.messages.rate_limit import (
 from privity.anon.messages.sealing import Channel, open_payload, seal_payload
 from privity.anon.messages.settings import Settings
 from privity.anon.messages.store import MessageStore
+from privity.anon.messages.subscription import Delivery, Subscription
 from privity.anon.messages.topics import content_topic
 from privity.anon.messages.waku import WakuMessage, message_hash
 
