@@ -98,10 +98,14 @@ class Net:
         """Return the ledger, acting as one of the devnet's accounts, by name, or as another."""
         signer = account
         if isinstance(account, str):
-            signer = load_account(self.folder / "network" / f"{account}.key")
+            signer = self.account(account)
             journal = self.folder / "network" / f"{account}.journal"
         assert signer is None or isinstance(signer, Account)
         return Ledger(self.rpc, self.addresses, signer=signer, confirmations=0, journal=journal)
+
+    def account(self, name: str) -> Account:
+        """Return one of the devnet's accounts."""
+        return load_account(self.folder / "network" / f"{name}.key")
 
     def configure(self, home: Path) -> None:
         """Make another person's home that uses this network."""

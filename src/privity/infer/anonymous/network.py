@@ -36,7 +36,7 @@ from privity.anon.relays import (
     target_name,
 )
 from privity.anon.rln import Prover
-from privity.errors import InputError, MalformedError, PeerError
+from privity.errors import AdmissionError, InputError, MalformedError, PeerError
 from privity.home import home
 from privity.infer.anonymous.admitted import AdmittedTransport
 from privity.infer.anonymous.members import MemberView
@@ -61,6 +61,7 @@ __all__ = ["Network", "asked", "deployment", "open_network"]
 
 _LISTING_S = 30.0
 _AUTHORITY = "https://enclave.privity"
+_WORTH_AGAIN = frozenset({"root", "epoch"})
 _TIMEOUT = httpx.Timeout(60, connect=30).as_dict()
 
 Find = Callable[[EnclavePeer, httpx.AsyncBaseTransport], Awaitable[ConfidentialRoute]]
@@ -223,7 +224,9 @@ class Network:
         )
         return proof.to_header()
 
-    async def terms(self, route: ConfidentialRoute, sealed: SealedTransport) -> PaymentTerms | None:
+    async def terms(
+        self, route: ConfidentialRoute, sealed: httpx.AsyncBaseTransport
+    ) -> PaymentTerms | None:
         """Return what an enclave asks for, under the ledger's issuer key; None where nothing.
 
         Raises:
@@ -272,7 +275,8 @@ class _Job(httpx.AsyncBaseTransport):
             return await network.prove(scope.lower(), digest)
 
         admitted = AdmittedTransport(chain, prove)
-        self.sealed = SealedTransport(keys, target, inner=admitted, shape=route.shape)
+        sealing = SealedTransport(keys, target, inner=admitted, shape=route.shape)
+        self.sealed = _Again(sealing, network)
         self._network = network
         self._route = route
 
@@ -283,6 +287,27 @@ class _Job(httpx.AsyncBaseTransport):
         purse = self._network.wallet.purse(self._network.credit_terms(terms))
         paid = PaidTransport(self.sealed, purse, terms.tariff.worst_of)
         return await paid.handle_async_request(request)
+
+
+class _Again(httpx.AsyncBaseTransport):
+    """Sends once more, sealed and proved afresh, what a gateway refused for its list of members.
+
+    When a member is slashed or leaves, gateways forget the trees before, and proofs that are on
+    their way are refused. Nothing was opened then, so a spend inside can go along again.
+    """
+
+    def __init__(self, inner: httpx.AsyncBaseTransport, network: Network) -> None:
+        self._inner = inner
+        self._network = network
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await self._inner.handle_async_request(request)
+        except AdmissionError as error:
+            if error.check not in _WORTH_AGAIN:
+                raise
+        await self._network.members.refresh(now=True)
+        return await self._inner.handle_async_request(request)
 
 
 async def asked(
