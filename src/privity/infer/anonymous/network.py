@@ -39,7 +39,7 @@ from privity.anon.rln import Prover
 from privity.errors import AdmissionError, InputError, MalformedError, PeerError
 from privity.home import home
 from privity.infer.anonymous.admitted import AdmittedTransport
-from privity.infer.anonymous.members import MemberView
+from privity.infer.anonymous.members import DeviceMembers
 from privity.infer.anonymous.paid import PaidTransport
 from privity.infer.anonymous.purse import SharedWallet, person_wallet, wallet_folder
 from privity.infer.peers import EnclavePeer, NetworkPeer
@@ -91,7 +91,7 @@ class Network:
     ) -> None:
         self.ledger = ledger
         self.wallet = wallet
-        self.members = MemberView(ledger.members, None if folder is None else folder / "members")
+        self.members = DeviceMembers(ledger.members, None if folder is None else folder / "members")
         self._connections = connections
         self._provider = provider
         self._guards = None if folder is None else folder / "guards.json"

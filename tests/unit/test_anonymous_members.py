@@ -13,8 +13,8 @@ from native import needs_native
 from privity.anon.field import field_from_int
 from privity.anon.membership import MemberTree
 from privity.errors import PeerError
+from privity.infer.anonymous.members import MemberView
 from privity.ledger.members import LeafAdded, LeafRemoved, MemberEvent
-from privity.node.member_view import MemberView
 
 pytestmark = [pytest.mark.anyio, needs_native]
 
