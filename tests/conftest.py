@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,10 +18,20 @@ from starlette.applications import Starlette
 from privity.node.relay import Relay
 from privity.node.relay_role import RelayRole
 
+_RECURSION = 1000
+
 
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def recursion_limit() -> Iterator[None]:
+    """Hold the interpreter's limit: py-evm raises it, and nested JSON would then end the process."""
+    sys.setrecursionlimit(_RECURSION)
+    yield
+    sys.setrecursionlimit(_RECURSION)
 
 
 @pytest.fixture(autouse=True)

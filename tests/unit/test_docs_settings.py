@@ -28,6 +28,7 @@ BLOCK = re.compile(r"^```toml\n(.*?)^```", re.DOTALL | re.MULTILINE)
 SPAN = re.compile(r"`(\w+ = [^`\n]+)`")
 KEY = re.compile(r'"([\w./-]+)\+…(?:\+…)?"')  # a verifier key, cut short
 TABLES = {
+    "anonymous": {"ledger", "contracts", "provider", "proxy", "isolate", "confirmations"},
     "trust": {"signers", "manifests", "witnesses", "dev_roots", "max_age"},
     "seal": {"records", "cadence_ms", "pace", "delay_ms"},
     "device": {"port", "allowed_origins", "engine"},
@@ -125,6 +126,7 @@ def test_a_wrong_setting_is_found(text: str, wrong: str, tmp_path: Path) -> None
 
 # Where a table is somebody's own: there is no default of it to state.
 EXAMPLES = {
+    "anonymous": {"ledger", "contracts", "provider", "proxy", "isolate", "confirmations"},
     "trust": {"signers", "manifests", "witnesses", "dev_roots"},
     "routing": {"default", "budget"},
     "pseudonyms": {"vocabulary"},

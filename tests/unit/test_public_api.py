@@ -45,7 +45,9 @@ def test_importing_privity_loads_no_network_or_cryptography() -> None:
 
 
 PACKAGES = [
+    *("privity.anon", "privity.ledger"),
     *("privity.attest", "privity.attest.log", "privity.node", "privity.vault", "privity.infer"),
+    "privity.infer.anonymous",
     *("privity.infer.engines", "privity.infer.providers", "privity.infer.pseudonyms"),
     *("privity.infer.routes", "privity.infer.shapes"),
 ]

@@ -31,7 +31,7 @@ from privity.policy import Policy
 from privity.seal.transport import default_pool
 
 if TYPE_CHECKING:
-    from privity.infer.anonymous import Network
+    from privity.infer.anonymous.network import Network
 
 __all__ = ["AnonymousWay", "RouteName", "SessionSettings", "open_session", "shelves"]
 
@@ -176,7 +176,7 @@ class AnonymousWay:
             self._peer = config.network
         if self._network is None:
             # Imported here: who never asks anonymously needs neither ledger nor native wheel.
-            from privity.infer.anonymous import open_network
+            from privity.infer.anonymous.network import open_network
 
             self._network = open_network(self._peer)
         return self._network

@@ -5,9 +5,12 @@ members, the whole registry, one key for all. So no question shows a node whose 
 provider, somebody is about to use. What a node answers is believed in nothing of its form, and no
 transaction is sent twice, whenever the process is killed. spec/ledger.md says what is not promised.
 
-Public names: `Ledger` (client), `Addresses` (addresses), `Account`, `load_account`,
-`load_or_create_account` (accounts), `MemberHistory`, `Update` (history), `LeafAdded`,
-`LeafRemoved`, `MemberEvent`, `MemberPage` (members), `Listing`, `ProviderEntry`, `ProviderKind`
-(providers), `Deposit`, `DepositState`, `IssuerKey`, `SignedExit`, `sign_exit` (credits), `Limits`
-(sending), `DevTerms`, `deploy_all` (deploy), `LocalChain`, `find_anvil`, `run_chain` (local_chain).
+Public names, each imported from its module: `client.Ledger`; `addresses.Addresses`;
+`accounts.Account`, `accounts.load_account`, `accounts.load_or_create_account`;
+`history.MemberHistory`, `history.Update`; `members.Members`, `members.LeafAdded`,
+`members.LeafRemoved`, `members.MemberEvent`, `members.MemberPage`; `providers.Listing`,
+`providers.ProviderEntry`, `providers.ProviderKind`; `credits.Deposit`, `credits.DepositState`,
+`credits.IssuerKey`, `credits.SignedExit`, `credits.sign_exit`, `credits.BATCH`; `sending.Limits`;
+`deploy.DevTerms`, `deploy.deploy_all`; `local_chain.LocalChain`, `local_chain.find_anvil`,
+`local_chain.run_chain`; `wire.check_address`.
 """

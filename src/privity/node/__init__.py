@@ -8,7 +8,10 @@ spec/enclave.md.
 
 Public names, each imported from its module, so that a role loads no other. The roles:
 `device.DeviceApp`, `enclave.EnclaveApp`, `enclave_role.serve`, `relay.relay_app`,
-`broker_role.serve_broker`, `trainer.run_trainer`, `log.log_app`, `witness.witness_app`. How one is
+`broker_role.serve_broker`, `trainer.run_trainer`, `log.log_app`, `witness.witness_app`,
+`relay_role.make_relay` and `relay_role.RelaySettings`, `mixing.MixSettings`,
+`gateway_role.GatewaySettings` and `gateway_role.serve`, the admission gateway;
+`prover.ProverApp`, an edge prover. How an enclave is paid: `payments.load_payments`. How one is
 run: `listen.bind`, `listen.serve_app`, `access.AccessControl`, `live.live_state`,
 `attestation.AttestationSettings`, `publication.LogSubmission`. Several at once:
 `devnet.run_devnet`, enclave and relay as child processes; `train_here.train_here`, a private run on

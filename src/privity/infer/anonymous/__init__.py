@@ -4,12 +4,10 @@ Promise: what leaves for one request has nothing in common with what leaves for 
 person, but for what everybody's requests have in common; and no request is admitted or paid twice.
 spec/anonymous.md lists the sentences and their tests.
 
-Public names: `open_network` and `Network`, all of it together; `AdmittedTransport` proves,
-`PaidTransport` pays, each around another transport.
+Public names, each imported from its module: `network.open_network` and `network.Network`, all of
+it together, and `network.deployment`, the name of a ledger's credits; `admitted.AdmittedTransport`,
+which proves, and `paid.PaidTransport`, which pays, each around another transport;
+`members.MemberView` and `members.LedgerSource`, the tree as the ledger has it;
+`purse.SharedWallet` and `purse.wallet_folder`; `teller.Teller`, which joins, buys and takes out;
+`opening.open_teller`, `opening.configured_wallet` and `opening.ACCOUNT`, from what is configured.
 """
-
-from privity.infer.anonymous.admitted import AdmittedTransport
-from privity.infer.anonymous.network import Network, open_network
-from privity.infer.anonymous.paid import PaidTransport
-
-__all__ = ["AdmittedTransport", "Network", "PaidTransport", "open_network"]

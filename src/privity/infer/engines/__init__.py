@@ -9,5 +9,7 @@ here too, loads none of them: `engine.Engine` and `engine.PrefixCache`; `embedde
 `openai_server.OpenAIServer`, `discover.discover`; `weights.Weights`, `weights.find_default`; what
 an engine says of itself, `describe.offers`, `describe.embedded_offer`, `describe.health`,
 `ollama.check_name`, `ollama.Progress`; for enclaves, `proxy.EngineProxy`, which serves an engine to
-callers apart from each other, `usage.UsageReader`, `hardening.harden`.
+callers apart from each other, `proxy.SERVED` and `proxy.Served`, `isolation.MAX_REQUEST`,
+`usage.UsageReader`, `hardening.harden`. What a request is in tokens: `tokens.tokens_of_file`,
+`gguf_metadata.read_metadata`.
 """
