@@ -26,6 +26,7 @@ from privity.cli import (
     log,
     model,
     models,
+    operator,
     output,
     policy,
     pseudonyms,
@@ -90,6 +91,7 @@ def build_app() -> typer.Typer:
     app.command()(doctor.doctor)
     app.command()(devnet.devnet)
     app.add_typer(serve.app, name="serve")
+    app.add_typer(operator.app, name="operator")
     app.add_typer(deploy.app, name="deploy")
     return app
 

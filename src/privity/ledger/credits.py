@@ -17,7 +17,7 @@ from privity.ledger.contract import Contract
 from privity.ledger.sending import Sender, event_of, signing
 from privity.ledger.wire import Address, Block, Receipt, check_address, read_address
 
-__all__ = ["Deposit", "DepositState", "IssuerKey", "SignedExit", "Till", "sign_exit"]
+__all__ = ["Deposit", "DepositState", "IssuerKey", "SignedExit", "Till", "Totals", "sign_exit"]
 
 BATCH = 256  # nullifiers in one withdrawal
 _EXIT = {
@@ -72,6 +72,23 @@ class IssuerKey:
     key: bytes
     next_key: bytes | None
     next_from: int
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The contract's sums, in the token's smallest unit.
+
+    Attributes:
+        pending: deposits not claimed yet.
+        issued: deposits claimed.
+        withdrawn: taken by the operator.
+        exited: paid out to who had credits.
+    """
+
+    pending: int
+    issued: int
+    withdrawn: int
+    exited: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +155,11 @@ class Till:
     async def unspent(self) -> int:
         """Return what was issued and neither withdrawn nor taken out, of all members together."""
         return int(await self._contract.call("unspent"))
+
+    async def totals(self) -> Totals:
+        """Return what was ever paid in and out, of all members together."""
+        names = ("pending", "issued", "withdrawn", "exited")
+        return Totals(*[int(await self._contract.call(name)) for name in names])
 
     async def paused(self) -> bool:
         """Tell whether deposits, claims and withdrawals are stopped; exits never are."""

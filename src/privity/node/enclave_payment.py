@@ -31,13 +31,15 @@ from privity.infer.engines.proxy import SERVED, Served
 from privity.receipt import Price
 from privity.seal.asgi import ASGIApp, Message, Receive, Scope, Send, answer, read_body
 
-__all__ = ["Exit", "PaymentMiddleware", "Till"]
+__all__ = ["MIN_LEASE_S", "Exit", "PaymentMiddleware", "Till"]
 
 _SPEND = SPEND_HEADER.encode()
 _JSON = [(b"content-type", b"application/json")]
 _MAX_BODY = 64 << 10
 _WITHIN_S = 30.0
 _BEFORE_LEASE_S = 10.0
+MIN_LEASE_S = 2 * _BEFORE_LEASE_S
+"""The shortest lease: half of it is for settling what was served."""
 _MAX_SPEND = 16 << 10
 _STATUS = {"missing": 402, "malformed": 400, "short": 402, "spent": 409, "running": 409}
 

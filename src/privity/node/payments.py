@@ -5,6 +5,7 @@ Read from a TOML file beside the enclave::
     key   = "issuer.key"                 # the issuer's secret; whoever has it can make credits
     store = "sqlite:spent.db"            # or postgresql://…, redis://…: shared by all its desks
     scope = "0x…"                        # the provider's account, as the registry lists it
+    lease = 900                          # seconds a job may take; absent: 900
 
     [ledger]
     url           = "http://127.0.0.1:8545"
@@ -31,10 +32,10 @@ from pathlib import Path
 from typing import Any
 
 from privity.anon.credits import MAX_CREDITS, Issuer, IssuerKey
-from privity.anon.desk import CreditDesk
+from privity.anon.desk import LEASE_S, CreditDesk
 from privity.anon.epochs import EPOCH_S
 from privity.anon.payment_terms import PaymentTerms
-from privity.anon.stores import SpendStore, open_store
+from privity.anon.stores import open_store
 from privity.anon.tariff import Tariff, flat_tariff
 from privity.errors import InputError, MalformedError, PaymentError
 from privity.home import create_private_once, read_file, read_private
@@ -43,8 +44,8 @@ from privity.infer.anonymous.network import deployment
 from privity.ledger.accounts import Account, load_account
 from privity.ledger.addresses import Addresses
 from privity.ledger.client import Ledger
-from privity.ledger.credits import BATCH, DepositState, sign_exit
-from privity.node.enclave_payment import Exit, PaymentMiddleware
+from privity.ledger.credits import DepositState, sign_exit
+from privity.node.enclave_payment import MIN_LEASE_S, Exit, PaymentMiddleware
 from privity.seal.asgi import ASGIApp
 
 __all__ = [
@@ -53,11 +54,10 @@ __all__ = [
     "PaymentSettings",
     "load_issuer_key",
     "load_payments",
-    "withdraw_spent",
 ]
 
 _MAX_FILE = 64 << 10
-_TABLES = {"key", "store", "scope", "ledger", "tariff"}
+_TABLES = {"key", "store", "scope", "lease", "ledger", "tariff"}
 _LEDGER = {"url", "contracts", "account", "confirmations"}
 
 
@@ -75,6 +75,7 @@ class PaymentSettings:
         confirmations: blocks after one before it is believed.
         tariff: what requests cost.
         journal: the file of the account's transactions.
+        lease_s: seconds a job may take; what was begun and not settled by then goes back whole.
     """
 
     key: IssuerKey
@@ -86,6 +87,7 @@ class PaymentSettings:
     confirmations: int
     tariff: Tariff
     journal: Path
+    lease_s: float = LEASE_S
 
     def ledger(self) -> Ledger:
         """Return the ledger, with the operator's account to act."""
@@ -157,7 +159,8 @@ class PaidService:
         terms = PaymentTerms(
             settings.key.public, settings.tariff, settings.scope.lower(), int(EPOCH_S), named
         )
-        return PaymentMiddleware(app, CreditDesk(issuer, store), terms, LedgerTill(ledger, issuer))
+        desk = CreditDesk(issuer, store, lease_s=settings.lease_s)
+        return PaymentMiddleware(app, desk, terms, LedgerTill(ledger, issuer))
 
     async def aclose(self) -> None:
         """Close store and ledger."""
@@ -213,38 +216,6 @@ class LedgerTill:
         return Exit(signed.amount, signed.nonce, signed.signature)
 
 
-async def withdraw_spent(ledger: Ledger, store: SpendStore, cursor: int) -> tuple[int, int]:
-    """Take what jobs cost out on the ledger, each nullifier once. Run by the operator.
-
-    Args:
-        ledger: with the operator's account as its signer.
-        store: of the spends.
-        cursor: up to where it was done before; 0 at first.
-
-    Returns:
-        The credits taken out, and the next cursor.
-
-    Raises:
-        PeerError: ledger or store cannot be reached; run again with the same cursor.
-    """
-    taken = 0
-    while True:
-        charged, after = await store.charged_since(cursor, BATCH)
-        # Some of a batch may have gone through before a crash.
-        paid = [
-            (nullifier, amount)
-            for nullifier, amount in charged
-            if amount and not await ledger.credits.used(nullifier)
-        ]
-        if paid:
-            digest = hashlib.sha256(b"".join(nullifier for nullifier, _ in paid)).digest()
-            await ledger.credits.withdraw_spent(digest, paid)
-            taken += sum(amount for _, amount in paid)
-        if after == cursor or not charged:
-            return taken, after
-        cursor = after
-
-
 def _settings(table: Mapping[str, Any], folder: Path) -> PaymentSettings:
     toml.known(table, _TABLES, "")
     ledger = toml.section(table, "ledger", _LEDGER)
@@ -260,6 +231,7 @@ def _settings(table: Mapping[str, Any], folder: Path) -> PaymentSettings:
         confirmations=int(toml.number(ledger, "confirmations", 12, 0, 1000)),
         tariff=_tariff(tariff),
         journal=account.with_suffix(".journal"),
+        lease_s=toml.number(table, "lease", LEASE_S, MIN_LEASE_S, 86_400),
     )
 
 
