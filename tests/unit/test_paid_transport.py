@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 
 from privity.anon.payment_terms import REFUND_TRAILER, SPEND_HEADER
-from privity.errors import PaymentError
+from privity.anon.tariff import flat_tariff
+from privity.errors import PaymentError, ReceiptError
 from privity.identity.multibase import decode_base64url, encode_base64url
-from privity.infer.anonymous.paid import PaidTransport
+from privity.infer.anonymous.paid import Charge, PaidTransport
+from privity.receipt import EvidenceRef, JobReceipt, Outcome, Price
+from privity.statement import Model
 
 pytestmark = pytest.mark.anyio
+TARIFF = flat_tariff(prompt=((1000, 2),), completion=((10, 1), (100, 5)))
 
 
 @dataclass
@@ -33,10 +38,11 @@ class Purse:
         self.log.append(f"journal {amount}")
         return Held("s1", b"spend of " + str(amount).encode())
 
-    async def refunded(self, spend_id: str, refund: bytes) -> None:
+    async def refunded(self, spend_id: str, refund: bytes) -> int:
         if refund == b"forged":
             raise PaymentError("not this issuer's", check="proof")
         self.log.append(f"refund {spend_id} {refund.decode()}")
+        return 3
 
 
 @dataclass
@@ -61,7 +67,7 @@ class Enclave:
 
 def client(purse: Purse, enclave: Any) -> httpx.AsyncClient:
     inner = httpx.MockTransport(enclave)
-    return httpx.AsyncClient(transport=PaidTransport(inner, purse, lambda body: len(body)))
+    return httpx.AsyncClient(transport=PaidTransport(inner, purse, TARIFF))
 
 
 async def test_a_spend_is_in_the_journal_before_anything_leaves() -> None:
@@ -69,8 +75,8 @@ async def test_a_spend_is_in_the_journal_before_anything_leaves() -> None:
     enclave = Enclave(purse)
     async with client(purse, enclave) as http:
         assert (await http.post("http://e/v1", content=b"12345")).content == b"answer"
-    assert purse.log == ["journal 5", "sent", "refund s1 back"]
-    assert decode_base64url(enclave.seen[0].headers[SPEND_HEADER]) == b"spend of 5"
+    assert purse.log == ["journal 7", "sent", "refund s1 back"]
+    assert decode_base64url(enclave.seen[0].headers[SPEND_HEADER]) == b"spend of 7"
 
 
 async def test_what_only_reads_costs_nothing() -> None:
@@ -98,7 +104,7 @@ async def test_an_answer_left_early_leaves_the_spend_in_the_journal() -> None:
         http.stream("POST", "http://e/v1", content=b"x") as response,
     ):
         assert response.status_code == 200
-    assert purse.log == ["journal 1", "sent"]
+    assert purse.log == ["journal 7", "sent"]
 
 
 @pytest.mark.parametrize("refund", [None, b"forged", b"x" * 5000])
@@ -108,4 +114,46 @@ async def test_a_refund_that_is_missing_or_wrong_leaves_the_spend_in_the_journal
     purse = Purse()
     async with client(purse, Enclave(purse, refund)) as http:
         assert (await http.post("http://e/v1", content=b"x")).content == b"answer"
-    assert purse.log == ["journal 1", "sent"]
+    assert purse.log == ["journal 7", "sent"]
+
+
+def receipt(
+    charged: int, *, held: int = 7, tokens: int | None = 5, status: int = 200
+) -> JobReceipt:
+    digest, now = "sha256:" + "0" * 64, datetime(2026, 11, 21, tzinfo=UTC)
+    return JobReceipt(
+        model=Model("tiny", None, "script 1"),
+        request=digest,
+        answer=digest,
+        status=status,
+        prompt_tokens=3,
+        completion_tokens=5,
+        keyset=digest,
+        evidence=(EvidenceRef("dev", digest),),
+        started=now,
+        ended=now,
+        outcome=Outcome.COMPLETE,
+        price=Price(charged, held, TARIFF.digest),
+    )
+
+
+def test_what_the_tariff_says_passes() -> None:
+    Charge(7, TARIFF, kept=3).check(receipt(3))
+    Charge(7, TARIFF).check(receipt(0, status=500))
+
+
+@pytest.mark.parametrize(
+    ("charge", "said"),
+    [
+        (Charge(7, TARIFF, kept=3), receipt(7)),
+        (Charge(7, TARIFF, kept=7), receipt(3)),
+        (Charge(7, TARIFF, kept=3), receipt(3, held=6)),
+        (Charge(7, TARIFF, kept=1), receipt(1, status=500)),
+        (Charge(7, flat_tariff(), kept=3), receipt(3)),
+    ],
+    ids=["too much", "more than it signs", "another spend", "a failure", "another tariff"],
+)
+def test_an_overcharge_is_found_by_the_receipt_itself(charge: Charge, said: JobReceipt) -> None:
+    with pytest.raises(ReceiptError) as caught:
+        charge.check(said)
+    assert caught.value.check == "price"

@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
 
@@ -84,6 +84,13 @@ class Job:
     chunks: int = 0
     size: int = 0
     error: str | None = None
+
+
+class _Charge(Protocol):
+    """What a job was paid with; `infer.anonymous.paid.Charge`."""
+
+    def check(self, job: JobReceipt) -> None:
+        """Raise `ReceiptError` where the receipt shows another price than is due."""
 
 
 class Journal:
@@ -243,6 +250,9 @@ class Entry:
             return
         try:
             receipt = self._verify(enclave, trailer, response.status_code)
+            charge: _Charge | None = response.extensions.get("privity.charge")
+            if charge is not None:
+                charge.check(receipt.job)
         except ReceiptError as error:
             self.fail(error)
             raise

@@ -2,11 +2,12 @@
 
 ::
 
-    PaidTransport          adds the spend inside, takes the refund at the end
-      SealedTransport      seals to the enclave
-        AdmittedTransport  adds the proof over the sealed bytes
-          through_relay    seals once more, to the second relay
-            Connections    to the first relay, one for each request
+    PaidTransport            adds the spend inside, takes the refund at the end
+      ProvedTransport        where it is asked for: tokenises, adds the opening of a proof inside
+        SealedTransport      seals to the enclave
+          AdmittedTransport  adds the proofs over the sealed bytes
+            through_relay    seals once more, to the second relay
+              Connections    to the first relay, one for each request
 
 Nothing that is asked of the ledger is about this person: the registry, the members and the issuer's
 key are read whole.
@@ -14,9 +15,11 @@ key are read whole.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -27,6 +30,7 @@ from privity.anon.credits import CreditTerms
 from privity.anon.epochs import EPOCH_S
 from privity.anon.membership import RateIdentity
 from privity.anon.payment_terms import MAX_BYTES, TERMS_PATH, PaymentTerms
+from privity.anon.query_terms import QueryTerms
 from privity.anon.relays import (
     Guards,
     RelayEntry,
@@ -42,6 +46,7 @@ from privity.infer.anonymous.admitted import AdmittedTransport
 from privity.infer.anonymous.members import DeviceMembers
 from privity.infer.anonymous.paid import PaidTransport
 from privity.infer.anonymous.purse import SharedWallet, person_wallet, wallet_folder
+from privity.infer.engines.query_tokens import is_job
 from privity.infer.peers import EnclavePeer, NetworkPeer
 from privity.infer.routes.anonymous import (
     AnonymousRoute,
@@ -100,10 +105,15 @@ class Network:
         self._provers: dict[str, Prover] = {}
         self._terms: dict[str, PaymentTerms | None] = {}
         self._relay_keys: dict[tuple[str, str, bytes], RelayKeys] = {}
+        self._makers: dict[QueryTerms | None, QueryMaker] = {}
+        self._warming: set[asyncio.Task[None]] = set()
+        self.wants_proofs: set[str] = set()  # providers whose gateways take nothing unproved
         self._lock = anyio.Lock()
 
     async def aclose(self) -> None:
         """Close the connections, and drop what was kept to prove with."""
+        for task in self._warming:
+            task.cancel()
         for prover in self._provers.values():
             prover.close()
         await self._connections.aclose()
@@ -224,6 +234,25 @@ class Network:
         )
         return proof.to_header()
 
+    async def maker(self, terms: QueryTerms | None) -> QueryMaker:
+        """Return what proves queries; it makes its keys meanwhile.
+
+        Args:
+            terms: the provider's; None for a question to its desk before they are known.
+
+        Raises:
+            InputError: the provider's vocabulary is of another model than is on this device.
+            MissingDependency: there is no vocabulary on this device.
+        """
+        if terms not in self._makers:
+            tokens = await demo_tokens()
+            made = QueryMaker(terms or QueryTerms(tokens.vocabulary), tokens)
+            self._makers[terms] = made
+            task = asyncio.create_task(_warmed(made))
+            self._warming.add(task)
+            task.add_done_callback(self._warming.discard)
+        return self._makers[terms]
+
     async def terms(
         self, route: ConfidentialRoute, sealed: httpx.AsyncBaseTransport
     ) -> PaymentTerms | None:
@@ -274,19 +303,61 @@ class _Job(httpx.AsyncBaseTransport):
         async def prove(digest: bytes) -> str:
             return await network.prove(scope.lower(), digest)
 
-        admitted = AdmittedTransport(chain, prove)
-        sealing = SealedTransport(keys, target, inner=admitted, shape=route.shape)
-        self.sealed = _Again(sealing, network)
+        def seal(keys: KeySource, query: ProveQuery | None) -> SealedTransport:
+            admitted = AdmittedTransport(chain, prove, query)
+            return SealedTransport(keys, target, inner=admitted, shape=route.shape)
+
+        self._seal = seal
+        self._keys = keys
         self._network = network
         self._route = route
+        self._scope = scope.lower()
+        self.sealed = _Again(_Desk(self), network)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        terms = await self._network.terms(self._route, self.sealed)
+        network = self._network
+        terms = await network.terms(self._route, self.sealed)
         if terms is None:
             return await self.sealed.handle_async_request(request)
-        purse = self._network.wallet.purse(self._network.credit_terms(terms))
-        paid = PaidTransport(self.sealed, purse, terms.tariff.worst_of)
+        sealed: httpx.AsyncBaseTransport = self.sealed
+        if terms.query is not None:
+            maker = await network.maker(terms.query)
+            await maker.check(request)  # before anything is spent on it
+            sealed = _Again(self.proved(maker), network)
+        purse = network.wallet.purse(network.credit_terms(terms))
+        paid = PaidTransport(sealed, purse, terms.tariff.worst_of)
         return await paid.handle_async_request(request)
+
+    def proved(self, maker: QueryMaker) -> ProvedTransport:
+        """Return what seals and proves queries."""
+        return ProvedTransport(maker, self._seal, self._keys)
+
+    async def ask_desk(self, request: httpx.Request) -> httpx.Response:
+        """Carry what is no job; proved where the gateway takes nothing unproved.
+
+        A gateway cannot tell a question to the desk from a job, and refuses both. Before the terms
+        are known, which are asked for in the same way, it is believed as far as that: such a proof
+        is of no tokens but those of ``{}``. For a job the enclave's terms alone decide.
+        """
+        network, job = self._network, is_job(request.method, request.url.path)
+        if job or self._scope not in network.wants_proofs:
+            try:
+                return await self._seal(self._keys, None).handle_async_request(request)
+            except AdmissionError as error:
+                if error.check != "query" or job:
+                    raise
+            network.wants_proofs.add(self._scope)
+        return await self.proved(await network.maker(None)).handle_async_request(request)
+
+
+class _Desk(httpx.AsyncBaseTransport):
+    """Carries questions to the desk of a route."""
+
+    def __init__(self, job: _Job) -> None:
+        self._job = job
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await self._job.ask_desk(request)
 
 
 class _Again(httpx.AsyncBaseTransport):
@@ -338,6 +409,11 @@ async def asked(
     finally:
         await response.aclose()
     return response.status_code, bytes(found)
+
+
+async def _warmed(maker: QueryMaker) -> None:
+    with suppress(PrivityError):  # whoever proves is told
+        await maker.warm()
 
 
 def deployment(addresses: Addresses) -> str:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Protocol
 
 import httpx
 
 from privity.anon.payment_terms import REFUND_TRAILER, SPEND_HEADER
-from privity.errors import MalformedError, PaymentError, PeerError
+from privity.anon.tariff import Tariff, check_price
+from privity.errors import MalformedError, PaymentError, PeerError, ReceiptError
 from privity.identity.multibase import decode_base64url, encode_base64url
+from privity.receipt import JobReceipt
 
-__all__ = ["PaidTransport", "Purse"]
+__all__ = ["CHARGE", "Charge", "PaidTransport", "Purse"]
+
+CHARGE = "privity.charge"
+"""Extension of a response under which its `Charge` is."""
 
 _MAX_REFUND = 4096
 
@@ -23,8 +29,12 @@ class Purse(Protocol):
     async def spend(self, amount: int) -> Reserved:
         """Set a spend aside, in the journal, before anything is sent; raises `PaymentError`."""
 
-    async def refunded(self, spend_id: str, refund: bytes) -> None:
-        """Take back what was not used; raises `PaymentError` for what is no refund of it."""
+    async def refunded(self, spend_id: str, refund: bytes) -> int:
+        """Take back what was not used, and return what was.
+
+        Raises:
+            PaymentError: it is no refund of this spend.
+        """
 
 
 class Reserved(Protocol):
@@ -45,7 +55,7 @@ class PaidTransport(httpx.AsyncBaseTransport):
     Args:
         inner: seals.
         purse: pays.
-        worst: says what a request body can cost at most, in credits.
+        tariff: says what a request can cost at most, and what it may.
 
     Guarantees:
         A spend is in the journal before its request leaves, so that a crash loses nothing; the
@@ -53,12 +63,10 @@ class PaidTransport(httpx.AsyncBaseTransport):
         (tests/unit/test_paid_transport.py).
     """
 
-    def __init__(
-        self, inner: httpx.AsyncBaseTransport, purse: Purse, worst: Callable[[bytes], int]
-    ) -> None:
+    def __init__(self, inner: httpx.AsyncBaseTransport, purse: Purse, tariff: Tariff) -> None:
         self._inner = inner
         self._purse = purse
-        self._worst = worst
+        self._tariff = tariff
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send ``request`` with its payment.
@@ -69,28 +77,76 @@ class PaidTransport(httpx.AsyncBaseTransport):
         """
         if request.method != "POST":
             return await self._inner.handle_async_request(request)
-        reserved = await self._purse.spend(self._worst(await request.aread()))
+        held = self._tariff.worst_of(await request.aread())
+        reserved = await self._purse.spend(held)
         request.headers[SPEND_HEADER] = encode_base64url(reserved.spend)
         response = await self._inner.handle_async_request(request)
-        stream = _Refunded(response, self._purse, reserved.id)
+        charge = Charge(held, self._tariff)
+        stream = _Refunded(response, self._purse, reserved.id, charge)
         return httpx.Response(
             response.status_code,
             headers=response.headers,
             stream=stream,
-            extensions=response.extensions,
+            extensions={**response.extensions, CHARGE: charge},
         )
+
+
+@dataclass
+class Charge:
+    """What one job was paid with, and what was kept of it.
+
+    Attributes:
+        held: the spend's amount.
+        tariff: the one it was reckoned by beforehand.
+        kept: what the refund left with the provider; None while none has come.
+    """
+
+    held: int
+    tariff: Tariff
+    kept: int | None = None
+
+    def check(self, job: JobReceipt) -> None:
+        """Hold what a verified receipt says of the price to the tariff and to the refund.
+
+        Raises:
+            ReceiptError: check ``price``. The receipt is kept: it proves what was taken.
+
+        Guarantees:
+            An enclave that charges more than its tariff, or gives back less than it signs, is
+            found at once (`test_an_overcharge_is_found_by_the_receipt_itself`).
+        """
+        if job.price is None:
+            raise ReceiptError("the receipt of a paid job does not say what it cost", check="price")
+        model = None if job.model is None else job.model.id
+        check_price(
+            job.price,
+            self.tariff,
+            model=model,
+            prompt_tokens=job.prompt_tokens,
+            completion_tokens=job.completion_tokens,
+            status=job.status,
+            spent=self.held,
+        )
+        if self.kept is not None and self.kept > job.price.charged:
+            raise ReceiptError(
+                f"{self.kept} credits were kept where the receipt says {job.price.charged}",
+                check="price",
+            )
 
 
 class _Refunded(httpx.AsyncByteStream):
     """An answer that brings its refund at its end."""
 
-    def __init__(self, response: httpx.Response, purse: Purse, spend_id: str) -> None:
+    def __init__(
+        self, response: httpx.Response, purse: Purse, spend_id: str, charge: Charge
+    ) -> None:
         if not isinstance(response.stream, httpx.AsyncByteStream):
             raise PeerError("the answer cannot be streamed")
         self._response = response
         self._stream = response.stream
         self._purse = purse
         self._id = spend_id
+        self._charge = charge
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for piece in self._stream:
@@ -107,4 +163,5 @@ class _Refunded(httpx.AsyncByteStream):
         if value is None or len(value) > _MAX_REFUND:
             return
         with contextlib.suppress(PaymentError, MalformedError, UnicodeDecodeError):
-            await self._purse.refunded(self._id, decode_base64url(value.decode("ascii")))
+            refund = decode_base64url(value.decode("ascii"))
+            self._charge.kept = await self._purse.refunded(self._id, refund)

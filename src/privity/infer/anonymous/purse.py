@@ -111,16 +111,18 @@ class Purse:
 
         return await to_thread.run_sync(spend, limiter=self._inside)
 
-    async def refunded(self, spend_id: str, refund: bytes) -> None:
-        """Take back what was not used; raises `PaymentError` for what is no refund of it."""
+    async def refunded(self, spend_id: str, refund: bytes) -> int:
+        """Take back what was not used, and return what was; raises `PaymentError`."""
 
-        def take() -> None:
+        def take() -> int:
             with self._wallet.turn(self._terms) as wallet:
-                wallet.refunded(spend_id, refund)
+                return wallet.refunded(spend_id, refund)
 
         # A cancelled reader must not leave credits behind that are at hand.
+        cost = 0
         with anyio.CancelScope(shield=True):
-            await to_thread.run_sync(take, limiter=self._inside)
+            cost = await to_thread.run_sync(take, limiter=self._inside)
+        return cost
 
 
 def person_wallet(deployment: str) -> SharedWallet:
