@@ -129,12 +129,12 @@ class Net:
 
 
 @contextmanager
-def running_net(home: Path) -> Iterator[Net]:
+def running_net(home: Path, *options: str) -> Iterator[Net]:
     """Run a devnet with everything anonymous; it ends with the block."""
     home.mkdir(mode=0o700, exist_ok=True)
     log = (home / "devnet.err").open("w")
     process = subprocess.Popen(
-        [sys.executable, "-m", "privity.cli", "devnet", "--anonymous", "--json"],
+        [sys.executable, "-m", "privity.cli", "devnet", "--anonymous", *options, "--json"],
         stdout=subprocess.PIPE,
         stderr=log,
         env={**os.environ, "PRIVITY_HOME": str(home)},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from privity.anon.query_terms import QueryTerms
 from privity.anon.tariff import Tariff
 from privity.errors import MalformedError, PaymentError
 from privity.identity.fields import Fields
@@ -55,6 +56,7 @@ class PaymentTerms:
         scope: what admission proofs are made for: the provider's account on the ledger.
         deployment: of the credits: the chain and its contract.
         epoch_s: seconds of one epoch of the rate limit.
+        query: in what each request must be proved; None where no proof is asked for.
     """
 
     issuer: bytes
@@ -62,11 +64,14 @@ class PaymentTerms:
     scope: str
     epoch_s: int
     deployment: str
+    query: QueryTerms | None = None
 
     def to_bytes(self) -> bytes:
         """Return the canonical JSON document."""
+        query = {} if self.query is None else {"query": self.query.to_json()}
         return canonical(
             {
+                **query,
                 "deployment": self.deployment,
                 "epoch_s": self.epoch_s,
                 "issuer": encode_base64url(self.issuer),
@@ -87,6 +92,7 @@ class PaymentTerms:
             fields.text("scope"),
             fields.count("epoch_s", least=1, most=86400),
             fields.text("deployment"),
+            QueryTerms.from_json(fields.object("query")) if "query" in fields else None,
         )
         fields.done()
         return terms

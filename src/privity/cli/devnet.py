@@ -37,6 +37,14 @@ def devnet(
             "by proofs and paid for with credits.",
         ),
     ] = False,
+    prove_queries: Annotated[
+        bool,
+        typer.Option(
+            "--prove-queries",
+            help="With --anonymous: have each request carry a proof that its hidden tokens are "
+            "well formed.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Describe it as one JSON line.")] = False,
 ) -> None:
     """Run a relay and a dev enclave on this machine.
@@ -46,10 +54,17 @@ def devnet(
     of your own, admits it. While it runs, `privity ask --policy dev` and `privity up --policy dev`
     find it by themselves.
     """
+    from privity.errors import InputError
     from privity.node.devnet import DevnetSettings, run_devnet
 
+    if prove_queries and not anonymous:
+        raise InputError("--prove-queries is of anonymous requests", hint="add --anonymous")
     settings = DevnetSettings(
-        engine=engine, enclave_port=enclave_port, relay_port=relay_port, anonymous=anonymous
+        engine=engine,
+        enclave_port=enclave_port,
+        relay_port=relay_port,
+        anonymous=anonymous,
+        prove_queries=prove_queries,
     )
     starting = output.progress("starting the enclave, its engine and the relay", quiet=as_json)
     with starting as done, run_devnet(settings) as running:

@@ -47,6 +47,14 @@ def gateway(
     every: Annotated[
         float, typer.Option(help="Seconds between two looks at the ledger.", min=0.1, max=3600)
     ] = 5.0,
+    query: Annotated[
+        Path | None,
+        typer.Option(
+            help="The vocabulary and the buckets in which each request must carry a proof of what "
+            "it asks; by default none is wanted.",
+            metavar="FILE",
+        ),
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.", metavar="ADDRESS")] = (
         "127.0.0.1"
     ),
@@ -60,6 +68,7 @@ def gateway(
     It opens nothing, and keeps no address. Several gateways of one provider share a store, so that
     no message is used at two of them.
     """
+    from privity.anon.query_terms import QueryTerms
     from privity.node.gateway_role import GatewaySettings, serve
 
     settings = GatewaySettings(
@@ -71,6 +80,7 @@ def gateway(
         account=account,
         confirmations=confirmations,
         every_s=every,
+        query=None if query is None else QueryTerms.from_file(query),
         host=host,
         port=port,
         lifeline=lifeline,

@@ -43,6 +43,7 @@ class DevnetSettings:
         relay_port: TCP port of the relay; 0 takes a free one.
         anonymous: run a ledger too, two relays and two gateways, so that requests are admitted by
             proofs and paid for with credits.
+        prove_queries: have each anonymous request carry a proof of what it asks too.
         start_limit_s: seconds each role may take to be ready.
     """
 
@@ -50,6 +51,7 @@ class DevnetSettings:
     enclave_port: int = 0
     relay_port: int = 0
     anonymous: bool = False
+    prove_queries: bool = False
     start_limit_s: float = _START_LIMIT_S
 
 

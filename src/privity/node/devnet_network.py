@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from privity.anon.query_terms import QueryTerms
 from privity.anon.relays import target_name
 from privity.home import write_private
 from privity.identity.keys import SigningKey
 from privity.infer.anonymous.network import deployment
 from privity.infer.anonymous.opening import ACCOUNT
 from privity.infer.anonymous.purse import wallet_folder
+from privity.infer.engines.tokens import tokens_of_file
+from privity.infer.engines.weights import find_default
 from privity.ledger.accounts import Account, load_or_create_account
 from privity.ledger.addresses import Addresses
 from privity.ledger.client import Ledger
@@ -41,6 +44,7 @@ DENOMINATIONS = (1_000, 10_000, 100_000)
 _MINTED = 10**9
 _RELAYS = ("relay-a", "relay-b")
 _GATEWAYS = ("gateway-a", "gateway-b")
+_BUCKETS = (128, 512)  # the third takes seconds to get ready
 
 Command = Callable[..., list[str]]
 
@@ -72,6 +76,7 @@ class _Ground:
     accounts: Mapping[str, Account]
     folder: Path
     dids: Mapping[str, str] = field(default_factory=dict)
+    query: Path | None = None
 
     def key(self, name: str) -> Path:
         return self.folder / f"{name}.key"
@@ -106,6 +111,8 @@ def start_network(
         PeerError: a role did not start.
     """
     ground = _lay_ground(folder / "network", stack)
+    if settings.prove_queries:
+        ground.query = _write_query_terms(ground.folder)
 
     def role(name: str, kind: str, *arguments: str) -> RoleProcess:
         limit = settings.start_limit_s
@@ -196,11 +203,12 @@ async def _fund_person(ground: _Ground) -> None:
 def _write_payments(ground: _Ground) -> Path:
     """Write how the enclave is paid."""
     path = ground.folder / "payments.toml"
+    query = "" if ground.query is None else f'query = "{ground.query.name}"\n'
     text = f"""\
 key   = "issuer.key"
 store = "sqlite:spent.db"
 scope = "{ground.scope}"
-
+{query}
 [ledger]
 url           = "{ground.chain.url}"
 contracts     = "{ground.contracts.name}"
@@ -211,12 +219,21 @@ confirmations = 0
     return path
 
 
+def _write_query_terms(folder: Path) -> Path:
+    """Write in what requests must be proved: the vocabulary of the model that answers."""
+    path = folder / "query.json"
+    terms = QueryTerms(tokens_of_file(find_default()).vocabulary, _BUCKETS)
+    write_private(path, terms.to_bytes())
+    return path
+
+
 def _gateway(ground: _Ground, name: str, enclave: str) -> list[str]:
     return [
         *("--enclave", enclave, "--scope", ground.scope),
         *("--store", f"sqlite:{ground.folder / 'signals.db'}", "--ledger", ground.chain.url),
         *("--contracts", str(ground.contracts), "--account", str(ground.key(name))),
         *("--confirmations", "0", "--every", "1"),
+        *(() if ground.query is None else ("--query", str(ground.query))),
     ]
 
 

@@ -26,6 +26,7 @@ from privity.identity.multibase import decode_base64url
 from privity.identity.timestamps import Clock, utc_now
 from privity.infer.engines.engine import Engine, PrefixCache
 from privity.infer.engines.proxy import EngineProxy
+from privity.node.enclave_queries import ProvedQueries, QueryMiddleware, SealedRequests
 from privity.node.enclave_receipts import Issuer, ReceiptMiddleware
 from privity.node.publication import Publication
 from privity.receipt import EvidenceRef
@@ -69,6 +70,7 @@ class EnclaveApp:
         publication: what it publishes beside its evidence; by default nothing.
         limits: what the gateway accepts.
         payments: takes payment before it serves; None to ask for nothing.
+        queries: compares each job with its proof; None to ask for no proofs.
         unsafe_shared_cache: accept an engine that shares prefixes between callers.
         clock: the enclave's time.
 
@@ -90,6 +92,7 @@ class EnclaveApp:
         publication: Publication | None = None,
         limits: GatewayLimits | None = None,
         payments: Payments | None = None,
+        queries: ProvedQueries | None = None,
         unsafe_shared_cache: bool = False,
         clock: Clock = utc_now,
     ) -> None:
@@ -100,10 +103,11 @@ class EnclaveApp:
         self._publication = publication or Publication()
         self._limits = limits
         self._payments = payments
+        self._queries = queries
         self._shared_cache = unsafe_shared_cache
         self._clock = clock
         self._proxy: EngineProxy | None = None
-        self._gateway: Gateway | None = None
+        self._gateway: ASGIApp | None = None
         self._keyset: Keyset | None = None
         self.failure: PrivityError | None = None
 
@@ -138,18 +142,22 @@ class EnclaveApp:
         evidence = tuple(EvidenceRef.of(one) for one in held.evidence)
         self._proxy = EngineProxy(self._engine)
         served: ASGIApp = self._proxy
+        if self._queries is not None:
+            await self._queries.warm()
+            served = QueryMiddleware(served, self._queries, signer, clock=self._clock)
         if self._payments is not None:
             served = await self._payments.open(served)
         jobs = ReceiptMiddleware(
             served, Issuer(signer, self._keyset.digest, evidence), clock=self._clock
         )
-        self._gateway = Gateway(
+        gateway = Gateway(
             jobs,
             keys,
             outer=self._outside,
             limits=self._limits,
             clock=lambda: self._clock().timestamp(),
         )
+        self._gateway = gateway if self._queries is None else SealedRequests(gateway)
 
     async def _quote(self, nonce: bytes | None) -> Statement:
         """Return a statement; quoting asks hardware, which takes a while, so it has a thread.

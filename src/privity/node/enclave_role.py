@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from privity.attest.evidence import Quoter
@@ -18,12 +18,16 @@ from privity.infer.engines.embedded import EmbeddedEngine
 from privity.infer.engines.engine import Engine
 from privity.infer.engines.hardening import harden
 from privity.infer.engines.openai_server import OpenAIServer
-from privity.infer.engines.weights import weights_at
+from privity.infer.engines.weights import find_default, weights_at
 from privity.infer.loopback import is_loopback
 from privity.node.attestation import AttestationSettings
-from privity.node.enclave import EnclaveApp, Payments
+from privity.node.enclave import EnclaveApp
+from privity.node.enclave_queries import ProvedQueries
 from privity.node.listen import bind, end_with_stdin, serve_app
 from privity.node.publication import LogSubmission, Publication
+
+if TYPE_CHECKING:
+    from privity.node.payments import PaidService
 
 __all__ = ["EnclaveSettings", "serve"]
 
@@ -101,7 +105,7 @@ class EnclaveSettings:
         weights = None if self.weights is None else weights_at(self.weights)
         return EmbeddedEngine(weights, unsafe_inspectable=self.unsafe_inspectable)
 
-    def make_payments(self) -> Payments | None:
+    def make_payments(self) -> PaidService | None:
         """Return what takes payment, not opened; raises `InputError` for a wrong file."""
         if self.payments is None:
             return None
@@ -109,6 +113,24 @@ class EnclaveSettings:
         from privity.node.payments import load_payments
 
         return load_payments(self.payments)
+
+    def make_queries(self, payments: PaidService | None) -> ProvedQueries | None:
+        """Return what compares jobs with their proofs, where the terms ask for proofs.
+
+        Raises:
+            InputError: the engine's vocabulary is not at hand, or is another than the terms'.
+            MissingDependency: the tokenizers library, or the default model, is not installed.
+        """
+        terms = None if payments is None else payments.settings.query
+        if terms is None:
+            return None
+        if self.engine is not None or self.artefact is not None:
+            raise InputError(
+                "queries are proved in the vocabulary of the embedded engine's weights",
+                hint="serve weights from a file, or take `query` out of the settings of payment",
+            )
+        weights = find_default() if self.weights is None else weights_at(self.weights)
+        return ProvedQueries.of(terms, weights)
 
     def _sealed(self, artefact: str, broker: str, quoters: Sequence[Quoter]) -> Engine:
         # Imported here: an enclave without a sealed model needs no object store.
@@ -152,6 +174,7 @@ def serve(settings: EnclaveSettings, *, on_ready: Callable[[dict[str, Any]], Non
     quoters = settings.attestation.quoters()
     kinds = [quoter.kind for quoter in quoters]
     engine = settings.make_engine(quoters)
+    payments = settings.make_payments()
     sock = bind(settings.host, settings.port)
     log = settings.log
     if log is not None and not log.name:
@@ -160,7 +183,8 @@ def serve(settings: EnclaveSettings, *, on_ready: Callable[[dict[str, Any]], Non
         engine,
         quoters,
         publication=Publication(settings.attestation.approval(), log),
-        payments=settings.make_payments(),
+        payments=payments,
+        queries=settings.make_queries(payments),
         unsafe_shared_cache=settings.unsafe_shared_cache,
     )
     if settings.lifeline:

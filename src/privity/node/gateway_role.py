@@ -14,6 +14,7 @@ from typing import Any
 from privity.anon.admission import Admission
 from privity.anon.field import Field
 from privity.anon.membership import RateIdentity
+from privity.anon.query_terms import QueryTerms
 from privity.anon.stores import Store, open_store
 from privity.errors import InputError, PeerError, PrivityError
 from privity.infer.anonymous.members import LedgerSource, MemberView
@@ -24,6 +25,7 @@ from privity.ledger.history import MemberHistory
 from privity.ledger.members import LeafAdded
 from privity.node.admission_gateway import AdmissionGateway, EnclaveUpstream
 from privity.node.listen import bind, end_with_stdin, serve_app
+from privity.node.query_gate import QueryGate
 from privity.seal.asgi import Receive, Scope, Send
 
 __all__ = ["GatewayApp", "GatewaySettings", "serve"]
@@ -45,6 +47,7 @@ class GatewaySettings:
             slashing to others.
         confirmations: blocks after one before it is believed.
         every_s: seconds between two looks at the ledger.
+        query: in what each request must be proved; None to ask for no proof of what is asked.
         host: address to listen on.
         port: TCP port; 0 takes a free one.
         lifeline: end when standard input ends.
@@ -58,6 +61,7 @@ class GatewaySettings:
     account: Path | None = None
     confirmations: int = 12
     every_s: float = 5.0
+    query: QueryTerms | None = None
     host: str = "127.0.0.1"
     port: int = 0
     lifeline: bool = False
@@ -118,10 +122,15 @@ class GatewayApp:
         await members.update()
         following = asyncio.create_task(members.follow(settings.every_s))
         stack.callback(following.cancel)
+        gate: QueryGate | None = None
+        if settings.query is not None:
+            gate = QueryGate([settings.query.vocabulary], buckets=settings.query.buckets)
+            await gate.warm()
         return AdmissionGateway(
             Admission(settings.scope.lower(), members, store),
             EnclaveUpstream(settings.enclave),
             on_double_signal=None if self._account is None else self.slash,
+            query_check=gate,
         )
 
     async def slash(self, secret: Field) -> None:

@@ -6,6 +6,7 @@ Read from a TOML file beside the enclave::
     store = "sqlite:spent.db"            # or postgresql://…, redis://…: shared by all its desks
     scope = "0x…"                        # the provider's account, as the registry lists it
     lease = 900                          # seconds a job may take; absent: 900
+    query = "query.json"                 # in what requests must be proved; absent: no proofs
 
     [ledger]
     url           = "http://127.0.0.1:8545"
@@ -35,6 +36,7 @@ from privity.anon.credits import MAX_CREDITS, Issuer, IssuerKey
 from privity.anon.desk import LEASE_S, CreditDesk
 from privity.anon.epochs import EPOCH_S
 from privity.anon.payment_terms import PaymentTerms
+from privity.anon.query_terms import QueryTerms
 from privity.anon.stores import open_store
 from privity.anon.tariff import Tariff, flat_tariff
 from privity.errors import InputError, MalformedError, PaymentError
@@ -57,7 +59,7 @@ __all__ = [
 ]
 
 _MAX_FILE = 64 << 10
-_TABLES = {"key", "store", "scope", "lease", "ledger", "tariff"}
+_TABLES = {"key", "store", "scope", "lease", "query", "ledger", "tariff"}
 _LEDGER = {"url", "contracts", "account", "confirmations"}
 
 
@@ -76,6 +78,7 @@ class PaymentSettings:
         tariff: what requests cost.
         journal: the file of the account's transactions.
         lease_s: seconds a job may take; what was begun and not settled by then goes back whole.
+        query: in what each request must be proved; None where no proof is asked for.
     """
 
     key: IssuerKey
@@ -88,6 +91,7 @@ class PaymentSettings:
     tariff: Tariff
     journal: Path
     lease_s: float = LEASE_S
+    query: QueryTerms | None = None
 
     def ledger(self) -> Ledger:
         """Return the ledger, with the operator's account to act."""
@@ -157,7 +161,12 @@ class PaidService:
         named = deployment(settings.addresses)
         issuer = Issuer(settings.key, named)
         terms = PaymentTerms(
-            settings.key.public, settings.tariff, settings.scope.lower(), int(EPOCH_S), named
+            settings.key.public,
+            settings.tariff,
+            settings.scope.lower(),
+            int(EPOCH_S),
+            named,
+            settings.query,
         )
         desk = CreditDesk(issuer, store, lease_s=settings.lease_s)
         return PaymentMiddleware(app, desk, terms, LedgerTill(ledger, issuer))
@@ -232,6 +241,9 @@ def _settings(table: Mapping[str, Any], folder: Path) -> PaymentSettings:
         tariff=_tariff(tariff),
         journal=account.with_suffix(".journal"),
         lease_s=toml.number(table, "lease", LEASE_S, MIN_LEASE_S, 86_400),
+        query=QueryTerms.from_file(folder / toml.text(table, "query"))
+        if "query" in table
+        else None,
     )
 
 

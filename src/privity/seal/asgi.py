@@ -21,6 +21,7 @@ __all__ = [
     "answer_problem",
     "read_body",
     "refuse_websocket",
+    "replay",
 ]
 
 Message = MutableMapping[str, Any]
@@ -72,6 +73,20 @@ async def read_body(receive: Receive, most: int, within_s: float) -> bytes:
     if more:
         raise MalformedError("the request did not arrive in time")
     return bytes(body)
+
+
+def replay(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that gives a body once more that was read already."""
+    given = False
+
+    async def replayed() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replayed
 
 
 async def answer_lifespan(

@@ -7,9 +7,13 @@ from collections.abc import Awaitable, Callable
 
 import httpx
 
+from privity.anon.query import QUERY_PROOF_HEADER
 from privity.errors import InputError
 
-__all__ = ["ADMISSION_HEADER", "AdmittedTransport"]
+__all__ = ["ADMISSION_HEADER", "AdmittedTransport", "ProveQuery"]
+
+ProveQuery = Callable[[bytes], Awaitable[str]]
+"""Returns the proof of what is asked, a header, for the SHA-256 of a sealed request."""
 
 ADMISSION_HEADER = "privity-admission"
 """Header outside the seal that carries the proof; always of one length."""
@@ -22,13 +26,18 @@ class AdmittedTransport(httpx.AsyncBaseTransport):
         inner: carries the sealed request on.
         prove: returns the header for the SHA-256 of a sealed request; each call uses up one of
             the member's messages in this epoch.
+        query: where the provider wants one, proves what is asked.
     """
 
     def __init__(
-        self, inner: httpx.AsyncBaseTransport, prove: Callable[[bytes], Awaitable[str]]
+        self,
+        inner: httpx.AsyncBaseTransport,
+        prove: Callable[[bytes], Awaitable[str]],
+        query: ProveQuery | None = None,
     ) -> None:
         self._inner = inner
         self._prove = prove
+        self._query = query
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send ``request`` with its proof; one without a body, such as for keys, goes as it is.
@@ -46,8 +55,11 @@ class AdmittedTransport(httpx.AsyncBaseTransport):
                 hint="send it with a content-length, and smaller",
             )
         body = await request.aread()
-        header = await self._prove(hashlib.sha256(body).digest())
-        headers = [*request.headers.raw, (ADMISSION_HEADER.encode(), header.encode())]
+        digest = hashlib.sha256(body).digest()
+        headers = list(request.headers.raw)
+        if self._query is not None:  # first, as it takes longer: a message is of one epoch
+            headers.append((QUERY_PROOF_HEADER.encode(), (await self._query(digest)).encode()))
+        headers.append((ADMISSION_HEADER.encode(), (await self._prove(digest)).encode()))
         proved = httpx.Request(
             request.method,
             request.url,

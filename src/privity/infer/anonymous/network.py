@@ -40,11 +40,12 @@ from privity.anon.relays import (
     target_name,
 )
 from privity.anon.rln import Prover
-from privity.errors import AdmissionError, InputError, MalformedError, PeerError
+from privity.errors import AdmissionError, InputError, MalformedError, PeerError, PrivityError
 from privity.home import home
-from privity.infer.anonymous.admitted import AdmittedTransport
+from privity.infer.anonymous.admitted import AdmittedTransport, ProveQuery
 from privity.infer.anonymous.members import DeviceMembers
 from privity.infer.anonymous.paid import PaidTransport
+from privity.infer.anonymous.proved import ProvedTransport, QueryMaker, demo_tokens
 from privity.infer.anonymous.purse import SharedWallet, person_wallet, wallet_folder
 from privity.infer.engines.query_tokens import is_job
 from privity.infer.peers import EnclavePeer, NetworkPeer
@@ -325,7 +326,7 @@ class _Job(httpx.AsyncBaseTransport):
             await maker.check(request)  # before anything is spent on it
             sealed = _Again(self.proved(maker), network)
         purse = network.wallet.purse(network.credit_terms(terms))
-        paid = PaidTransport(sealed, purse, terms.tariff.worst_of)
+        paid = PaidTransport(sealed, purse, terms.tariff)
         return await paid.handle_async_request(request)
 
     def proved(self, maker: QueryMaker) -> ProvedTransport:

@@ -1,0 +1,257 @@
+"""Proves queries on the device: the opening inside the seal, the proof over the sealed bytes.
+
+For a provider that asks for it (`PaymentTerms.query`). The tokens are made here, of the very body
+that is sealed, so the model's vocabulary has to be on the device. A full query takes about a second
+of one core, on a thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+import anyio
+import httpx
+from anyio import to_thread
+
+from privity.anon.query import (
+    QUERY_OPENING_HEADER,
+    Opening,
+    QueryProof,
+    prove_query,
+    warm_query,
+)
+from privity.anon.query_terms import QueryTerms
+from privity.anon.vocabulary import Vocabulary
+from privity.errors import InputError, MissingDependency, StaleKeyError
+from privity.infer.anonymous.admitted import ProveQuery
+from privity.infer.engines.query_tokens import tokens_of_exchange
+from privity.infer.engines.tokens import RequestTokens, tokens_of_file
+from privity.infer.engines.weights import find_default
+from privity.seal.key_config import KeyConfig
+from privity.seal.transport import KeySource
+
+__all__ = ["ProvedTransport", "Query", "QueryMaker", "QueryProver", "demo_tokens"]
+
+_AHEAD = 2
+
+
+class QueryProver(Protocol):
+    """Makes proofs: this device, or an edge enclave (`privity.node.prover.EdgeProver`)."""
+
+    async def prove(
+        self,
+        tokens: Sequence[int],
+        *,
+        vocabulary: Vocabulary,
+        bucket: int,
+        digest: bytes,
+        opening: Opening,
+    ) -> QueryProof:
+        """Return a proof; raises as `privity.anon.query.prove_query`."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """One query that is about to be sealed.
+
+    Attributes:
+        opening: goes inside the seal.
+        prove: returns the header that goes outside, for the digest of the sealed bytes. For one
+            sealing alone.
+    """
+
+    opening: Opening
+    prove: ProveQuery = field(repr=False)
+
+
+class QueryMaker:
+    """Makes queries in one provider's terms. Run by the device.
+
+    Args:
+        terms: the provider's.
+        tokens: of the model on this device.
+        prover: makes the proofs; this device by default.
+
+    Raises:
+        InputError: the provider's vocabulary is of another model than the one on this device.
+
+    Guarantees:
+        A prover that makes proofs elsewhere gets tokens, and never an opening.
+    """
+
+    def __init__(
+        self, terms: QueryTerms, tokens: RequestTokens, *, prover: QueryProver | None = None
+    ) -> None:
+        mine, theirs = tokens.vocabulary, terms.vocabulary
+        if (mine.tokenizer, mine.size) != (theirs.tokenizer, theirs.size):
+            raise InputError(
+                "this provider wants queries proved in the vocabulary of a model that is not on "
+                "this device",
+                hint="ask a provider of the demo model, or one that wants no proofs",
+            )
+        self._terms = terms
+        self._tokens = tokens
+        self._prover = prover or _Here()
+
+    async def warm(self) -> None:
+        """Make the keys to prove with, the smallest first; about a second, on a thread.
+
+        Those of the largest bucket take more seconds, and are made where it is asked for.
+        """
+        if isinstance(self._prover, _Here):
+            for bucket in self._terms.buckets[:_AHEAD]:
+                await self._prover.warm(self._terms.vocabulary, bucket)
+
+    async def check(self, request: httpx.Request) -> None:
+        """Refuse what cannot be proved, before anything is done for it; raises as `begin`."""
+        await self._measured(request)
+
+    async def begin(self, request: httpx.Request) -> Query:
+        """Return the query of a request.
+
+        Raises:
+            InputError: it is too long, cannot be proved, or its body is streamed.
+            MalformedError: its body is not what can be proved.
+        """
+        tokens, bucket = await self._measured(request)
+        opening = Opening.fresh()
+
+        async def prove(digest: bytes) -> str:
+            proof = await self._prover.prove(
+                tokens,
+                vocabulary=self._terms.vocabulary,
+                bucket=bucket,
+                digest=digest,
+                opening=opening,
+            )
+            return proof.to_header()
+
+        return Query(opening, prove)
+
+    async def _measured(self, request: httpx.Request) -> tuple[tuple[int, ...], int]:
+        if not isinstance(request.stream, httpx.ByteStream):
+            raise InputError(
+                "a query is proved over all of its bytes before the first one leaves",
+                hint="send it with a content-length, and smaller",
+            )
+        body = await request.aread()
+        tokens = await to_thread.run_sync(
+            tokens_of_exchange, self._tokens, request.method, request.url.path, body
+        )
+        return tokens, self._terms.bucket_for(len(tokens))
+
+
+class _Here:
+    """Proves on this device."""
+
+    def __init__(self) -> None:
+        self._warm: set[tuple[bytes, int]] = set()
+        self._warming = anyio.Lock()
+
+    async def warm(self, vocabulary: Vocabulary, bucket: int) -> None:
+        """Make a bucket's keys, once: two threads would each take the time."""
+        async with self._warming:
+            if (vocabulary.digest, bucket) not in self._warm:
+                await to_thread.run_sync(partial(warm_query, vocabulary, bucket, proving=True))
+                self._warm.add((vocabulary.digest, bucket))
+
+    async def prove(
+        self,
+        tokens: Sequence[int],
+        *,
+        vocabulary: Vocabulary,
+        bucket: int,
+        digest: bytes,
+        opening: Opening,
+    ) -> QueryProof:
+        await self.warm(vocabulary, bucket)
+        proving = partial(
+            prove_query,
+            tokens,
+            vocabulary=vocabulary,
+            bucket=bucket,
+            digest=digest,
+            opening=opening,
+        )
+        return await to_thread.run_sync(proving)
+
+
+class ProvedTransport(httpx.AsyncBaseTransport):
+    """Proves each request. Run by the device, above the seal.
+
+    Args:
+        maker: makes its query.
+        seal: returns what seals with some keys, and asks for the proof below the seal.
+        keys: the enclave's.
+
+    Guarantees:
+        An opening is sealed once: where a request is sealed again, it has another
+        (tests/unit/test_proved_transport.py). Two proofs of one opening would show that their
+        tokens are the same.
+    """
+
+    def __init__(
+        self,
+        maker: QueryMaker,
+        seal: Callable[[KeySource, ProveQuery], httpx.AsyncBaseTransport],
+        keys: KeySource,
+    ) -> None:
+        self._maker = maker
+        self._seal = seal
+        self._keys = keys
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send ``request`` with its proof.
+
+        Raises:
+            InputError: it cannot be proved, or its body is streamed.
+            MalformedError: its body is not what can be proved.
+            PrivityError: as the transport below.
+        """
+        keys = _OneSealing(self._keys)
+        try:
+            return await self._send(request, keys)
+        except StaleKeyError:
+            if not keys.refreshed:
+                raise
+        return await self._send(request, _OneSealing(self._keys))
+
+    async def _send(self, request: httpx.Request, keys: KeySource) -> httpx.Response:
+        query = await self._maker.begin(request)
+        request.headers[QUERY_OPENING_HEADER] = query.opening.to_header()
+        return await self._seal(keys, query.prove).handle_async_request(request)
+
+
+class _OneSealing:
+    """Keys with which a request is sealed once; what is sealed again begins anew."""
+
+    def __init__(self, keys: KeySource) -> None:
+        self._keys = keys
+        self.refreshed = False
+
+    async def current(self) -> KeyConfig:
+        return await self._keys.current()
+
+    async def refresh(self, stale: KeyConfig) -> KeyConfig:
+        await self._keys.refresh(stale)
+        self.refreshed = True
+        raise StaleKeyError("the enclave's keys have changed", hint="ask again")
+
+
+async def demo_tokens() -> RequestTokens:
+    """Return the tokenizer of the demo model, read on a thread.
+
+    Raises:
+        MissingDependency: its weights or the tokenizers library are not installed.
+        InputError: its file cannot be read.
+    """
+    try:
+        return await to_thread.run_sync(lambda: tokens_of_file(find_default()))
+    except MissingDependency as error:
+        raise MissingDependency(
+            f"this provider wants each query proved, and on this device {error.message}",
+            hint=error.hint,
+        ) from error

@@ -1,0 +1,66 @@
+"""The tokens of a whole exchange inside the seal: what a proved query is of, path by path.
+
+Device and enclave call `tokens_of_exchange` on the same method, path and body. A job has the tokens
+of what its model reads. All else, such as a question to the desk, has those of ``{}``: no model
+reads anything of it, and its proof says nothing but that.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+from privity.errors import InputError, MalformedError
+from privity.identity.jcs import canonical
+from privity.infer.engines.tokens import READ, RequestTokens
+
+__all__ = ["JOBS", "MOST_BESIDE", "is_job", "tokens_of_exchange"]
+
+JOBS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
+"""The paths that can be proved: of others a model reads members that are not in `READ`."""
+
+MOST_BESIDE = 1024
+"""Most bytes of canonical JSON of what is beside `READ`, which no proof is of."""
+
+
+def is_job(method: str, path: str) -> bool:
+    """Tell whether a request is one that an engine answers."""
+    return method == "POST" and path.startswith("/v1/")
+
+
+def tokens_of_exchange(
+    tokens: RequestTokens, method: str, path: str, body: bytes
+) -> tuple[int, ...]:
+    """Return the tokens that a proof of this request is of. Run by the client and the enclave.
+
+    Raises:
+        InputError: queries of this path cannot be proved, or the vocabulary cannot spell it.
+        MalformedError: the body is not a JSON object, or holds too much beside what is proved.
+
+    Guarantees:
+        Requests that differ in what the model reads of them have different tokens, but for at most
+        `MOST_BESIDE` bytes (tests/unit/test_query_tokens.py).
+    """
+    if not is_job(method, path):
+        return tokens.of_request({})
+    if path not in JOBS:
+        raise InputError(f"queries to {path} cannot be proved", hint=f"ask by {JOBS[0]}")
+    request = _parsed(body)
+    beside = {name: value for name, value in request.items() if name not in READ}
+    if len(canonical(beside)) > MOST_BESIDE:
+        raise MalformedError(f"a proved query has at most {MOST_BESIDE} bytes that no proof is of")
+    return tokens.of_request(request)
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError):  # its words could quote the request
+        raise MalformedError("a proved query is a JSON object") from None
+    if not isinstance(value, dict):
+        raise MalformedError("a proved query is a JSON object")
+    return value
+
+
+def _no_constant(_: str) -> NoReturn:
+    raise ValueError("not JSON")
