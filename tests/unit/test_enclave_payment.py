@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from native import needs_kernel
@@ -22,7 +24,7 @@ from privity.anon.payment_terms import (
 )
 from privity.anon.stores import SpendStore, open_store
 from privity.anon.tariff import flat_tariff
-from privity.errors import PaymentError
+from privity.errors import PaymentError, PeerError
 from privity.identity.keys import SigningKey
 from privity.identity.multibase import decode_base64url, encode_base64url
 from privity.infer.engines.proxy import SERVED
@@ -235,6 +237,43 @@ async def test_an_answer_that_broke_off_costs_what_was_delivered(enclave: Enclav
     assert (await enclave.ask(spend)).broke
     found = await enclave.desk.begin(spend, least=0)
     assert getattr(found, "charged", None) == 7  # the second step of answers: 2 + 5
+
+
+async def test_who_leaves_while_the_spend_is_taken_is_settled_at_once(enclave: Enclave) -> None:
+    """Else the credits would be out of reach until the lease is over."""
+    pending, spend = enclave.token().spend(7)
+    begin = enclave.store.begin
+    with anyio.CancelScope() as caller:
+
+        async def slowly(*arguments: Any, **more: Any) -> Any:
+            found = await begin(*arguments, **more)
+            caller.cancel()
+            await anyio.sleep(0)
+            return found
+
+        enclave.store.begin = slowly  # type: ignore[method-assign]
+        await enclave.ask(spend)
+    enclave.store.begin = begin  # type: ignore[method-assign]
+    assert pending.complete(await enclave.desk.recover(spend)).balance >= 97
+
+
+async def test_a_store_that_is_down_for_a_moment_loses_no_charge(
+    enclave: Enclave, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("privity.node.enclave_payment._AGAIN_S", 0.01)
+    settle, failures = enclave.store.settle, [PeerError("down")] * 3
+
+    async def failing(*arguments: Any) -> bytes:
+        if failures:
+            raise failures.pop()
+        return await settle(*arguments)
+
+    enclave.store.settle = failing  # type: ignore[method-assign]
+    pending, spend = enclave.token().spend(7)
+    with contextlib.suppress(PeerError):
+        await enclave.ask(spend)
+    assert not failures
+    assert pending.complete(await enclave.desk.recover(spend)).balance == 97
 
 
 async def test_what_was_never_answered_comes_back_whole(enclave: Enclave) -> None:

@@ -40,6 +40,8 @@ _WITHIN_S = 30.0
 _BEFORE_LEASE_S = 10.0
 MIN_LEASE_S = 2 * _BEFORE_LEASE_S
 """The shortest lease: half of it is for settling what was served."""
+_SETTLE_S = 30.0
+_AGAIN_S = 0.5
 _MAX_SPEND = 16 << 10
 _STATUS = {"missing": 402, "malformed": 400, "short": 402, "spent": 409, "running": 409}
 
@@ -120,7 +122,9 @@ class PaymentMiddleware:
             body = await read_body(receive, MAX_REQUEST, _WITHIN_S)
             if served is None:
                 raise PaymentError("a paid request asks for a receipt too", check="missing")
-            job = await self._begin(scope, body)
+            # Who leaves while a spend is taken has it settled at once, not when its lease is over.
+            with anyio.CancelScope(shield=True):
+                job = await self._begin(scope, body)
         except PrivityError as error:
             await _refuse(send, error)
             return
@@ -206,16 +210,25 @@ class _Sale:
         await self.out(message)
 
     async def close(self) -> None:
-        """Settle what broke off: for what was delivered until then."""
-        await self._settle()
+        """Settle what broke off: for what was delivered until then.
+
+        A store that is down for a moment is asked again: whoever paid would wait for the lease,
+        and the provider would lose what it delivered.
+        """
+        with anyio.move_on_after(_SETTLE_S, shield=True):
+            while not self.settled:
+                try:
+                    await self._settle()
+                except PeerError:
+                    await anyio.sleep(_AGAIN_S)
 
     async def _settle(self) -> None:
         """Reckon, and put price and refund where the receipt's trailer takes them from."""
         if self.settled:
             return
-        self.settled = True
         charged = min(self._charged(), self.job.held)
         refund = await self.job.settle(charged)
+        self.settled = True
         self.served.price = Price(charged, self.job.held, self.terms.tariff.digest)
         self.served.trailers.append(_refund(refund))
 
