@@ -126,7 +126,7 @@ BLOCK = "```sh\nprivity {}\n```"
         (BLOCK.format("log keysets NAME"), "FOLDER|URL"),
         (BLOCK.format("log keysets NAME URL > list.txt"), ""),
         (BLOCK.format("log keyset NAME URL"), "no command keyset"),
-        (BLOCK.format("serve relay --port 1"), "--target"),
+        (BLOCK.format("serve gateway --port 1"), "--enclave"),
         (BLOCK.format("serve relay --port x --target a=b &"), "'--port'"),
         (BLOCK.format("serve relay \\\n  --target a=b --lease 5"), "--lease"),
         (BLOCK.format("verify http://the-lease's-address"), "closing"),

@@ -23,6 +23,8 @@ from privity.cli import (
     devnet,
     doctor,
     grants,
+    inbox,
+    ledger,
     log,
     model,
     models,
@@ -32,7 +34,9 @@ from privity.cli import (
     pseudonyms,
     receipts,
     reference,
+    registry,
     serve,
+    serve_bus,
     serve_gateway,
     serve_log,
     train,
@@ -53,7 +57,10 @@ _EPILOG = (
 # Groups whose commands come from several files.
 _ELSEWHERE: tuple[tuple[typer.Typer, tuple[Callable[..., None], ...]], ...] = (
     (model.app, (grants.grant, grants.revoke, grants.grants, decisions.log)),
-    (serve.app, (serve_gateway.gateway, serve_log.log, serve_log.witness, train.trainer)),
+    (
+        serve.app,
+        (serve_bus.bus, serve_gateway.gateway, serve_log.log, serve_log.witness, train.trainer),
+    ),
 )
 for _group, _commands in _ELSEWHERE:
     for _command in _commands:
@@ -80,6 +87,7 @@ def build_app() -> typer.Typer:
         app.command()(command)
     app.add_typer(models.app, name="models")
     app.add_typer(wallet.app, name="wallet")
+    app.add_typer(inbox.app, name="inbox")
     app.add_typer(pseudonyms.app, name="pseudonyms")
     app.command()(verify.verify)
     app.add_typer(receipts.app, name="receipts")
@@ -91,6 +99,8 @@ def build_app() -> typer.Typer:
     app.command()(doctor.doctor)
     app.command()(devnet.devnet)
     app.add_typer(serve.app, name="serve")
+    app.add_typer(registry.app, name="registry")
+    app.add_typer(ledger.app, name="ledger")
     app.add_typer(operator.app, name="operator")
     app.add_typer(deploy.app, name="deploy")
     return app

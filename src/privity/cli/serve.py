@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from privity.cli import attesting, output
+
+if TYPE_CHECKING:
+    from privity.node.registry_targets import FollowingRelay
+    from privity.node.relay_role import RelaySettings
 
 __all__ = ["app"]
 
@@ -152,13 +156,43 @@ def enclave(
 @app.command("relay")
 def relay(
     target: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             help="NAME=URL of an enclave, an admission gateway or another relay; may be given "
             "again.",
             metavar="NAME=URL",
         ),
-    ],
+    ] = None,
+    follow_registry: Annotated[
+        bool,
+        typer.Option(
+            "--follow-registry",
+            help="Carry to all gateways and relays that the ledger lists, read every minute.",
+        ),
+    ] = False,
+    ledger: Annotated[
+        str | None,
+        typer.Option(
+            help="JSON-RPC of a ledger's node, with --follow-registry; by default the configured "
+            "one.",
+            metavar="URL",
+        ),
+    ] = None,
+    contracts: Annotated[
+        Path | None,
+        typer.Option(
+            help="The file that says where the contracts are; by default the configured one.",
+            metavar="FILE",
+        ),
+    ] = None,
+    local_targets: Annotated[
+        bool,
+        typer.Option(
+            "--local-targets",
+            help="Reach listed entries also at addresses of this machine and its network: "
+            "whoever lists one chooses what is asked there. For tests.",
+        ),
+    ] = False,
     keys: Annotated[
         Path | None,
         typer.Option(
@@ -185,21 +219,46 @@ def relay(
 ) -> None:
     """Carry sealed messages, and nothing of who sent them.
 
-    The relay reads no prompt, keeps nothing and logs nothing. It goes only to its targets.
+    The relay reads no prompt, keeps nothing and logs nothing. It goes only to its targets: those
+    that are named, and those that the ledger lists where it follows the registry.
     """
+    from privity.errors import InputError
     from privity.node.listen import bind, end_with_stdin, serve_app
     from privity.node.mixing import MixSettings
     from privity.node.relay_role import RelaySettings, make_relay
 
+    if not follow_registry:
+        if not target:
+            raise InputError("a relay needs a target", hint="--target, or --follow-registry")
+        if ledger or contracts or local_targets:
+            raise InputError("--ledger, --contracts and --local-targets need --follow-registry")
     mixing = MixSettings(threshold=mix, period_s=mix_ms / 1000, keep=mix // 2) if mix else None
-    settings = RelaySettings(dict(_target(text) for text in target), keys_file=keys, mixing=mixing)
-    application = make_relay(settings)
+    named = dict(_target(text) for text in target or ())
+    settings = RelaySettings(named, keys_file=keys, mixing=mixing)
+    following = _following(settings, ledger, contracts, local_targets) if follow_registry else None
+    application = following or make_relay(settings)
     sock = bind(host, port)
     if lifeline:
         end_with_stdin()
     digest = application.keys_digest
     more = {} if digest is None else {"keys_digest": digest.hex()}
-    serve_app(application, sock, on_ready=lambda url: _ready(url, **more))
+    try:
+        serve_app(application, sock, on_ready=lambda url: _ready(url, **more))
+    except InputError:
+        if following is not None and following.failure is not None:
+            raise following.failure from None
+        raise
+
+
+def _following(
+    settings: RelaySettings, ledger: str | None, contracts: Path | None, local: bool
+) -> FollowingRelay:
+    from privity.cli.registry import place
+    from privity.node.registry_targets import FollowingRelay, FollowSettings
+
+    found = place(ledger, contracts)
+    follow = FollowSettings(found.url, found.contracts, local=local, proxy=found.proxy)
+    return FollowingRelay(settings, follow)
 
 
 @app.command("broker")

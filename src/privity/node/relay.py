@@ -38,7 +38,7 @@ from privity.seal.gateway import GATEWAY_PATH
 from privity.seal.key_config import KEYS_TYPE
 from privity.seal.problem import Refused
 
-__all__ = ["ADMISSION_FIELDS", "Relay", "RelayLimits", "relay_app"]
+__all__ = ["ADMISSION_FIELDS", "Relay", "RelayLimits", "connection_pool", "relay_app"]
 
 _SEALED = {  # media type of a sealed request -> of its response
     ohttp.REQUEST_TYPE.encode(): ohttp.RESPONSE_TYPE,
@@ -140,7 +140,7 @@ class Relay:
     ) -> None:
         self._targets = {name: _checked_target(name, url) for name, url in targets.items()}
         self._limits = limits
-        self._upstream = transport or _pool(limits)
+        self._upstream = transport or connection_pool(limits)
         self._running = 0
         self._requests = None if mixing is None else Mixer(mixing)
         self._answers = Mixer(mixing) if mixing is not None and mixing.answers else None
@@ -159,6 +159,14 @@ class Relay:
                 await self._serve(scope, receive, send)
             finally:
                 self._running -= 1
+
+    def retarget(self, targets: Mapping[str, str]) -> None:
+        """Go to these targets from now on; what is under way is carried to its end.
+
+        Raises:
+            InputError: a name or URL cannot be a target.
+        """
+        self._targets = {name: _checked_target(name, url) for name, url in targets.items()}
 
     def drain(self) -> None:
         """Send on what is held to be mixed, and hold nothing more. Run before the relay ends."""
@@ -356,7 +364,8 @@ def _stream(response: httpx.Response) -> httpx.AsyncByteStream:
     return response.stream
 
 
-def _pool(limits: RelayLimits) -> httpx.AsyncHTTPTransport:
+def connection_pool(limits: RelayLimits) -> httpx.AsyncHTTPTransport:
+    """Return the connections to targets that a relay shares among its clients."""
     # Idle connections are dropped before the usual five seconds after which servers close them,
     # so that a request is not sent into one that is just closing: a sealed one cannot be resent.
     return httpx.AsyncHTTPTransport(

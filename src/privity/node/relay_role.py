@@ -119,6 +119,10 @@ class RelayRole:
         else:
             await self._app(scope, receive, send)
 
+    def retarget(self, targets: Mapping[str, str]) -> None:
+        """Go to these targets from now on; raises `InputError`."""
+        self._relay.retarget(targets)
+
     def drain(self) -> None:
         """Send on what is held to be mixed, and hold nothing more. Run before the server ends."""
         self._relay.drain()

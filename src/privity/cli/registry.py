@@ -1,0 +1,369 @@
+"""`privity registry`: the public list of gateways and relays, and one's own entries in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from privity.cli import output
+
+if TYPE_CHECKING:
+    from privity.ledger.client import Ledger
+    from privity.ledger.providers import Listing, ProviderEntry
+
+__all__ = ["Place", "app", "place"]
+
+app = typer.Typer(
+    help="The public list of gateways and relays, and your own entries in it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+LedgerUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--ledger",
+        help="JSON-RPC of a ledger's node; by default the configured one.",
+        metavar="URL",
+    ),
+]
+Contracts = Annotated[
+    Path | None,
+    typer.Option(
+        help="The file that says where the contracts are; by default the configured one.",
+        metavar="FILE",
+    ),
+]
+AccountFile = Annotated[
+    Path,
+    typer.Option(
+        "--account", help="Key of the ledger account that the entry belongs to.", metavar="FILE"
+    ),
+]
+Confirmations = Annotated[
+    int | None,
+    typer.Option(
+        help="Blocks after one before it is believed; by default as configured, else 12.",
+        min=0,
+        max=1000,
+    ),
+]
+KeysDigest = Annotated[
+    str | None,
+    typer.Option(help="SHA-256 of its keys, as it says when it is ready.", metavar="HEX"),
+]
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        help="Fetch its keys from this URL, and show their digest before it is listed.",
+        metavar="URL",
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="List a fetched digest without asking.")]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+Index = Annotated[int, typer.Argument(help="The entry's number in the registry.", min=0)]
+T = TypeVar("T")
+
+_DIGEST = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})")
+
+
+class Kind(StrEnum):
+    """What is listed."""
+
+    GATEWAY = "gateway"
+    RELAY = "relay"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which ledger, and how it is reached."""
+
+    url: str
+    contracts: Path
+    confirmations: int
+    proxy: str = ""
+
+
+@app.command("list")
+def list_(
+    ledger: LedgerUrl = None,
+    contracts: Contracts = None,
+    as_json: Json = False,
+) -> None:
+    """List the gateways and relays in service.
+
+    The list is read whole: who asked for one entry would tell the node whom they mean. What an
+    entry says is its owner's word.
+    """
+
+    async def act(client: Ledger) -> Listing:
+        return await client.providers()
+
+    listing = _acted(act, place(ledger, contracts))
+    if as_json:
+        output.emit_json(
+            {
+                "block": listing.block.number,
+                "entries": [_facts(entry) for entry in listing.entries],
+                "refused": list(listing.refused),
+                "left_out": listing.left_out,
+            }
+        )
+        return
+    for entry in listing.entries:
+        output.out(
+            f"{entry.index:>4}  {entry.kind.name.lower():<7}  {entry.endpoint}\n"
+            f"      of {entry.owner}  price {entry.price}\n"
+            f"      {entry.did}\n"
+            f"      keys {entry.keys_digest.hex()}"
+        )
+    if not listing.entries:
+        output.out("nothing is listed")
+    if listing.refused or listing.left_out:
+        output.note(
+            f"{len(listing.refused)} entries have no valid form, {listing.left_out} were not read"
+        )
+
+
+@app.command()
+def register(
+    kind: Annotated[Kind, typer.Option(help="What it is.")],
+    endpoint: Annotated[str, typer.Option(help="Its base URL, as relays reach it.", metavar="URL")],
+    account: AccountFile,
+    keys_digest: KeysDigest = None,
+    from_: From = None,
+    did: Annotated[
+        str | None, typer.Option(help="Its identifier, one of its own.", metavar="DID")
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            help="The key its identifier is made of, a did:key; made if there is none.",
+            metavar="FILE",
+        ),
+    ] = None,
+    price: Annotated[
+        int, typer.Option(help="What it says it asks; its tariff is what counts.", min=0)
+    ] = 0,
+    ledger: LedgerUrl = None,
+    contracts: Contracts = None,
+    confirmations: Confirmations = None,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Stake for an entry in the registry, so that clients and relays find what you run.
+
+    A gateway is listed with the keyset of the enclave behind it, and under the account that is the
+    provider's: gateways of one enclave are of one account. A relay is listed with its keys. The
+    stake comes back after `privity registry retire`, a delay, and `privity registry withdraw`.
+    """
+    from privity.errors import InputError
+    from privity.identity.keystore import load_or_create_key
+    from privity.ledger.providers import ProviderKind
+
+    if (did is None) == (key is None):
+        raise InputError("an entry has one identifier", hint="give --key FILE, or --did DID")
+    which = ProviderKind.RELAY if kind is Kind.RELAY else ProviderKind.GATEWAY
+    digest = _digest(which, keys_digest, from_, yes=yes)
+    if digest is None:
+        raise InputError("an entry has a digest of keys", hint="give --keys-digest or --from")
+    named = did or (load_or_create_key(key).did if key is not None else "")
+
+    async def act(client: Ledger) -> dict[str, Any]:
+        listing = await client.providers()
+        if any(entry.did == named for entry in listing.entries):
+            raise InputError(
+                "an entry with this identifier is in service: only the first is reached",
+                hint="`privity registry update` changes yours; for another give another --key",
+            )
+        stake = await client.registry.stake()
+        await client.token.allow(client.addresses.providers, stake)
+        index = await client.registry.register(which, named, endpoint, digest, price)
+        return {"index": index, "did": named, "keys_digest": digest.hex(), "staked": stake}
+
+    _tell(_acted(act, place(ledger, contracts, confirmations), account), as_json)
+
+
+@app.command()
+def update(
+    index: Index,
+    account: AccountFile,
+    endpoint: Annotated[str | None, typer.Option(help="Its new base URL.", metavar="URL")] = None,
+    keys_digest: KeysDigest = None,
+    from_: From = None,
+    price: Annotated[int | None, typer.Option(help="Its new price.", min=0)] = None,
+    ledger: LedgerUrl = None,
+    contracts: Contracts = None,
+    confirmations: Confirmations = None,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Change where an entry of yours is, its keys or its price.
+
+    After an enclave was started anew its keys are others: clients refuse it until the registry
+    names them.
+    """
+    where = place(ledger, contracts, confirmations)
+
+    async def read(client: Ledger) -> ProviderEntry:
+        return _found(await client.providers(), index)
+
+    entry = _acted(read, where)
+    digest = _digest(entry.kind, keys_digest, from_, yes=yes) or entry.keys_digest
+    url = entry.endpoint if endpoint is None else endpoint
+    asked = entry.price if price is None else price
+
+    async def act(client: Ledger) -> dict[str, Any]:
+        await client.registry.update(index, url, digest, asked)
+        return {"index": index, "endpoint": url, "keys_digest": digest.hex(), "price": asked}
+
+    _tell(_acted(act, where, account), as_json)
+
+
+@app.command()
+def retire(
+    index: Index,
+    account: AccountFile,
+    ledger: LedgerUrl = None,
+    contracts: Contracts = None,
+    confirmations: Confirmations = None,
+    as_json: Json = False,
+) -> None:
+    """Take an entry of yours out of service; its stake can be withdrawn after a delay."""
+
+    async def act(client: Ledger) -> dict[str, Any]:
+        await client.registry.retire(index)
+        return {"retired": index}
+
+    _tell(_acted(act, place(ledger, contracts, confirmations), account), as_json)
+
+
+@app.command()
+def withdraw(
+    index: Index,
+    account: AccountFile,
+    ledger: LedgerUrl = None,
+    contracts: Contracts = None,
+    confirmations: Confirmations = None,
+    as_json: Json = False,
+) -> None:
+    """Have the stake of a retired entry sent back to its owner."""
+
+    async def act(client: Ledger) -> dict[str, Any]:
+        await client.registry.withdraw(index)
+        return {"withdrawn": index, "stake": await client.registry.stake()}
+
+    _tell(_acted(act, place(ledger, contracts, confirmations), account), as_json)
+
+
+def place(url: str | None, contracts: Path | None, confirmations: int | None = None) -> Place:
+    """Return which ledger is meant: options first, then what is configured.
+
+    Raises:
+        InputError: nothing says so, or one of the two is missing.
+    """
+    from privity.errors import InputError
+    from privity.home import home
+    from privity.infer.config import load_config
+
+    if url is not None and contracts is not None:
+        return Place(url, contracts, 12 if confirmations is None else confirmations)
+    peer = load_config().network
+    if peer is None:
+        raise InputError(
+            "nothing says which ledger is meant",
+            hint="give --ledger and --contracts, or an [anonymous] table in config.toml",
+        )
+    return Place(
+        url or peer.ledger,
+        contracts or home() / peer.contracts,
+        peer.confirmations if confirmations is None else confirmations,
+        peer.proxy,
+    )
+
+
+def _digest(kind: Any, given: str | None, url: str | None, *, yes: bool) -> bytes | None:
+    """Return the digest of keys that was given, or fetched and agreed to; None where neither."""
+    from privity.errors import InputError
+
+    if given is not None and url is not None:
+        raise InputError("--keys-digest and --from say the same thing", hint="give one of them")
+    if given is not None:
+        found = _DIGEST.fullmatch(given)
+        if found is None:
+            raise InputError("a digest of keys has 64 hexadecimal digits")
+        return bytes.fromhex(found[1])
+    if url is None:
+        return None
+    import anyio
+
+    from privity.node.registry_entry import fetch_digest
+
+    digest = anyio.run(fetch_digest, kind, url)
+    output.note(f"keys {digest.hex()}")
+    if not yes and not output.confirm("Is this what it said when it became ready?"):
+        raise InputError("nothing was listed")
+    return digest
+
+
+def _found(listing: Listing, index: int) -> ProviderEntry:
+    from privity.errors import InputError
+
+    for entry in listing.entries:
+        if entry.index == index:
+            return entry
+    raise InputError(f"no entry {index} is in service", hint="`privity registry list` shows them")
+
+
+def _facts(entry: ProviderEntry) -> dict[str, Any]:
+    return {
+        "index": entry.index,
+        "kind": entry.kind.name.lower(),
+        "owner": entry.owner,
+        "endpoint": entry.endpoint,
+        "did": entry.did,
+        "keys_digest": entry.keys_digest.hex(),
+        "price": entry.price,
+    }
+
+
+def _tell(facts: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        output.emit_json(facts)
+    else:
+        rows = {name.replace("_", " "): str(value) for name, value in facts.items()}
+        output.out(output.label_rows(rows))
+
+
+def _acted(act: Callable[[Ledger], Awaitable[T]], where: Place, account: Path | None = None) -> T:
+    """Run one act with the ledger, signed by an account where one is given."""
+    import anyio
+
+    from privity.ledger.accounts import load_account
+    from privity.ledger.addresses import Addresses
+    from privity.ledger.client import Ledger
+
+    addresses = Addresses.from_file(where.contracts)
+    signer = None if account is None else load_account(account)
+    journal = None if account is None else account.with_suffix(".journal")
+
+    async def run() -> T:
+        client = Ledger(
+            where.url,
+            addresses,
+            signer=signer,
+            confirmations=where.confirmations,
+            proxy=where.proxy or None,
+            journal=journal,
+        )
+        async with client:
+            return await act(client)
+
+    return anyio.run(run)
