@@ -108,7 +108,12 @@ def recover(policy: PolicyOption = None, as_json: Json = False) -> None:
 
     async def act(teller: Teller) -> dict[str, int]:
         found = await teller.recover()
-        return {"spends": found.spends, "cost": found.credits, "running": found.running}
+        return {
+            "spends": found.spends,
+            "cost": found.credits,
+            "running": found.running,
+            "refused": found.refused,
+        }
 
     _tell(_acted(act, policy, quiet=as_json), as_json)
 

@@ -6,6 +6,7 @@ after a crash the command is simply run again.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
@@ -16,17 +17,17 @@ from typing import Any, TypeVar
 import httpx
 from anyio import to_thread
 
-from privity.anon.credits import CreditTerms
+from privity.anon.credits import CreditTerms, PendingPurchase
 from privity.anon.membership import RateIdentity
 from privity.anon.payment_terms import EXIT_PATH, ISSUE_PATH, RECOVER_PATH
 from privity.anon.wallet import Membership, Reserved, Wallet
-from privity.errors import InputError, MalformedError, PaymentError, PeerError
+from privity.errors import InputError, MalformedError, PaymentError, PeerError, PrivityError
 from privity.identity.fields import Fields
 from privity.identity.multibase import encode_base64url
 from privity.infer.anonymous.network import asked, deployment
 from privity.infer.anonymous.purse import SharedWallet
 from privity.ledger.client import Ledger
-from privity.ledger.credits import SignedExit
+from privity.ledger.credits import DepositState, SignedExit
 from privity.ledger.wire import check_address
 
 __all__ = ["LIMIT", "Recovered", "Teller"]
@@ -49,11 +50,13 @@ class Recovered:
         spends: how many were settled.
         credits: what they cost after all.
         running: how many are still being served; later, then.
+        refused: how many the desk refused; they stay in the journal.
     """
 
     spends: int
     credits: int
     running: int
+    refused: int = 0
 
 
 class Teller:
@@ -118,41 +121,76 @@ class Teller:
         return await self.finish_purchases()
 
     async def finish_purchases(self) -> int:
-        """Pay for and fetch what was begun; return the credits that came."""
-        terms, came = await self._terms(), 0
+        """Pay for and fetch what was begun; return the credits that came.
+
+        One that fails holds up no other. A deposit that the issuer did not claim in time is taken
+        back.
+
+        Raises:
+            PrivityError: one of them failed, after all were tried.
+        """
+        came, failed = 0, list[PrivityError]()
         waiting = await self._turn(lambda wallet: wallet.purchases())
         for name, one in waiting.items():
-            self._told("paying on the ledger")
-            digest = hashlib.sha256(one.request).digest()
-            deposit = await self._ledger.deposit(one.amount, digest)
-            self._told("fetching the credits, blind")
+            try:
+                came += await self._finish(name, one)
+            except PrivityError as error:
+                failed.append(error)
+        if failed:
+            raise failed[0]
+        return came
+
+    async def _finish(self, name: str, one: PendingPurchase) -> int:
+        self._told("paying on the ledger")
+        digest = hashlib.sha256(one.request).digest()
+        deposit = await self._ledger.deposit(one.amount, digest)
+        self._told("fetching the credits, blind")
+        try:
             said = await self._said(
                 ISSUE_PATH, {"deposit": deposit, "request": encode_base64url(one.request)}
             )
-            response = said.blob("response", most=_MAX_ANSWER)
-            take = partial(Wallet.bought, name=name, response=response, note={"deposit": deposit})
-            came += await self._turn(take, terms)
-        return came
+        except PrivityError as error:
+            if await self._taken_back(deposit):
+                await self._turn(lambda wallet: wallet.cancelled(name))
+                raise PaymentError(
+                    "the issuer did not answer in time; the deposit is back in your account",
+                    check="deposit",
+                    hint="run it again to buy anew",
+                ) from error
+            raise
+        response = said.blob("response", most=_MAX_ANSWER)
+        take = partial(Wallet.bought, name=name, response=response, note={"deposit": deposit})
+        return await self._turn(take, one.terms)
+
+    async def _taken_back(self, deposit: int) -> bool:
+        """Take a deposit back if it is too late for the issuer to claim it; tell whether it is."""
+        found = await self._ledger.credits.deposit_at(deposit)
+        if found.state is DepositState.PENDING:
+            # The contract alone knows its time. It lets nobody claim what it lets us take back.
+            with contextlib.suppress(InputError):
+                await self._ledger.credits.refund(deposit)
+                return True
+        return found.state is DepositState.REFUNDED
 
     async def recover(self) -> Recovered:
-        """Get back what was spent on answers that never came.
+        """Get back what was spent on answers that never came; one that fails holds up no other.
 
         Raises:
             PeerError: the enclave cannot be reached; run again.
         """
-        terms, settled, cost, running = await self._terms(), 0, 0, 0
+        terms, settled, cost, running, refused = await self._terms(), 0, 0, 0, 0
         for one in await self._unfinished("job"):
             try:
                 said = await self._said(RECOVER_PATH, {"spend": encode_base64url(one.spend)})
-            except PaymentError as error:
-                if error.check != "running":
-                    raise
-                running += 1
-                continue
-            refund = said.blob("refund", most=_MAX_ANSWER)
-            cost += await self._turn(partial(Wallet.refunded, name=one.id, refund=refund), terms)
-            settled += 1
-        return Recovered(settled, cost, running)
+                refund = said.blob("refund", most=_MAX_ANSWER)
+                take = partial(Wallet.refunded, name=one.id, refund=refund)
+                cost += await self._turn(take, terms)
+            except (PaymentError, MalformedError) as error:
+                still = isinstance(error, PaymentError) and error.check == "running"
+                running, refused = running + still, refused + (not still)
+            else:
+                settled += 1
+        return Recovered(settled, cost, running, refused)
 
     async def exit(self, to: str | None = None) -> int:
         """Have all unspent credits paid out on the ledger, and return how many.
@@ -161,20 +199,27 @@ class Teller:
             to: the address that is paid; None for the person's account.
 
         Raises:
-            PaymentError: there are none.
+            PaymentError: the desk refused some, after all were tried.
             PeerError: ledger or enclave cannot be reached; run again.
         """
         terms = await self._terms()
         receiver = check_address(to or self.account)
-        paid = 0
+        paid, failed = 0, dict[str, PaymentError]()
         while True:
-            waiting = await self._unfinished("exit")
+            found = await self._unfinished("exit")
+            waiting = [one for one in found if one.id not in failed]
             if not waiting:
                 if await self._turn(lambda wallet: wallet.balance) == 0:
-                    return paid
-                waiting = (await self._turn(lambda wallet: wallet.exit_spend(), terms),)
+                    break
+                waiting = [await self._turn(lambda wallet: wallet.exit_spend(), terms)]
             for one in waiting:
-                paid += await self._pay_out(one, receiver)
+                try:
+                    paid += await self._pay_out(one, receiver)
+                except PaymentError as error:  # of an issuer's earlier key: holds up no other
+                    failed[one.id] = error
+        if failed:
+            raise next(iter(failed.values()))
+        return paid
 
     async def denominations(self) -> tuple[int, ...]:
         """Return the amounts that are sold, ascending."""

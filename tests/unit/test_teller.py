@@ -1,0 +1,216 @@
+"""What a person does with their wallet where desk or ledger refuse: no hitch holds up another."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import httpx
+import pytest
+
+from fake_spends import MemorySpends, issuer
+from native import needs_kernel
+from privity.anon.desk import CreditDesk
+from privity.errors import InputError, PaymentError, PeerError
+from privity.identity.multibase import decode_base64url, encode_base64url
+from privity.infer.anonymous.network import deployment
+from privity.infer.anonymous.purse import SharedWallet
+from privity.infer.anonymous.teller import Teller
+from privity.ledger.addresses import Addresses
+from privity.ledger.client import Ledger
+from privity.ledger.credits import DepositState, SignedExit
+
+pytestmark = [needs_kernel("Act"), pytest.mark.anyio]
+
+AT = "0x" + "11" * 20
+ADDRESSES = Addresses(31337, 0, AT, AT, AT, AT)
+ME = "0x" + "22" * 20
+
+
+class World:
+    """A ledger and an enclave's desk, over the real wallet and the real credits.
+
+    Attributes:
+        late: the contract's time: deposits can no longer be claimed.
+        refuse: what the desk refuses, by path and number of the call.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.issuer = issuer(deployment(ADDRESSES))
+        self.desk = CreditDesk(self.issuer, MemorySpends())
+        self.deposits: dict[bytes, int] = {}
+        self.states: dict[int, DepositState] = {}
+        self.amounts: dict[int, int] = {}
+        self.late = False
+        self.refuse: dict[tuple[str, int], str] = {}
+        self.calls: dict[str, int] = {}
+        self.poor = 10**9
+        self.exits: list[SignedExit] = []
+        self.addresses = ADDRESSES
+        self.credits = self
+        account = SimpleNamespace(address=ME)
+        self.sender = SimpleNamespace(account=account)
+        self.wallet = SharedWallet(folder, b"\7" * 32)
+        self.teller = Teller(self.wallet, cast("Ledger", self), self._way)
+
+    # The ledger
+
+    async def issuer_key(self) -> Any:
+        return SimpleNamespace(key=self.issuer.terms.public)
+
+    async def denominations(self) -> tuple[int, ...]:
+        return (100, 1000)
+
+    async def deposit(self, amount: int, digest: bytes) -> int:
+        if digest in self.deposits:
+            return self.deposits[digest]
+        if amount > self.poor:
+            raise InputError("the contract Token refused approve: too little")
+        number = self.deposits[digest] = len(self.deposits)
+        self.states[number], self.amounts[number] = DepositState.PENDING, amount
+        return number
+
+    async def deposit_at(self, number: int) -> Any:
+        return SimpleNamespace(state=self.states[number])
+
+    async def refund(self, number: int) -> None:
+        if not self.late or self.states[number] is not DepositState.PENDING:
+            raise InputError("the contract Credits refused refundDeposit: too early")
+        self.states[number] = DepositState.REFUNDED
+
+    async def exit_unspent(self, signed: SignedExit) -> None:
+        self.exits.append(signed)
+
+    # The desk
+
+    async def _way(self) -> httpx.AsyncBaseTransport:
+        return httpx.MockTransport(self._serve)
+
+    async def _serve(self, request: httpx.Request) -> httpx.Response:
+        path, body = request.url.path.rpartition("/")[2], json.loads(request.content)
+        place = self.calls[path] = self.calls.get(path, -1) + 1
+        check = self.refuse.get((path, place)) or self.refuse.get((path, -1))
+        if check:
+            return httpx.Response(402, json={"error": {"code": check}})
+        try:
+            said = await getattr(self, "_" + path)(body)
+        except PaymentError as error:
+            return httpx.Response(409, json={"error": {"code": error.check}})
+        return httpx.Response(200, json=said)
+
+    async def _issue(self, body: Any) -> Any:
+        request, number = decode_base64url(body["request"]), body["deposit"]
+        assert self.deposits[hashlib.sha256(request).digest()] == number
+        if self.late or self.states[number] is DepositState.REFUNDED:
+            raise PaymentError("too late", check="deposit")
+        self.states[number] = DepositState.CLAIMED
+        answer = self.issuer.issue(request, self.amounts[number])
+        return {"response": encode_base64url(answer)}
+
+    async def _recover(self, body: Any) -> Any:
+        refund = await self.desk.recover(decode_base64url(body["spend"]))
+        return {"refund": encode_base64url(refund)}
+
+    async def _exit(self, body: Any) -> Any:
+        amount, nonce = await self.desk.withdraw(decode_base64url(body["spend"]))
+        signature = encode_base64url(bytes(65))
+        return {"amount": amount, "nonce": encode_base64url(nonce), "signature": signature}
+
+    def spend(self, count: int) -> None:
+        with self.wallet.turn(self.issuer.terms) as wallet:
+            for _ in range(count):
+                wallet.spend(10)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path / "wallet")
+
+
+async def test_one_spend_that_is_refused_holds_up_no_other_refund(world: World) -> None:
+    for _ in range(3):
+        await world.teller.top_up(100)
+    world.spend(3)
+    world.refuse = {("recover", 0): "spent", ("recover", 1): "running"}
+    found = await world.teller.recover()
+    assert (found.spends, found.running, found.refused) == (1, 1, 1)
+    assert world.wallet.read().balance == 100
+    world.refuse = {}
+    found = await world.teller.recover()
+    assert (found.spends, found.credits) == (2, 0)
+    assert world.wallet.read().balance == 300
+
+
+async def test_one_purchase_that_fails_holds_up_no_other(world: World) -> None:
+    world.poor = 500
+    with pytest.raises(InputError):
+        await world.teller.top_up(1000)
+    with pytest.raises(InputError):
+        await world.teller.top_up(100)
+    assert world.wallet.read().balance == 100
+    world.poor = 10**9
+    assert await world.teller.finish_purchases() == 1000
+
+
+async def test_a_purchase_that_broke_off_is_not_paid_for_twice(world: World) -> None:
+    world.refuse = {("issue", 0): "proof"}
+    with pytest.raises(PaymentError):
+        await world.teller.top_up(100)
+    assert await world.teller.top_up(100) == 100
+    assert len(world.deposits) == 1
+
+
+async def test_a_deposit_that_was_not_claimed_in_time_is_taken_back(world: World) -> None:
+    world.refuse = {("issue", -1): "deposit"}
+    with pytest.raises(PaymentError):  # early: it still waits
+        await world.teller.top_up(100)
+    assert world.states == {0: DepositState.PENDING} and world.wallet.read().purchases()
+    world.late = True
+    with pytest.raises(PaymentError, match="back in your account"):
+        await world.teller.top_up(100)
+    assert world.states == {0: DepositState.REFUNDED} and not world.wallet.read().purchases()
+    world.late, world.refuse = False, {}
+    assert await world.teller.top_up(100) == 100
+    assert len(world.deposits) == 2
+
+
+async def test_a_deposit_taken_back_before_a_crash_is_noted_after_it(world: World) -> None:
+    world.refuse = {("issue", -1): "deposit"}
+    with pytest.raises(PaymentError):
+        await world.teller.top_up(100)
+    world.states[0] = DepositState.REFUNDED
+    with pytest.raises(PaymentError, match="back in your account"):
+        await world.teller.finish_purchases()
+    assert not world.wallet.read().purchases()
+
+
+async def test_one_payout_that_is_refused_holds_up_no_other(world: World) -> None:
+    for _ in range(2):
+        await world.teller.top_up(100)
+    world.refuse = {("exit", 0): "proof"}
+    with pytest.raises(PaymentError):
+        await world.teller.exit()
+    assert [one.amount for one in world.exits] == [100]
+    world.refuse = {}
+    assert await world.teller.exit() == 100
+    assert len({one.nonce for one in world.exits}) == 2
+
+
+async def test_a_payout_that_broke_off_on_the_ledger_is_taken_up(world: World) -> None:
+    await world.teller.top_up(100)
+    sent = world.exit_unspent
+
+    async def down(signed: SignedExit) -> None:
+        await sent(signed)
+        raise PeerError("the node is down")
+
+    world.exit_unspent = down  # type: ignore[method-assign]
+    with pytest.raises(PeerError):
+        await world.teller.exit()
+    assert world.wallet.read().balance == 0
+    world.exit_unspent = sent  # type: ignore[method-assign]
+    assert await world.teller.exit() == 100
+    assert world.exits[0].nonce == world.exits[1].nonce
