@@ -40,10 +40,11 @@ from privity.anon.relays import (
     target_name,
 )
 from privity.anon.rln import Prover
+from privity.anon.wallet import Membership
 from privity.errors import AdmissionError, InputError, MalformedError, PeerError, PrivityError
 from privity.home import home
 from privity.infer.anonymous.admitted import AdmittedTransport, ProveQuery
-from privity.infer.anonymous.members import DeviceMembers
+from privity.infer.anonymous.members import FRESH_S, DeviceMembers
 from privity.infer.anonymous.paid import PaidTransport
 from privity.infer.anonymous.proved import ProvedTransport, QueryMaker, demo_tokens
 from privity.infer.anonymous.purse import SharedWallet, person_wallet, wallet_folder
@@ -109,7 +110,9 @@ class Network:
         self._makers: dict[QueryTerms | None, QueryMaker] = {}
         self._warming: set[asyncio.Task[None]] = set()
         self.wants_proofs: set[str] = set()  # providers whose gateways take nothing unproved
+        self._followed: set[str] = set()
         self._lock = anyio.Lock()
+        self._proving = anyio.Lock()
 
     async def aclose(self) -> None:
         """Close the connections, and drop what was kept to prove with."""
@@ -151,6 +154,7 @@ class Network:
             self._listing = None  # it may be the registry that has changed
             raise
         disclosure = anonymous_disclosure(inner.enclave, way, peer)
+        self.keep_warm(gateway.owner.lower())
 
         def job(keys: KeySource) -> _Job:
             return _Job(self, gateway.owner, keys, target, chain, inner)
@@ -222,11 +226,7 @@ class Network:
         member = self.wallet.membership
         if member is None or member.index is None:
             raise InputError("you are not a member", hint="privity wallet top-up")
-        prover = self._provers.get(scope)
-        if prover is None:
-            prover = self._provers[scope] = await to_thread.run_sync(
-                lambda: Prover(RateIdentity(member.secret), scope)
-            )
+        prover = await self._prover(scope, member)
         place = await self.members.place(member.index, member.limit)
         epoch = int(self._clock() // EPOCH_S)
         message_id = await self.wallet.take_message_id(epoch)
@@ -234,6 +234,41 @@ class Network:
             lambda: prover.prove(place, epoch=epoch, message_id=message_id, digest=digest)
         )
         return proof.to_header()
+
+    def keep_warm(self, scope: str, every_s: float = FRESH_S / 2) -> None:
+        """Read the members on a rhythm of its own, and work out ahead what no message changes.
+
+        So a request waits for neither, and the ledger's node sees no reading when one is made.
+
+        Args:
+            scope: the provider's account.
+            every_s: seconds between two readings; less than after which a view is read anew.
+        """
+        if scope in self._followed:
+            return
+        self._followed.add(scope)
+        task = asyncio.create_task(self._warm_again(scope, every_s))
+        self._warming.add(task)
+        task.add_done_callback(self._warming.discard)
+
+    async def _warm_again(self, scope: str, every_s: float) -> None:
+        while True:
+            with suppress(PrivityError):  # who proves meets it, and is told
+                member = self.wallet.membership
+                await self.members.refresh(now=True)
+                if member is not None and member.index is not None:
+                    place = await self.members.place(member.index, member.limit)
+                    prover = await self._prover(scope, member)
+                    await to_thread.run_sync(prover.warm, place)
+            await anyio.sleep(every_s)
+
+    async def _prover(self, scope: str, member: Membership) -> Prover:
+        async with self._proving:  # its keys are loaded once
+            if scope not in self._provers:
+                self._provers[scope] = await to_thread.run_sync(
+                    lambda: Prover(RateIdentity(member.secret), scope)
+                )
+            return self._provers[scope]
 
     async def maker(self, terms: QueryTerms | None) -> QueryMaker:
         """Return what proves queries; it makes its keys meanwhile.

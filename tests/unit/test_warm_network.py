@@ -1,0 +1,95 @@
+"""What the device does ahead of a request: the members read, the proof's larger part made."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import anyio
+import pytest
+
+from privity.errors import PeerError
+from privity.infer.anonymous.network import Network
+
+pytestmark = pytest.mark.anyio
+
+SCOPE = "0x" + "11" * 20
+EVERY_S = 0.01
+
+
+class Members:
+    """A view that counts its readings, and may fail."""
+
+    def __init__(self) -> None:
+        self.read = 0
+        self.failing = False
+
+    async def refresh(self, *, now: bool = False) -> None:
+        self.read += now
+        if self.failing:
+            raise PeerError("the node is down")
+
+    async def place(self, index: int, limit: int) -> tuple[int, int]:
+        return index, limit
+
+
+class Prover:
+    def __init__(self) -> None:
+        self.warmed: list[Any] = []
+        self.closed = False
+
+    def warm(self, place: Any) -> None:
+        self.warmed.append(place)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Closed:
+    async def aclose(self) -> None:
+        pass
+
+
+def network(members: Members, prover: Prover) -> Network:
+    ledger: Any = SimpleNamespace(members=None, aclose=Closed().aclose)
+    member = SimpleNamespace(index=3, limit=16, secret=bytes(32))
+    wallet: Any = SimpleNamespace(membership=member)
+    connections: Any = Closed()
+    made: Any = Network(ledger, wallet, connections)
+    made.members, made._provers[SCOPE] = members, prover
+    return made  # type: ignore[no-any-return]
+
+
+async def times(members: Members, count: int) -> None:
+    with anyio.fail_after(10):
+        while members.read < count:
+            await anyio.sleep(EVERY_S)
+
+
+async def test_members_are_read_on_a_rhythm_and_not_when_one_asks() -> None:
+    members, prover = Members(), Prover()
+    one = network(members, prover)
+    for _ in range(3):
+        one.keep_warm(SCOPE, EVERY_S)  # each job has a route of its own: there is one rhythm
+    assert len(one._warming) == 1
+    await times(members, 3)
+    assert set(prover.warmed) == {(3, 16)}
+    await one.aclose()
+    assert prover.closed
+    await anyio.sleep(5 * EVERY_S)
+    seen = members.read
+    await anyio.sleep(5 * EVERY_S)
+    assert members.read == seen and not one._warming
+
+
+async def test_a_ledger_that_is_down_is_read_again() -> None:
+    members, prover = Members(), Prover()
+    members.failing = True
+    one = network(members, prover)
+    one.keep_warm(SCOPE, EVERY_S)
+    await times(members, 2)
+    assert prover.warmed == []
+    members.failing = False
+    await times(members, members.read + 2)
+    assert prover.warmed
+    await one.aclose()
