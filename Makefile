@@ -42,6 +42,10 @@ check: $(DEV) ## linters, types, import floors, and that the docs match the comm
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	$(PY) scripts/cli_reference.py --check
+	@if command -v cargo >/dev/null; then \
+		cargo fmt --check --manifest-path rust/Cargo.toml && scripts/quietly "clippy of rust/" \
+			cargo clippy --locked --all-targets --manifest-path rust/Cargo.toml -- -D warnings; \
+	fi
 
 test: $(DEV) $(NATIVE) interop ## every test
 	$(PY) -m pytest $(PYTEST_ARGS)

@@ -29,6 +29,14 @@ SCRIPTS = (
     "utility",
     "traffic",
     "prefix",
+    "rln",
+    "credits",
+    "query",
+    "flood",
+    "mixing",
+    "gossip",
+    "gas",
+    "anonymous",
 )
 FLAGS = {"start": ["--cold"]}
 

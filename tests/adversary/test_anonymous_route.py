@@ -42,7 +42,7 @@ class Enclave:
     evidence: tuple[VerifiedEvidence, ...] = (HARDWARE,)
     approved: Approved | None = Approved("privity", "sha256:" + "1" * 64, "did:key:z6Mk")  # noqa: RUF009
     logged: None = None
-    keyset: Keyset = Keyset()  # noqa: RUF009
+    keyset: Keyset = Keyset()
 
     @property
     def dev(self) -> bool:
