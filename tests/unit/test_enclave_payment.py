@@ -268,12 +268,43 @@ async def test_a_store_that_is_down_for_a_moment_loses_no_charge(
             raise failures.pop()
         return await settle(*arguments)
 
-    enclave.store.settle = failing  # type: ignore[method-assign]
+    enclave.store.settle = failing  # type: ignore[method-assign, assignment]
     pending, spend = enclave.token().spend(7)
     with contextlib.suppress(PeerError):
         await enclave.ask(spend)
     assert not failures
     assert pending.complete(await enclave.desk.recover(spend)).balance == 97
+
+
+async def test_the_store_is_closed_after_what_was_begun_is_settled(enclave: Enclave) -> None:
+    """As an enclave ends that is told to while it serves."""
+    pending, spend = enclave.token().spend(7)
+    paid: PaymentMiddleware = enclave.app._app  # type: ignore[assignment]
+    settle, order = enclave.store.settle, list[str]()
+    begun = anyio.Event()
+
+    async def engine(scope: Any, receive: Any, send: Any) -> None:
+        begun.set()
+        await anyio.sleep_forever()
+
+    async def slowly(*arguments: Any) -> bytes:
+        await anyio.sleep(0.05)
+        order.append("settled")
+        return await settle(*arguments)
+
+    paid._app = engine
+    enclave.store.settle = slowly  # type: ignore[method-assign, assignment]
+    async with anyio.create_task_group() as group:
+        with anyio.CancelScope() as scope:
+            group.start_soon(enclave.ask, spend)
+            await begun.wait()
+            group.cancel_scope.cancel()
+        with anyio.CancelScope(shield=True):
+            await paid.drain()
+            order.append("closed")
+        scope.cancel()
+    assert order == ["settled", "closed"]
+    assert pending.complete(await enclave.desk.recover(spend)).balance == 100
 
 
 async def test_what_was_never_answered_comes_back_whole(enclave: Enclave) -> None:

@@ -22,10 +22,11 @@ from privity.infer.anonymous.teller import Teller
 from privity.ledger.addresses import Addresses
 from privity.ledger.client import Ledger
 from privity.ledger.credits import DepositState, SignedExit
+from privity.ledger.wire import Address
 
 pytestmark = [needs_kernel("Act"), pytest.mark.anyio]
 
-AT = "0x" + "11" * 20
+AT = Address("0x" + "11" * 20)
 ADDRESSES = Addresses(31337, 0, AT, AT, AT, AT)
 ME = "0x" + "22" * 20
 

@@ -42,6 +42,7 @@ MIN_LEASE_S = 2 * _BEFORE_LEASE_S
 """The shortest lease: half of it is for settling what was served."""
 _SETTLE_S = 30.0
 _AGAIN_S = 0.5
+_LOOK_S = 0.02
 _MAX_SPEND = 16 << 10
 _STATUS = {"missing": 402, "malformed": 400, "short": 402, "spent": 409, "running": 409}
 
@@ -96,6 +97,7 @@ class PaymentMiddleware:
         self._desk = desk
         self._terms = terms
         self._till = till
+        self._unsettled = 0
         self._desks: dict[str, Callable[[Fields], Awaitable[dict[str, Any]]]] = {
             ISSUE_PATH: self._issue,
             RECOVER_PATH: self._recover,
@@ -116,12 +118,35 @@ class PaymentMiddleware:
 
     # A job
 
+    async def drain(self) -> None:
+        """Wait until what was begun is settled, for as long as settling may take.
+
+        To be awaited before the store is closed. Else a job that was broken off by the enclave's
+        end would cost nothing, and its credits be out of reach until its lease is over.
+        """
+        with anyio.move_on_after(_SETTLE_S):
+            while self._unsettled:
+                await anyio.sleep(_LOOK_S)
+
     async def _paid(self, scope: Scope, receive: Receive, send: Send) -> None:
         served: Served | None = scope.get(SERVED)
         try:
             body = await read_body(receive, MAX_REQUEST, _WITHIN_S)
             if served is None:
                 raise PaymentError("a paid request asks for a receipt too", check="missing")
+        except PrivityError as error:
+            await _refuse(send, error)
+            return
+        self._unsettled += 1
+        try:
+            await self._sell(scope, _replay(body, receive), send, body, served)
+        finally:
+            self._unsettled -= 1
+
+    async def _sell(
+        self, scope: Scope, receive: Receive, send: Send, body: bytes, served: Served
+    ) -> None:
+        try:
             # Who leaves while a spend is taken has it settled at once, not when its lease is over.
             with anyio.CancelScope(shield=True):
                 job = await self._begin(scope, body)
@@ -137,7 +162,7 @@ class PaymentMiddleware:
         try:
             # After its lease the whole spend can be claimed back: nothing is served past it.
             with anyio.move_on_after(self._desk.lease_s - _BEFORE_LEASE_S):
-                await self._app({**scope, "headers": kept}, _replay(body, receive), sale.send)
+                await self._app({**scope, "headers": kept}, receive, sale.send)
         finally:
             await sale.close()
 

@@ -169,10 +169,12 @@ class PaidService:
             settings.query,
         )
         desk = CreditDesk(issuer, store, lease_s=settings.lease_s)
-        return PaymentMiddleware(app, desk, terms, LedgerTill(ledger, issuer))
+        taking = PaymentMiddleware(app, desk, terms, LedgerTill(ledger, issuer))
+        self._stack.push_async_callback(taking.drain)
+        return taking
 
     async def aclose(self) -> None:
-        """Close store and ledger."""
+        """Close store and ledger, once what was begun is settled."""
         await self._stack.aclose()
 
 
