@@ -39,14 +39,15 @@ from privity.anon.payment_terms import PaymentTerms
 from privity.anon.query_terms import QueryTerms
 from privity.anon.stores import open_store
 from privity.anon.tariff import Tariff, flat_tariff
-from privity.errors import InputError, MalformedError, PaymentError
+from privity.errors import InputError, MalformedError, PaymentError, PeerError
 from privity.home import create_private_once, read_file, read_private
 from privity.infer import tables as toml
 from privity.infer.anonymous.network import deployment
 from privity.ledger.accounts import Account, load_account
 from privity.ledger.addresses import Addresses
 from privity.ledger.client import Ledger
-from privity.ledger.credits import DepositState, sign_exit
+from privity.ledger.credits import Deposit, DepositState, sign_exit
+from privity.ledger.wire import read_quantity
 from privity.node.enclave_payment import MIN_LEASE_S, Exit, PaymentMiddleware
 from privity.seal.asgi import ASGIApp
 
@@ -169,7 +170,9 @@ class PaidService:
             settings.query,
         )
         desk = CreditDesk(issuer, store, lease_s=settings.lease_s)
-        taking = PaymentMiddleware(app, desk, terms, LedgerTill(ledger, issuer))
+        taking = PaymentMiddleware(
+            app, desk, terms, LedgerTill(ledger, issuer, settings.confirmations)
+        )
         self._stack.push_async_callback(taking.drain)
         return taking
 
@@ -184,11 +187,13 @@ class LedgerTill:
     Args:
         ledger: with the operator's account as its signer.
         issuer: signs credits, blind.
+        confirmations: blocks after one before it is believed.
     """
 
-    def __init__(self, ledger: Ledger, issuer: Issuer) -> None:
+    def __init__(self, ledger: Ledger, issuer: Issuer, confirmations: int = 0) -> None:
         self._ledger = ledger
         self._issuer = issuer
+        self._confirmations = confirmations
 
     async def issue(self, deposit: int, request: bytes) -> bytes:
         """Return the blind credits for a deposit; the same credits again if asked again.
@@ -211,7 +216,18 @@ class LedgerTill:
         response = self._issuer.issue(request, found.amount)
         if found.state is DepositState.PENDING:
             await self._ledger.credits.claim(deposit)
+        else:
+            await self._check_confirmed(found)
         return response
+
+    async def _check_confirmed(self, found: Deposit) -> None:
+        """Refuse a claim that is not deep enough yet: with its block the deposit could go too."""
+        if not self._confirmations:
+            return
+        head = read_quantity(await self._ledger.rpc.ask("eth_blockNumber"), most=2**63 - 1)
+        block = await self._ledger.members.block(max(0, head - self._confirmations))
+        if block is None or await self._ledger.credits.deposit_at(found.number, block) != found:
+            raise PeerError("the deposit is not confirmed yet", hint="try again in a moment")
 
     async def sign_exit(self, amount: int, nonce: bytes, to: str) -> Exit:
         """Return the operator's signature over an exit; raises `PaymentError` for an address."""
