@@ -12,12 +12,18 @@ from typing import Any
 
 import pytest
 
+from native import needs_native
 from privity.attest.log.note import Algorithm, NoteKey
 from privity.errors import InputError
+from privity.hazmat.native import have_native
 from privity.identity.keys import SigningKey
 from privity.infer import config as configuration
 from privity.infer.config import load_config
 from privity.infer.providers.profile import load_profile
+from privity.ledger.accounts import load_or_create_account
+from privity.ledger.addresses import Addresses
+from privity.ledger.wire import check_address
+from privity.node.payments import load_payments
 from privity.policy import Policy, TermsPolicy
 from privity.policy.evidence import EvidencePolicy
 
@@ -67,16 +73,30 @@ def as_document(line: str) -> str:
 
 
 def read(block: str, home: Path) -> None:
-    """Read a block as what it is: a provider's profile, the configuration, or else a policy."""
+    """Read a block as what it is: a profile, an enclave's payment, the configuration, a policy."""
     table = tomllib.loads(block)
     if "speaks" in table:
         (home / "profile.toml").write_text(block)
         load_profile(str(home / "profile.toml"))
+    elif table.keys() >= {"key", "store", "scope"}:
+        read_payments(block, home)
     elif "extends" not in table and table.keys() & {"policy", *TABLES, *LISTS}:
         (home / "config.toml").write_text(block)
         load_config(home)
     else:
         Policy.parse(block)
+
+
+def read_payments(block: str, home: Path) -> None:
+    """Read how an enclave is paid, the files that it names beside it."""
+    if not have_native("Act"):  # no issuer's key can be made here
+        return
+    address = check_address("0x" + "11" * 20)
+    addresses = Addresses(1, 1, address, address, address, address)
+    (home / "contracts.json").write_bytes(addresses.to_bytes())
+    load_or_create_account(home / "operator.key")
+    (home / "payments.toml").write_text(block)
+    load_payments(home / "payments.toml")
 
 
 def faults(text: str, home: Path) -> Iterator[str]:
@@ -100,6 +120,15 @@ def test_blocks_and_settings_are_found_on_the_pages() -> None:
     assert SPAN.search(text)
 
 
+PAID = """\
+key   = "issuer.key"
+store = "sqlite:spent.db"
+scope = "0x1111111111111111111111111111111111111111"
+[ledger]
+url       = "http://127.0.0.1:8545"
+contracts = "contracts.json"
+account   = "operator.key"
+"""
 BLOCKED = "```toml\n{}\n```\n"
 
 
@@ -116,6 +145,8 @@ BLOCKED = "```toml\n{}\n```\n"
         (BLOCKED.format('[trust]\n[[log]]\nkey = "log.example/2026+…+…"'), ""),
         (BLOCKED.format('[trust]\n[[log]]\nkey = "log.example/2026"'), "verifier key"),
         (BLOCKED.format("[trust"), "line 1"),
+        (BLOCKED.format(PAID), ""),
+        pytest.param(BLOCKED.format(PAID + "tarif = 1"), "tarif", marks=needs_native),
     ],
 )
 def test_a_wrong_setting_is_found(text: str, wrong: str, tmp_path: Path) -> None:
