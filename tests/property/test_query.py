@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from native import needs_kernel
 from privity.anon.query import Opening, QueryProof, verify_query
+from privity.anon.query_terms import QueryTerms
 from privity.anon.vocabulary import BUCKETS, Vocabulary, bucket_for
 from privity.errors import AdmissionError, MalformedError
 from privity.identity.multibase import encode_base64url
@@ -61,6 +62,26 @@ def test_an_opening_comes_back_from_its_header(seed: bytes) -> None:
 def test_vocabularies_are_read_or_refused(value: object) -> None:
     with suppress(MalformedError):
         assert Vocabulary.from_json(value).to_json() == value
+
+
+@given(
+    JSON
+    | st.fixed_dictionaries(
+        {
+            "buckets": st.lists(st.sampled_from(BUCKETS) | JSON, max_size=4),
+            "vocabulary": st.just(VOCABULARY.to_json()) | JSON,
+        }
+    )
+)
+def test_terms_of_queries_are_read_or_refused(value: object) -> None:
+    with suppress(MalformedError):
+        assert QueryTerms.from_json(value).to_json() == value
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_terms_of_queries_or_refused(data: bytes) -> None:
+    with suppress(MalformedError):
+        assert QueryTerms.from_bytes(data).to_bytes() == data.rstrip()
 
 
 @given(st.integers(1, BUCKETS[-1]))

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from privity.anon.payment_terms import MAX_BYTES, PaymentTerms
+from privity.anon.query_terms import QueryTerms
 from privity.anon.tariff import flat_tariff
+from privity.anon.vocabulary import Vocabulary
 from privity.errors import MalformedError, PaymentError
 
 TERMS = PaymentTerms(b"k" * 32, flat_tariff(), "0xprovider", 60, "eip155-1-0x00")
+QUERY = QueryTerms(Vocabulary(1000, (0, 7), "sha256:" + "00" * 32), (128, 512))
 
 
-def test_it_reads_what_it_writes() -> None:
-    assert PaymentTerms.from_bytes(TERMS.to_bytes()) == TERMS
+@pytest.mark.parametrize("terms", [TERMS, replace(TERMS, query=QUERY)])
+def test_it_reads_what_it_writes(terms: PaymentTerms) -> None:
+    assert PaymentTerms.from_bytes(terms.to_bytes()) == terms
 
 
 def test_another_key_than_the_ledgers_is_refused() -> None:
@@ -31,6 +37,9 @@ def test_another_key_than_the_ledgers_is_refused() -> None:
         TERMS.to_bytes() + b" ",
         TERMS.to_bytes().replace(b'"epoch_s":60', b'"epoch_s":0'),
         TERMS.to_bytes().replace(b'{"deployment"', b'{"a":1,"deployment"'),
+        replace(TERMS, query=QUERY).to_bytes().replace(b"[128,512]", b"[512]"),
+        replace(TERMS, query=QUERY).to_bytes().replace(b"[128,512]", b"[128,128]"),
+        replace(TERMS, query=QUERY).to_bytes().replace(b"[128,512]", b"[128,true]"),
         b"[" * 100_000,
         b" " * (MAX_BYTES + 1),
     ],
