@@ -5,17 +5,19 @@ its sender's rate, which they check without knowing whose it is; and store nodes
 who are away. What relays and stores see is the topic, the size's bucket, the number of recipients
 rounded up, and when it passed. Whom a node connects to is seen by those it connects to.
 
-Public names: `Bus`, `CaughtUp`, `Channel`, `Delivered`, `Delivery`, `MessageStore`, `NativeEngine`,
-`Outcome`, `RateGate`, `RateStamp`, `Rules`, `Settings`, `Spam`, `Subscription`, `Verdict`,
-`WakuMessage`, `content_topic`, `message_hash`, `open_payload`, `seal_payload`. py-libp2p, an extra,
-is needed to run a `Bus` and for nothing else; the protobuf library, for the bytes of messages.
+Public names: `Bus`, `CaughtUp`, `Channel`, `Delivered`, `Delivery`, `InboxAddress`, `MessageStore`,
+`NativeEngine`, `Outcome`, `RateGate`, `RateStamp`, `Rules`, `Settings`, `Spam`, `Subscription`,
+`Tentative`, `Verdict`, `WakuMessage`, `channel_named`, `content_topic`, `message_hash`,
+`open_payload`, `seal_payload`. py-libp2p, an extra, is needed to run a `Bus` and for nothing else;
+the protobuf library, for the bytes of messages.
 """
 
 from __future__ import annotations
 
 from privity.anon.messages.bus import Bus, CaughtUp
-from privity.anon.messages.delivered import Delivered
+from privity.anon.messages.delivered import Delivered, Tentative
 from privity.anon.messages.engine import NativeEngine
+from privity.anon.messages.inbox import InboxAddress, channel_named
 from privity.anon.messages.rate_limit import (
     Outcome,
     RateGate,
@@ -37,6 +39,7 @@ __all__ = [
     "Channel",
     "Delivered",
     "Delivery",
+    "InboxAddress",
     "MessageStore",
     "NativeEngine",
     "Outcome",
@@ -46,8 +49,10 @@ __all__ = [
     "Settings",
     "Spam",
     "Subscription",
+    "Tentative",
     "Verdict",
     "WakuMessage",
+    "channel_named",
     "content_topic",
     "message_hash",
     "open_payload",

@@ -136,6 +136,11 @@ class Bus:
             self._seen.close()
 
     @property
+    def running(self) -> bool:
+        """Whether the node runs: it could have ended by an error of its own."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
     def addresses(self) -> tuple[str, ...]:
         """Where peers reach this node. They name the node, not the person."""
         return self._running().addresses
@@ -294,6 +299,16 @@ class Bus:
             for stored in page.messages:
                 self._sent.pop(stored.hash, None)
         return tuple(self._sent)
+
+    async def has(self, store: str, digest: bytes) -> bool:
+        """Return whether a store lists a message, by its hash.
+
+        Raises:
+            PeerError: the store fails.
+            MalformedError: it answered something else.
+        """
+        page = await self.ask(store, Question(hashes=(digest,), data=False))
+        return any(stored.hash == digest for stored in page.messages)
 
     def _deliver(self, pubsub_topic: str, message: WakuMessage) -> None:
         """Open a message in the node's thread, and hand it over to asyncio."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from privity.errors import InputError
 
-__all__ = ["Delivered"]
+__all__ = ["Delivered", "Tentative"]
 
 
 class Delivered:
@@ -59,3 +59,40 @@ class Delivered:
         """Close the file."""
         with self._lock:
             self._db.close()
+
+
+class Tentative(Delivered):
+    """What is being delivered: it counts as delivered for good on `commit`, once it was shown.
+
+    A reader that ends between the two gets it again, rather than never.
+
+    Args:
+        kept: what was delivered before.
+    """
+
+    def __init__(self, kept: Delivered) -> None:
+        super().__init__()
+        self._kept = kept
+        self._new: dict[bytes, None] = {}
+
+    def add(self, digest: bytes) -> bool:
+        """Return whether the digest is new, and remember it until `commit`."""
+        if self._kept.has(digest) or not super().add(digest):
+            return False
+        self._new[digest] = None
+        return True
+
+    def has(self, digest: bytes) -> bool:
+        """Return whether a digest is remembered, for good or until `commit`."""
+        return super().has(digest) or self._kept.has(digest)
+
+    def discard(self, digest: bytes) -> None:
+        """Forget a digest that is not committed yet."""
+        super().discard(digest)
+        self._new.pop(digest, None)
+
+    def commit(self) -> None:
+        """Keep what was added."""
+        for digest in self._new:
+            self._kept.add(digest)
+        self._new.clear()

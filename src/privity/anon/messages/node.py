@@ -41,15 +41,31 @@ from privity.anon.messages.store_wire import (
     encode_refusal,
 )
 from privity.anon.messages.waku import WakuMessage
-from privity.errors import PeerError, PrivityError
+from privity.errors import InputError, PeerError, PrivityError
 
-__all__ = ["Node"]
+__all__ = ["Node", "check_address"]
 
 _WAITING = 512  # messages whose proofs wait to be verified
 _BATCH = 128  # proofs verified together
 _PATIENCE_S = 20.0  # for a peer to answer
 
 Deliver = Callable[[str, WakuMessage], None]
+
+
+def check_address(address: str, *, peer: bool) -> str:
+    """Return a multiaddress that a person gave: a peer's with its name, or one to listen on.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        found = Multiaddr(address)
+        if peer:
+            info_from_p2p_addr(found)
+    except (*ended, ValueError) as error:
+        form = "/ip4/HOST/tcp/PORT" + ("/p2p/NAME" if peer else "")
+        raise InputError(f"{address!r} is not a multiaddress such as {form}") from error
+    return address
 
 
 @dataclass(frozen=True)
@@ -82,7 +98,8 @@ class Node:
         self._settings, self._deliver, self._gate, self._store = settings, deliver, gate, store
         self.counts = Counts()
         self._questions = 0
-        pair: KeyPair = new_ed25519()  # a fresh name each time: nothing links two sessions
+        # Without a seed, a fresh name each time: nothing links two sessions.
+        pair: KeyPair = new_ed25519(settings.seed)
         # Noise alone: by default py-libp2p also takes TLS, SECIO and plaintext, and the choice is
         # made in the open, so that whoever is on the line could choose.
         noise = Noise(pair, noise_privkey=new_x25519().private_key)

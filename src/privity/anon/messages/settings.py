@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from privity.anon.messages.topics import check_topic, shard_topic
 from privity.errors import InputError
@@ -26,6 +26,8 @@ class Settings:
         degree_low: below it, it looks for more.
         degree_high: above it, it lets some go.
         heartbeat_s: between two looks at the mesh, and between two offers of what peers may miss.
+        seed: 32 secret bytes that the node's name is made from, for one that others have to find
+            again; without it the name is new at each start, so that nothing links two.
     """
 
     listen: tuple[str, ...] = ("/ip4/127.0.0.1/tcp/0",)
@@ -36,12 +38,15 @@ class Settings:
     degree_low: int = 4
     degree_high: int = 12
     heartbeat_s: float = 1.0
+    seed: bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not 0 < self.degree_low <= self.degree <= self.degree_high:
             raise InputError("the degrees of a mesh are low <= degree <= high")
         if self.heartbeat_s <= 0 or self.shards < 1:
             raise InputError("a heartbeat takes time, and there is at least one shard")
+        if self.seed is not None and len(self.seed) != 32:
+            raise InputError("a node's seed has 32 bytes")
         for topic in self.only:
             check_topic(topic)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,6 +81,7 @@ class MessageStore:
         path: of the file; without one they go when the process does.
         max_bytes: of messages, summed; the oldest go first.
         max_age_s: how long a message is kept.
+        topics: keep only messages of these content topics; of all by default.
         clock: Unix seconds.
     """
 
@@ -90,11 +91,13 @@ class MessageStore:
         *,
         max_bytes: int = 1 << 30,
         max_age_s: float = 14 * 86_400,
+        topics: Collection[str] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         if max_bytes < 1 or max_age_s <= 0:
             raise InputError("a store keeps at least a byte for a while")
         self._max_bytes, self._max_age, self._clock = max_bytes, max_age_s, clock
+        self._topics = frozenset(topics)
         self._lock = threading.Lock()
         where = ":memory:" if path is None else path
         self._db = sqlite3.connect(where, check_same_thread=False, isolation_level=None)
@@ -106,7 +109,7 @@ class MessageStore:
 
     def add(self, pubsub_topic: str, message: WakuMessage) -> bool:
         """Keep a message, and return whether it is new. An ephemeral one is not kept."""
-        if message.ephemeral:
+        if message.ephemeral or (self._topics and message.content_topic not in self._topics):
             return False
         body, now = message.to_bytes(), self._clock()
         row = (message_hash(pubsub_topic, message), pubsub_topic, message.content_topic)

@@ -125,6 +125,11 @@ class MemberView:
         """The tree as the last update left it; an update may put another in its place."""
         return self._tree
 
+    @property
+    def roots(self) -> frozenset[bytes]:
+        """The last roots, as `knows` goes by."""
+        return self._roots
+
     def knows(self, root: bytes) -> bool:
         """Tell whether a root is one of the last ones. None is before the first update."""
         return root in self._roots
@@ -191,6 +196,11 @@ class DeviceMembers:
         self._read_at: float | None = None
         self._begin(_restored(path))
         self._lock = anyio.Lock()
+
+    @property
+    def roots(self) -> frozenset[bytes]:
+        """The last roots; none before the first `refresh`."""
+        return self._view.roots
 
     async def place(self, index: int, limit: int) -> Place:
         """Return what a member proves with, of a tree that is fresh enough.

@@ -1,0 +1,127 @@
+"""Floor 5: how a node of the bus limits messages: by the ledger's members, each within its rate.
+
+The gate cuts off at once who sends more; the desk tells the operator, and has the ledger slash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from privity.anon.field import field
+from privity.anon.messages import NativeEngine, RateGate, Rules, Spam
+from privity.errors import InputError, PeerError
+from privity.infer.anonymous.members import LedgerSource, MemberView
+from privity.ledger.accounts import load_account
+from privity.ledger.addresses import Addresses
+from privity.ledger.client import Ledger
+from privity.ledger.history import MemberHistory
+from privity.node.gateway_role import leaf_of
+
+__all__ = ["SpamDesk", "member_gate"]
+
+logger = logging.getLogger("privity.messages")
+
+_TRIES = 8
+_WAIT_S = 2.0  # before the second try; twice as long before each further one
+
+
+async def member_gate(
+    stack: AsyncExitStack,
+    ledger: str,
+    contracts: Path,
+    *,
+    account: Path | None,
+    confirmations: int,
+    every_s: float,
+) -> RateGate:
+    """Return what limits messages by a ledger's members, who are followed from now on.
+
+    Args:
+        stack: ends the following.
+        ledger: URL of a ledger's node.
+        contracts: the file with the contracts' addresses.
+        account: the key of the account that slashes; None to leave it to others.
+        confirmations: blocks after one before it is believed.
+        every_s: seconds between two looks at the ledger.
+
+    Raises:
+        InputError: a file cannot be used.
+        PeerError: the ledger cannot be read.
+        MissingDependency: the native wheel, or a library of the ledger, is not installed.
+    """
+    signer = None if account is None else load_account(account)
+    client = await stack.enter_async_context(
+        Ledger(
+            ledger,
+            Addresses.from_file(contracts),
+            signer=signer,
+            confirmations=confirmations,
+            journal=None if account is None else account.with_suffix(".journal"),
+        )
+    )
+    history = MemberHistory()
+    members = MemberView(LedgerSource(client.members, history))
+    await members.update()
+    desk = SpamDesk(history, None if signer is None else client)
+    engine = await asyncio.to_thread(NativeEngine)
+    for work in (members.follow(every_s), desk.run()):
+        stack.callback(asyncio.create_task(work).cancel)
+    return RateGate(
+        engine, lambda: members.roots, rules=Rules(), clock=time.time, on_spam=desk.tell
+    )
+
+
+class SpamDesk:
+    """Takes what the gate found from the node's thread, and slashes from the caller's loop.
+
+    Args:
+        history: the ledger's members, as `MemberView` follows them.
+        ledger: with an account as its signer; None to leave slashing to others.
+        wait_s: before a second try where the ledger cannot be reached.
+    """
+
+    def __init__(
+        self, history: MemberHistory, ledger: Ledger | None, *, wait_s: float = _WAIT_S
+    ) -> None:
+        self._history, self._ledger, self._wait_s = history, ledger, wait_s
+        self._loop = asyncio.get_running_loop()
+        self._found: asyncio.Queue[bytes] = asyncio.Queue()
+
+    def tell(self, spam: Spam) -> None:
+        """Take a finding of `RateGate`, from any thread; returns at once."""
+        try:
+            self._loop.call_soon_threadsafe(self._found.put_nowait, spam.secret)
+        except RuntimeError:  # the role has ended
+            return
+
+    async def run(self) -> None:
+        """Slash what is found, one after the other, until cancelled."""
+        while True:
+            secret = await self._found.get()
+            logger.warning("a member sent two messages under one id; it is cut off")
+            if self._ledger is not None:
+                await self._slash(self._ledger, secret)
+
+    async def _slash(self, ledger: Ledger, secret: bytes) -> None:
+        """Slash. The gate finds a member once, so what fails for the network is tried again."""
+        index = await asyncio.to_thread(leaf_of, self._history, field(secret))
+        if index is None:
+            logger.warning("the ledger has no member of that secret")
+            return
+        for attempt in range(_TRIES):
+            if attempt:
+                await asyncio.sleep(self._wait_s * 2 ** (attempt - 1))
+            try:
+                await ledger.slash(index, secret)
+            except InputError:  # another node was first, or the stake has left
+                logger.info("the member was slashed or gone already")
+            except PeerError as error:
+                logger.warning("the ledger did not slash yet: %s", error.message)
+                continue
+            else:
+                logger.warning("the member was slashed")
+            return

@@ -1,0 +1,184 @@
+"""Floor 5: a node of the message bus as a process: it relays, and may keep and limit messages.
+
+Whoever runs one sees topics, sizes, times, and the addresses of its direct peers. What it keeps it
+cannot read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from privity.anon.messages import (
+    Bus,
+    MessageStore,
+    Settings,
+    channel_named,
+)
+from privity.errors import InputError, PeerError
+from privity.identity.keystore import load_or_create_key
+from privity.node.listen import end_with_stdin
+
+__all__ = ["BusSettings", "serve"]
+
+logger = logging.getLogger("privity.messages")
+
+_AGAIN_S = 5.0  # between two looks at whether a peer is still there
+_WATCH_S = 1.0
+
+
+@dataclass(frozen=True)
+class BusSettings:
+    """How to run a node of the bus.
+
+    Attributes:
+        listen: multiaddresses to listen on; port 0 takes a free one.
+        peers: multiaddresses of nodes to stay connected to.
+        store: the file that keeps messages for those who are away; None keeps none.
+        channels: names of the channels to keep messages of; all where there are none.
+        key: the file with the key that the node's name is made from, made if there is none; None
+            for a new name at each start.
+        ledger: URL of a ledger's node; without one there is no limit on what anybody sends.
+        contracts: the file with the contracts' addresses.
+        account: the key of the account that slashes, and gets the small bounty; None to leave
+            slashing to others.
+        confirmations: blocks after one before it is believed.
+        every_s: seconds between two looks at the ledger.
+        lifeline: end when standard input ends.
+    """
+
+    listen: tuple[str, ...] = ("/ip4/127.0.0.1/tcp/0",)
+    peers: tuple[str, ...] = ()
+    store: Path | None = None
+    channels: tuple[str, ...] = ()
+    key: Path | None = None
+    ledger: str = ""
+    contracts: Path | None = None
+    account: Path | None = None
+    confirmations: int = 12
+    every_s: float = 5.0
+    lifeline: bool = False
+
+    def __post_init__(self) -> None:
+        if bool(self.ledger) != (self.contracts is not None):
+            raise InputError("a ledger and the file of its contracts go together")
+        if self.account is not None and not self.ledger:
+            raise InputError("an account slashes on a ledger, and none is given")
+        if self.channels and self.store is None:
+            raise InputError("channels say what a store keeps, and none is given")
+
+
+def serve(settings: BusSettings, *, on_ready: Callable[[dict[str, Any]], None]) -> None:
+    """Run a node in this process until it is told to end. Blocks; run it in the main thread.
+
+    Args:
+        settings: how to run it.
+        on_ready: told ``{"ready", "url", "addresses", "pid"}`` once it listens; ``url`` is the
+            first of the multiaddresses.
+
+    Raises:
+        InputError: a setting cannot be had.
+        PeerError: it cannot listen, or the ledger cannot be read at the start.
+        MissingDependency: py-libp2p, the native wheel or a library of the ledger is not installed.
+    """
+    from privity.anon.messages.node import check_address
+
+    for address in settings.listen:
+        check_address(address, peer=False)
+    for address in settings.peers:
+        check_address(address, peer=True)
+    if settings.lifeline:
+        end_with_stdin()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        told = asyncio.run(_until_told(settings, on_ready))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    signal.raise_signal(told)  # ended in order; how it leaves is for whoever set the handler
+
+
+async def _until_told(settings: BusSettings, on_ready: Callable[[dict[str, Any]], None]) -> int:
+    """Run the node until a signal, and return its number."""
+    loop = asyncio.get_running_loop()
+    told: asyncio.Future[int] = loop.create_future()
+
+    def tell(number: int) -> None:
+        if not told.done():
+            told.set_result(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, tell, number)
+    running = asyncio.create_task(_run(settings, on_ready))
+    await asyncio.wait((running, told), return_when=asyncio.FIRST_COMPLETED)
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running  # raises why it ended by itself
+    return await told
+
+
+async def _run(settings: BusSettings, on_ready: Callable[[dict[str, Any]], None]) -> None:
+    async with AsyncExitStack() as stack:
+        gate = None
+        if settings.ledger and settings.contracts is not None:
+            from privity.node.bus_gate import member_gate  # what a ledger needs takes a second
+
+            gate = await member_gate(
+                stack,
+                settings.ledger,
+                settings.contracts,
+                account=settings.account,
+                confirmations=settings.confirmations,
+                every_s=settings.every_s,
+            )
+        else:
+            logger.warning("no ledger is given, so anybody may send any number of messages")
+        bus = Bus(_node(settings), gate=gate, store=_store(settings, stack))
+        await stack.enter_async_context(bus)
+        for place, peer in enumerate(settings.peers, 1):
+            staying = asyncio.create_task(_stay_connected(bus, place, peer))
+            stack.callback(staying.cancel)
+        addresses = list(bus.addresses)
+        ready = {"ready": True, "url": addresses[0], "addresses": addresses}
+        on_ready({**ready, "pid": os.getpid()})
+        while bus.running:
+            await asyncio.sleep(_WATCH_S)
+        raise PeerError("the node ended by itself; what it said is above")
+
+
+def _node(settings: BusSettings) -> Settings:
+    seed = None if settings.key is None else load_or_create_key(settings.key).unsafe_seed()
+    return Settings(listen=settings.listen, seed=seed)
+
+
+def _store(settings: BusSettings, stack: AsyncExitStack) -> MessageStore | None:
+    if settings.store is None:
+        return None
+    topics = [channel_named(name).topic for name in settings.channels]
+    store = MessageStore(settings.store, topics=topics)
+    stack.callback(store.close)
+    return store
+
+
+async def _stay_connected(bus: Bus, place: int, peer: str) -> None:
+    """Connect to a peer, and again whenever it went; say in the log when that changes."""
+    reached: bool | None = None
+    while True:
+        try:
+            await bus.connect(peer)
+        except PeerError as error:
+            if reached is not False:
+                logger.warning("peer %d of the command line: %s", place, error.message)
+            reached = False
+        else:
+            if reached is False:
+                logger.info("peer %d of the command line is there again", place)
+            reached = True
+        await asyncio.sleep(_AGAIN_S)
