@@ -168,9 +168,8 @@ class QueryMiddleware:
             await _refuse(send, 400, error.message, "query")
         else:
             if isinstance(found, Mismatch):
-                error = found.refusal()
-                evidence = found.sign(self._key, at=self._clock())
-                await _refuse(send, 403, error.message, error.check, evidence)
+                refusal, evidence = found.refusal(), found.sign(self._key, at=self._clock())
+                await _refuse(send, 403, refusal.message, refusal.check, evidence)
                 return
             kept = [(name, value) for name, value in scope["headers"] if name != _OPENING]
             await self._app({**scope, "headers": kept}, replay(body, receive), send)
