@@ -268,6 +268,33 @@ def _attesters() -> Iterator[Finding]:
         yield Finding("attesters", State.NOTE, detail, hint)
 
 
+def _anonymity() -> Iterator[Finding]:
+    """Say whether this device could ask as nobody; nobody is asked anything."""
+    from privity.hazmat.native import have_native
+    from privity.infer.config import load_config
+
+    if not have_native("Rln", "Act"):
+        hint = "make setup builds it where cargo (Rust) is; only the anonymous route needs it"
+        yield Finding("anonymity", State.NOTE, "privity-core is not installed", hint)
+        return
+    if load_config().network is None:
+        hint = "`privity devnet --anonymous`, or [anonymous] in config.toml"
+        yield Finding("anonymity", State.NOTE, "privity-core is there; no ledger is named", hint)
+        return
+    from privity.infer.anonymous.opening import configured_wallet
+
+    wallet = configured_wallet().read()
+    if wallet.membership is None:
+        hint = "privity wallet top-up"
+        yield Finding("anonymity", State.NOTE, "you are no member of the ledger yet", hint)
+        return
+    yield Finding("anonymity", State.GOOD, f"a member, with {wallet.balance} credits")
+    waiting = len(wallet.unfinished())
+    if waiting:
+        detail = f"{waiting} spends whose answer never came"
+        yield Finding("anonymity", State.NOTE, detail, "privity wallet recover")
+
+
 def _devnet() -> Iterator[Finding]:
     from privity.home import home
     from privity.infer.config import load_devnet
@@ -314,6 +341,7 @@ _LOOKS: dict[str, Callable[[], Iterator[Finding]]] = {
     "weights": _weights,
     "servers": _servers,
     "attesters": _attesters,
+    "anonymity": _anonymity,
     "devnet": _devnet,
     "enclave": _enclave,
 }
