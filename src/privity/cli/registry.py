@@ -273,9 +273,10 @@ def place(url: str | None, contracts: Path | None, confirmations: int | None = N
     from privity.home import home
     from privity.infer.config import load_config
 
-    if url is not None and contracts is not None:
-        return Place(url, contracts, 12 if confirmations is None else confirmations)
     peer = load_config().network
+    if url is not None and contracts is not None:
+        proxy = "" if peer is None else peer.proxy
+        return Place(url, contracts, 12 if confirmations is None else confirmations, proxy)
     if peer is None:
         raise InputError(
             "nothing says which ledger is meant",
