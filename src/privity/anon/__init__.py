@@ -31,7 +31,8 @@ Public names, from their modules. Rate limits: `field.FIELD_BYTES`, `field.ORDER
 `query.warm_query`, `query_opening.Mismatch`, `query_opening.OpenedQuery`,
 `query_opening.VerifiedMismatch`, `query_opening.check_opening`, `query_opening.verify_mismatch`,
 `vocabulary.BUCKETS`, `vocabulary.MOST_DENIED`, `vocabulary.MOST_TOKENS`, `vocabulary.Vocabulary`,
-`vocabulary.bucket_for`, `query_terms.QueryTerms`; relays: `relays.Guard`, `relays.Guards`, `relays.RelayEntry`,
-`relays.choose_relays`, `relays.load_guards`, `relays.save_guards`, `relays.target_name`.
+`vocabulary.bucket_for`, `query_terms.QueryTerms`; relays: `relays.Guard`, `relays.Guards`,
+`relays.RelayEntry`, `relays.choose_relays`, `relays.load_guards`, `relays.save_guards`,
+`relays.target_name`.
 `privity.anon.messages` has its own.
 """
