@@ -13,7 +13,7 @@ import pytest
 
 from fake_spends import MemorySpends, issuer
 from native import needs_kernel
-from privity.anon.desk import CreditDesk
+from privity.anon.desk import CreditDesk, OpenJob, SettledBefore
 from privity.errors import InputError, PaymentError, PeerError
 from privity.identity.multibase import decode_base64url, encode_base64url
 from privity.infer.anonymous.network import deployment
@@ -215,3 +215,32 @@ async def test_a_payout_that_broke_off_on_the_ledger_is_taken_up(world: World) -
     world.exit_unspent = sent  # type: ignore[method-assign]
     assert await world.teller.exit() == 100
     assert world.exits[0].nonce == world.exits[1].nonce
+
+
+async def test_another_process_takes_back_nothing_that_is_being_served(world: World) -> None:
+    await world.teller.top_up(100)
+    with world.wallet.turn(world.issuer.terms) as mine:
+        reserved = mine.spend(10)
+    job = await world.desk.begin(reserved.spend, least=10)
+    assert isinstance(job, OpenJob)
+    found = await world.teller.recover()  # of another process, meanwhile
+    assert (found.spends, found.running) == (0, 1)
+    refund = await job.settle(4)
+    assert (await world.teller.recover()).credits == 4
+    with world.wallet.turn(world.issuer.terms) as mine:
+        assert mine.refunded(reserved.id, refund) == 4  # again: it changes nothing
+        assert mine.balance == 96
+
+
+async def test_what_another_process_took_back_before_it_was_sent_is_not_served(
+    world: World,
+) -> None:
+    await world.teller.top_up(100)
+    with world.wallet.turn(world.issuer.terms) as mine:
+        reserved = mine.spend(10)
+    assert (await world.teller.recover()).spends == 1
+    found = await world.desk.begin(reserved.spend, least=10)
+    assert isinstance(found, SettledBefore) and found.charged == 0
+    with world.wallet.turn(world.issuer.terms) as mine:
+        mine.refunded(reserved.id, found.refund)
+        assert mine.balance == 100
