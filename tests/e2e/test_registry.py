@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -35,8 +36,13 @@ class Operator:
         self.where = ["--ledger", chain.url, "--contracts", str(self.contracts)]
 
     def __call__(self, *words: str, code: int = 0) -> Any:
+        self.quiet()
         assert run([*words, "--json"]) == code, self._capsys.readouterr()
         return json.loads(self._capsys.readouterr().out)
+
+    def quiet(self) -> None:
+        """Forget what was written so far."""
+        self._capsys.readouterr()
 
     def account(self, name: str) -> tuple[str, str]:
         """Make an account with fees; return its file and address."""
@@ -171,3 +177,77 @@ def test_a_relay_without_a_ledger_says_so(operator: Operator) -> None:
         command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60, check=False
     )
     assert done.returncode != 0 and "error:" in done.stderr
+
+
+def test_a_network_made_by_commands_alone_answers(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = operator.deploy("--denomination", "1000", "--delay", "600")
+    folder = operator.folder
+    scope = operator("ledger", "account", owner)["address"]
+    (folder / "payments.toml").write_text(
+        f'key = "issuer.key"\nstore = "sqlite:spent.db"\nscope = "{scope}"\n'
+        f'[ledger]\nurl = "{operator.chain.url}"\ncontracts = "contracts.json"\n'
+        'account = "owner.key"\nconfirmations = 0\n'
+    )
+    roles: dict[str, RoleProcess] = {}
+
+    def start(name: str, kind: str, *words: str) -> dict[str, Any]:
+        command = [*RELAY[:-2], kind, "--lifeline", *words]
+        roles[name] = RoleProcess(name, command, folder, start_limit_s=90)
+        return dict(roles[name].ready)
+
+    def list_(name: str, kind: str, url: str, keys: str, account: str) -> None:
+        key = ["--key", str(folder / f"{name}.did"), "--yes"]
+        words = ["register", "--kind", kind, "--endpoint", url, "--from", keys, *key]
+        operator.act(*words, account=account)
+
+    try:
+        root = str(folder / "root.key")
+        paid = ["--payments", str(folder / "payments.toml"), "--dev-root", root]
+        enclave = start("enclave", "enclave", *paid)
+        gateway = start(
+            "gateway",
+            "gateway",
+            *("--enclave", enclave["url"], "--scope", scope, *operator.where),
+            *("--store", f"sqlite:{folder / 'signals.db'}", "--confirmations", "0"),
+        )
+        list_("gateway", "gateway", gateway["url"], gateway["url"], owner)
+        fixed = free_ports()
+        for name, port in zip(("one", "two"), fixed, strict=True):
+            account, address = operator.account(name)
+            words = [address, "1000000", "--account", owner, *operator.where]
+            assert run(["ledger", "mint", *words]) == 0
+            keys = ["--keys", str(folder / f"{name}.keys"), "--port", str(port)]
+            start(name, "relay", "--follow-registry", "--local-targets", *operator.where, *keys)
+            list_(name, "relay", f"http://127.0.0.1:{port}", f"http://127.0.0.1:{port}", account)
+        # The first was started before the second was listed; a minute later it would know.
+        roles["one"].stop()
+        keys = ["--keys", str(folder / "one.keys"), "--port", str(fixed[0])]
+        start("one", "relay", "--follow-registry", "--local-targets", *operator.where, *keys)
+
+        person = folder / "person"
+        person.mkdir(mode=0o700)
+        (person / "config.toml").write_text(
+            f'policy = "dev"\n[trust]\ndev_roots = ["{enclave["root"]}"]\n'
+            f'[anonymous]\nledger = "{operator.chain.url}"\nconfirmations = 0\n'
+            f'contracts = "{operator.contracts}"\nprovider = "{scope}"\n'
+        )
+        monkeypatch.setenv("PRIVITY_HOME", str(person))
+        address = operator("wallet", "account")["address"]
+        operator.chain.fund(address)
+        words = [address, "1000000", "--account", owner, *operator.where]
+        assert run(["ledger", "mint", *words]) == 0
+        assert operator("wallet", "top-up")["credits"] == 1000
+        assert run(["ask", "--route", "anonymous", "--max-tokens", "2", "Say hi."]) == 0
+        assert 0 < operator("wallet", "balance")["credits"] < 1000
+    finally:
+        for role in roles.values():
+            role.stop()
+
+
+def free_ports() -> tuple[int, int]:
+    with socket.socket() as one, socket.socket() as two:
+        one.bind(("127.0.0.1", 0))
+        two.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], two.getsockname()[1]
