@@ -15,7 +15,8 @@ Two relays in a row: relay_role.py.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
@@ -24,6 +25,7 @@ import httpx
 
 from privity import statement
 from privity.errors import InputError
+from privity.node.client_rates import ClientRates
 from privity.node.mixing import Held, Mixer, MixSettings
 from privity.seal import chunked_ohttp, ohttp, problem
 from privity.seal.asgi import (
@@ -50,6 +52,7 @@ _ANSWERED = frozenset(
 )
 _OPAQUE = b"application/octet-stream"
 _FIRST_BYTES = 2048
+_REFUSAL_COSTS = 50.0  # messages: what a false proof costs a gateway, and who shares the relay
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,63}")
 ADMISSION_FIELDS = {
     b"privity-admission": re.compile(rb"[A-Za-z0-9_-]{311}"),  # 233 bytes, always
@@ -69,6 +72,8 @@ class RelayLimits:
         concurrency: exchanges at one time, over all clients.
         idle_s: seconds without a byte, in either direction, after which an exchange is ended.
         first_s: seconds until the first 2 KiB of an upload, or all of it, have arrived.
+        each_per_s: sealed messages of one client address, a second, in the long run.
+        each_burst: the same, at once. One that the gateway refuses (403) counts 50 more.
     """
 
     request_bytes: int = 4 << 30
@@ -76,6 +81,8 @@ class RelayLimits:
     concurrency: int = 1024
     idle_s: float = 120.0
     first_s: float = 30.0
+    each_per_s: float = 50.0
+    each_burst: float = 500.0
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,7 @@ class _ClientGone(Exception):
 class _Progress:
     """Where one exchange stands."""
 
+    client: str | None = None
     started: bool = False
     uploaded: anyio.Event = field(default_factory=anyio.Event)
 
@@ -127,8 +135,10 @@ class Relay:
     Guarantees:
         The gateway receives a fixed set of header fields and the sealed body, nothing else
         (tests/adversary/test_relay.py). Memory per exchange is bounded in both directions
-        (tests/unit/test_relay.py). A client that leaves ends the upstream request, and an upstream
-        that breaks never looks like a clean end (tests/unit/test_relay.py).
+        (tests/unit/test_relay.py). One address takes no more than its rate, and less where the
+        gateway refuses what it sends (tests/adversary/test_relay_rates.py). A client that leaves
+        ends the upstream request, and an upstream that breaks never looks like a clean end
+        (tests/unit/test_relay.py).
     """
 
     def __init__(
@@ -137,7 +147,10 @@ class Relay:
         limits: RelayLimits,
         transport: httpx.AsyncBaseTransport | None,
         mixing: MixSettings | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._rates = ClientRates(limits.each_per_s, limits.each_burst, clock=clock)
         self._targets = {name: _checked_target(name, url) for name, url in targets.items()}
         self._limits = limits
         self._upstream = transport or connection_pool(limits)
@@ -185,7 +198,12 @@ class Relay:
         except Refused as refused:
             await answer_problem(send, refused.problem)
             return
-        progress = _Progress()
+        # Behind its own seal, and in a gateway, no client is to be seen, and none is limited.
+        client = scope.get("client")
+        progress = _Progress(str(client[0]) if client else None)
+        if plan.has_body and progress.client and not self._rates.take(progress.client):
+            await answer_problem(send, problem.BUSY)
+            return
         async with anyio.create_task_group() as group:
             group.start_soon(_watch, receive, progress, group.cancel_scope)
             try:
@@ -279,6 +297,8 @@ class Relay:
             extensions={"timeout": {"connect": 10.0, "read": idle, "write": idle, "pool": 10.0}},
         )
         response = await self._upstream.handle_async_request(request)
+        if progress.client and response.status_code == 403:
+            self._rates.charge(progress.client, _REFUSAL_COSTS)
         try:
             with self._answers.held() if self._answers is not None else nullcontext() as held:
                 await self._download(response, send, progress, held)
