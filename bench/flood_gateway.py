@@ -1,6 +1,7 @@
 """A gateway for bench/flood.py in a process of its own, with or without admission; prints its URL.
 
-``--upstream`` serves what stands behind it: it reads a request, and answers.
+Without ``--upstream`` it is what stands behind: it reads a request, and answers. With
+``--relay`` it is a relay before the gateway.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from privity.anon.admission import Admission
 from privity.anon.stores import open_store
 from privity.node.admission_gateway import AdmissionGateway, EnclaveUpstream
 from privity.node.listen import bind, url_of
+from privity.node.relay import relay_app
 from privity.seal.asgi import ASGIApp, answer, answer_lifespan
 
 SCOPE = "did:key:z6MkFlood"
 EPOCH_S = 86400.0 * 365  # the proofs are made in advance
 ANSWER = bytes(512)
+RELAYED = "gateway"  # as the relay names it
 
 
 class OneRoot:
@@ -50,6 +53,8 @@ async def application(options: argparse.Namespace) -> AsyncIterator[ASGIApp]:
     """Open what the options ask for."""
     if options.upstream is None:
         yield trivial
+    elif options.relay:
+        yield relay_app({RELAYED: options.upstream})
     elif options.root is None:
         yield EnclaveUpstream(options.upstream)
     else:
@@ -63,6 +68,7 @@ async def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--upstream", help="URL behind the gateway; none is the upstream itself")
     parser.add_argument("--root", help="of the members; without it nothing is admitted, all pass")
+    parser.add_argument("--relay", action="store_true", help="serve a relay before the upstream")
     parser.add_argument("--store", help="file of the store of signals")
     options = parser.parse_args()
     listener = bind("127.0.0.1", 0)
