@@ -8,8 +8,11 @@
 
 mod batch;
 mod field;
+mod lines;
+mod points;
 mod prover;
 mod tree;
+mod weights;
 
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 

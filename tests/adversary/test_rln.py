@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gc
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -285,3 +286,28 @@ def test_a_closed_identity_holds_no_secret() -> None:
     assert secret not in (bytes(value) for value in vars(identity).values() if value)
     with pytest.raises(InputError):
         identity.unsafe_secret()
+
+
+def test_the_subgroup_check_leaves_no_other_points() -> None:
+    """What rust/src/rln/lines.rs says of its check of B, worked out from the curve's parameter.
+
+    f(psi) = 6x+2 + psi - psi^2 + psi^3 is reduced by psi^2 = t*psi - q to a + b*psi; a point it
+    maps to zero has an order that divides the norm, and the curve's number of points.
+    """
+    x = 4965661367192848881
+    q = 36 * x**4 + 36 * x**3 + 24 * x**2 + 6 * x + 1
+    t = 6 * x**2 + 1
+    r = q + 1 - t
+    points = r * (2 * q - r)  # of the twist over the field of q^2 elements
+    powers = [(1, 0), (0, 1)]
+    for _ in range(2):
+        a, b = powers[-1]
+        powers.append((-b * q, a + b * t))
+    weights = (6 * x + 2, 1, -1, 1)
+    a, b = (
+        sum(weight * power[at] for weight, power in zip(weights, powers, strict=True))
+        for at in (0, 1)
+    )
+    norm = a * a + a * b * t + b * b * q
+    assert math.gcd(norm, points) == r and points % (r * r)
+    assert sum(weight * q**at for at, weight in enumerate(weights)) % r == 0

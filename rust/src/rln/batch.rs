@@ -2,25 +2,25 @@
 //!
 //! A proof (A, B, C) with public inputs s is valid where
 //! `e(A, B) = e(α, β) · e(Σ s_j·IC_j, γ) · e(C, δ)`. For a batch each equation is raised to a random
-//! 128-bit r_i that the maker of the proofs cannot foresee, and the product of all is checked:
+//! r_i, one of 2^128, that the maker of the proofs cannot foresee, and the product of all is checked:
 //! `Π e(r_i·A_i, B_i) · e(-Σr_i·α, β) · e(-Σ r_i·s_ij·IC_j, γ) · e(-Σ r_i·C_i, δ) = 1`,
 //! one Miller loop a proof in place of three and one final exponentiation for all. A batch that
 //! holds a false proof passes with probability 2^-128 over r (Bellare, Garay, Rabin 1998, small
-//! exponents test; it needs every point in the subgroup of prime order, which `Claim::read` checks).
+//! exponents test; it needs every point in the subgroup of prime order, of which `lines::prepare`
+//! makes sure: there is no other way to the lines of a B).
 
-use ark_bn254::{Bn254, G1Projective, G2Affine};
-use ark_ec::bn::G2Prepared;
-use ark_ec::pairing::Pairing;
-use ark_ec::{AffineRepr, CurveGroup, VariableBaseMSM};
-use ark_ff::{BigInt, Field, PrimeField};
-use ark_groth16::{Groth16, PreparedVerifyingKey};
+use ark_bn254::{Bn254, Fr, G1Affine, G1Projective, G2Affine};
+use ark_ec::pairing::{MillerLoopOutput, Pairing};
+use ark_ff::Field;
+use ark_groth16::{prepare_verifying_key, Groth16, PreparedVerifyingKey, VerifyingKey};
 use ark_serialize::CanonicalDeserialize;
-use rand::rngs::OsRng;
-use rand::RngCore;
 use rayon::prelude::*;
-use rln::prelude::{Fr, G1Affine, Proof};
+use rln::prelude::Proof;
 
 use super::field::{self, Refused};
+use super::lines::{self, Evaluation, Lines};
+use super::points::{self, Points};
+use super::weights::{self, Weight};
 
 /// Bytes of a proof: A (32), B (64), C (32), each compressed as arkworks does it.
 pub const PROOF: usize = 128;
@@ -28,126 +28,189 @@ pub const PROOF: usize = 128;
 /// Public inputs of the circuit, in its order: y, root, nullifier, x, external nullifier.
 pub const INPUTS: usize = 5;
 
-type Prepared = G2Prepared<ark_bn254::Config>;
+/// A verifying key, made ready for single checks and for batches.
+pub struct Key {
+    pub single: PreparedVerifyingKey<Bn254>,
+    /// Of β, γ and δ.
+    fixed: [Lines; 3],
+}
 
-/// A proof and what it claims, read but not verified.
+impl Key {
+    /// Makes a key ready; None where it is not one: its points of G2 are not in the subgroup.
+    pub fn new(key: &VerifyingKey<Bn254>) -> Option<Self> {
+        let fixed = lines::prepare(&[key.beta_g2, key.gamma_g2, key.delta_g2]);
+        let fixed: Option<Vec<Lines>> = fixed.into_iter().collect();
+        Some(Self {
+            single: prepare_verifying_key(key),
+            fixed: fixed?.try_into().ok()?,
+        })
+    }
+}
+
+/// A proof and what it claims; of the proof only the length is known.
+#[derive(Clone)]
 pub struct Claim {
-    pub proof: Proof,
+    pub proof: [u8; PROOF],
     pub inputs: [Fr; INPUTS],
 }
 
 impl Claim {
-    /// Reads a claim; the points are checked to be on the curve and in the right subgroup.
-    ///
-    /// `fields` are the inputs in the circuit's order. A point that does not decode is refused like
-    /// anything else that is not what it should be.
+    /// Reads a claim; `fields` are the inputs in the circuit's order.
     pub fn read(proof: &[u8], fields: [&[u8]; INPUTS]) -> Result<Self, Refused> {
         const NAMES: [&str; INPUTS] = ["y", "root", "nullifier", "x", "external nullifier"];
-        if proof.len() != PROOF {
-            return Err(Refused(format!(
-                "the proof is {} bytes, not {PROOF}",
-                proof.len()
-            )));
-        }
+        let proof = proof
+            .try_into()
+            .map_err(|_| Refused(format!("the proof is {} bytes, not {PROOF}", proof.len())))?;
         let mut inputs = [Fr::from(0u64); INPUTS];
         for ((input, bytes), name) in inputs.iter_mut().zip(fields).zip(NAMES) {
             *input = field::read(bytes, name)?;
         }
-        let proof = Proof::deserialize_compressed(proof)
-            .map_err(|_| Refused("the proof's points do not decode".to_owned()))?;
         Ok(Self { proof, inputs })
     }
 }
 
-/// One claim made ready for a batch: its exponent, and the pair of its Miller loop.
+/// A claim whose points were read and are in their groups, and its weight.
 struct Weighted<'a> {
     claim: &'a Claim,
-    weight: u128,
-    a: G1Affine,
-    b: Prepared,
+    points: Points,
+    lines: Lines,
+    weight: Weight,
+    a: G1Projective,
 }
 
-/// Says whether one claim holds.
-pub fn verify(key: &PreparedVerifyingKey<Bn254>, claim: &Claim) -> bool {
-    Groth16::<Bn254>::verify_proof(key, &claim.proof, &claim.inputs).unwrap_or(false)
+/// Says whether one claim holds; by arkworks alone, but for how points are read.
+pub fn verify(key: &Key, claim: &Claim) -> bool {
+    match points::read(&claim.proof) {
+        Some(read) => {
+            let inside = lines::prepare(&[read.b_unchecked])
+                .pop()
+                .flatten()
+                .is_some();
+            inside && holds_alone(key, claim, &read)
+        }
+        None => verify_unread(key, claim),
+    }
+}
+
+/// As `verify`, for points that `points::read` does not know: none of them, or infinity.
+fn verify_unread(key: &Key, claim: &Claim) -> bool {
+    let infinite = [31, 95, 127].iter().any(|at| claim.proof[*at] & 0x40 != 0);
+    infinite
+        && Proof::deserialize_compressed(&claim.proof[..]).is_ok_and(|proof| {
+            Groth16::<Bn254>::verify_proof(&key.single, &proof, &claim.inputs).unwrap_or(false)
+        })
+}
+
+/// B must have been found to be in the subgroup.
+fn holds_alone(key: &Key, claim: &Claim, points: &Points) -> bool {
+    let proof = Proof {
+        a: points.a,
+        b: points.b_unchecked,
+        c: points.c,
+    };
+    Groth16::<Bn254>::verify_proof(&key.single, &proof, &claim.inputs).unwrap_or(false)
 }
 
 /// Says of each claim whether it holds; a batch of true ones costs one check.
 ///
 /// Where the whole fails, groups of about √n are checked, and each of a failed group singly: one
-/// false claim among n costs about a second batch, n false ones two batches beside n single checks.
-/// Bisection would cost the first as much and the second log2(n) batches.
-pub fn verify_batch(key: &PreparedVerifyingKey<Bn254>, claims: &[&Claim]) -> Vec<bool> {
-    let weighted = weigh(claims);
-    if claims.len() > 1 && holds(key, &weighted) {
-        return vec![true; claims.len()];
+/// false claim among n costs a small part of a second batch (lines and multiples are kept), n false
+/// ones one batch beside n single checks. What is no points, or none of the groups, is left out
+/// before and costs no other anything.
+pub fn verify_batch(key: &Key, claims: &[&Claim]) -> Vec<bool> {
+    let read: Vec<Option<Points>> = claims
+        .par_iter()
+        .map(|claim| points::read(&claim.proof))
+        .collect();
+    let mut verdicts: Vec<bool> = claims
+        .par_iter()
+        .zip(&read)
+        .map(|(claim, points)| points.is_none() && verify_unread(key, claim))
+        .collect();
+    let (places, weighted): (Vec<usize>, Vec<Weighted>) = weigh(claims, read).into_iter().unzip();
+    for (place, verdict) in places.into_iter().zip(verify_weighted(key, &weighted)) {
+        verdicts[place] = verdict;
     }
-    let group = (claims.len() as f64).sqrt().ceil().max(1.0) as usize;
-    weighted
-        .par_chunks(group)
+    verdicts
+}
+
+fn verify_weighted(key: &Key, all: &[Weighted]) -> Vec<bool> {
+    if all.len() > 1 && holds(key, all) {
+        return vec![true; all.len()];
+    }
+    let group = (all.len() as f64).sqrt().ceil().max(1.0) as usize;
+    all.par_chunks(group)
         .flat_map_iter(|chunk| {
-            if chunk.len() < claims.len() && chunk.len() > 1 && holds(key, chunk) {
+            if chunk.len() < all.len() && chunk.len() > 1 && holds(key, chunk) {
                 return vec![true; chunk.len()];
             }
-            chunk.iter().map(|item| verify(key, item.claim)).collect()
+            chunk
+                .iter()
+                .map(|item| holds_alone(key, item.claim, &item.points))
+                .collect()
         })
         .collect()
 }
 
-fn weigh<'a>(claims: &[&'a Claim]) -> Vec<Weighted<'a>> {
-    let mut random = vec![0u8; 16 * claims.len()];
-    OsRng.fill_bytes(&mut random);
-    claims
-        .par_iter()
-        .zip(random.par_chunks_exact(16))
-        .map(|(claim, bytes)| {
-            let mut exponent = [0; 16];
-            exponent.copy_from_slice(bytes);
-            let weight = u128::from_le_bytes(exponent);
-            let a = claim.proof.a.mul_bigint(limbs(weight)).into_affine();
-            let b = Prepared::from(claim.proof.b);
-            Weighted {
-                claim,
+/// Weighs the claims whose points were read and whose B is in the subgroup; and says which.
+fn weigh<'a>(claims: &[&'a Claim], read: Vec<Option<Points>>) -> Vec<(usize, Weighted<'a>)> {
+    let present: Vec<(usize, Points)> = read
+        .into_iter()
+        .enumerate()
+        .filter_map(|(at, points)| Some((at, points?)))
+        .collect();
+    let seconds: Vec<G2Affine> = present.iter().map(|it| it.1.b_unchecked).collect();
+    let weights = weights::draw(present.len());
+    present
+        .into_par_iter()
+        .zip(lines::prepare(&seconds))
+        .zip(weights)
+        .filter_map(|(((at, points), lines), weight)| {
+            let weighted = Weighted {
+                claim: claims[at],
+                lines: lines?,
                 weight,
-                a,
-                b,
-            }
+                a: weight.times(&points.a),
+                points,
+            };
+            Some((at, weighted))
         })
         .collect()
 }
 
-fn limbs(weight: u128) -> [u64; 2] {
-    [weight as u64, (weight >> 64) as u64]
-}
-
-fn holds(key: &PreparedVerifyingKey<Bn254>, items: &[Weighted]) -> bool {
-    let weights: Vec<Fr> = items.iter().map(|item| Fr::from(item.weight)).collect();
-    let total: Fr = weights.iter().sum();
-    let mut scalars = vec![total];
+fn holds(key: &Key, items: &[Weighted]) -> bool {
+    let weights: Vec<Weight> = items.iter().map(|item| item.weight).collect();
+    let scalars: Vec<Fr> = weights.iter().map(|weight| weight.scalar()).collect();
+    let mut sums = vec![scalars.iter().sum::<Fr>()];
     for column in 0..INPUTS {
-        let sum: Fr = items
-            .iter()
-            .zip(&weights)
-            .map(|(item, weight)| item.claim.inputs[column] * weight)
-            .sum();
-        scalars.push(sum);
+        let products = items.iter().zip(&scalars);
+        sums.push(
+            products
+                .map(|(item, it)| item.claim.inputs[column] * it)
+                .sum(),
+        );
     }
-    let scalars: Vec<BigInt<4>> = scalars.iter().map(|it| it.into_bigint()).collect();
-    let ends: Vec<G1Affine> = items.iter().map(|item| item.claim.proof.c).collect();
-    let weights: Vec<BigInt<4>> = weights.iter().map(|it| it.into_bigint()).collect();
+    let ends: Vec<G1Affine> = items.iter().map(|item| item.points.c).collect();
 
-    let alpha = -key.vk.alpha_g1.mul_bigint(scalars[0]);
-    let inputs = -G1Projective::msm_bigint(&key.vk.gamma_abc_g1, &scalars);
-    let ends = -G1Projective::msm_bigint(&ends, &weights);
-    let fixed = G1Projective::normalize_batch(&[alpha, inputs, ends]);
-    let fixed_g2: [G2Affine; 3] = [key.vk.beta_g2, key.vk.gamma_g2, key.vk.delta_g2];
-
-    let lefts = items.iter().map(|item| item.a).chain(fixed);
-    let rights = items
+    let vk = &key.single.vk;
+    let alpha = -(vk.alpha_g1 * sums[0]);
+    let inputs = vk
+        .gamma_abc_g1
         .iter()
-        .map(|item| item.b.clone())
-        .chain(fixed_g2.map(Prepared::from));
-    let product = Bn254::multi_miller_loop(lefts, rights);
+        .zip(&sums)
+        .map(|(base, it)| *base * it);
+    let inputs = -inputs.sum::<G1Projective>();
+    let ends = -weights::sum(&ends, &weights);
+
+    let lefts = items.iter().map(|item| item.a).chain([alpha, inputs, ends]);
+    let lefts = Evaluation::of(&lefts.collect::<Vec<_>>());
+    let rights = items.iter().map(|item| &item.lines).chain(&key.fixed);
+    let pairs: Vec<(Evaluation, &Lines)> = lefts
+        .into_iter()
+        .zip(rights)
+        .filter_map(|(left, lines)| Some((left?, lines)))
+        .collect();
+    let product = MillerLoopOutput::<Bn254>(lines::miller(&pairs));
     Bn254::final_exponentiation(product)
         .is_some_and(|value| value.0 == <Bn254 as Pairing>::TargetField::ONE)
 }
@@ -158,6 +221,10 @@ mod tests {
     use super::super::prover::{Kernel, Made, Member};
     use super::super::tree::Tree;
     use super::*;
+    use ark_bn254::Fq2;
+    use ark_ec::{AffineRepr, CurveGroup};
+    use ark_ff::{PrimeField, Zero};
+    use ark_serialize::CanonicalSerialize;
     use rln::prelude::{hash_to_field_le, Hasher, PoseidonHash};
 
     struct World {
@@ -165,6 +232,13 @@ mod tests {
         root: Fr,
     }
 
+    /// The cofactor of G2 over 10069.
+    const OTHER_FACTORS: [u64; 4] = [
+        0x6c3cd334915f1659,
+        0x207142f7671af448,
+        0x9e28bcf65b5681da,
+        0x00013af7a58fce69,
+    ];
     const SECRET: u64 = 41;
     const LIMIT: u64 = 20;
 
@@ -184,6 +258,17 @@ mod tests {
 
     fn member(world: &World) -> Member {
         Member::read(&write(&Fr::from(SECRET)), LIMIT, &world.path, 1).unwrap()
+    }
+
+    fn shifted(claim: &Claim, change: impl Fn(&mut Proof)) -> Claim {
+        let mut proof = Proof::deserialize_compressed(&claim.proof[..]).unwrap();
+        change(&mut proof);
+        let mut bytes = [0; PROOF];
+        proof.serialize_compressed(&mut bytes[..]).unwrap();
+        Claim {
+            proof: bytes,
+            ..claim.clone()
+        }
     }
 
     fn claim(made: &Made, x: Fr, scope: Fr) -> Claim {
@@ -248,9 +333,9 @@ mod tests {
         let (x, scope) = (hash_to_field_le(b"x"), hash_to_field_le(b"scope"));
         let made = kernel.prove(&member(&world), 0, x, scope).unwrap();
         let (mut first, mut second) = (claim(&made, x, scope), claim(&made, x, scope));
-        let shift = first.proof.c;
-        first.proof.c = (first.proof.c + shift).into_affine();
-        second.proof.c = (second.proof.c - shift).into_affine();
+        let shift = Proof::deserialize_compressed(&first.proof[..]).unwrap().c;
+        first = shifted(&first, |proof| proof.c = (proof.c + shift).into_affine());
+        second = shifted(&second, |proof| proof.c = (proof.c - shift).into_affine());
         assert_eq!(
             verify_batch(&kernel.key, &[&first, &second]),
             [false, false]
@@ -262,16 +347,63 @@ mod tests {
         let (world, kernel) = (world(), Kernel::shared());
         let (x, scope) = (hash_to_field_le(b"x"), hash_to_field_le(b"scope"));
         let made = kernel.prove(&member(&world), 0, x, scope).unwrap();
-        let fields = [write(&x); INPUTS];
-        let fields: [&[u8]; INPUTS] = [0, 1, 2, 3, 4].map(|at| &fields[at][..]);
+        let good = claim(&made, x, scope);
         // BN254's G2 has a cofactor of 254 bits: almost every point of the curve is outside.
-        let mut refused = 0;
+        let mut outside = 0;
         for step in 1..40u8 {
-            let mut bytes = made.proof;
-            bytes[32] = bytes[32].wrapping_add(step);
-            refused += usize::from(Claim::read(&bytes, fields).is_err());
+            let mut bad = good.clone();
+            bad.proof[32] = bad.proof[32].wrapping_add(step);
+            outside += usize::from(points::read(&bad.proof).is_some());
+            assert!(!verify(&kernel.key, &bad));
+            let verdicts = verify_batch(&kernel.key, &[&good, &bad, &good]);
+            assert_eq!(verdicts, [true, false, true]);
         }
-        assert_eq!(refused, 39);
+        assert!(outside > 5);
+    }
+
+    #[test]
+    fn a_true_proof_moved_out_of_the_subgroup_is_refused_in_any_company() {
+        let (world, kernel) = (world(), Kernel::shared());
+        let (x, scope) = (hash_to_field_le(b"x"), hash_to_field_le(b"scope"));
+        let good = claim(
+            &kernel.prove(&member(&world), 0, x, scope).unwrap(),
+            x,
+            scope,
+        );
+        // Of order 10069, which divides the cofactor: a pairing may well not see it.
+        let order = 10_069u64;
+        let small = (1u64..)
+            .filter_map(|it| G2Affine::get_point_from_x_unchecked(Fq2::from(it), true))
+            .map(|it| it.mul_bigint(Fr::MODULUS).into_affine())
+            .map(|it| it.mul_bigint(OTHER_FACTORS).into_affine())
+            .find(|it| !it.is_zero())
+            .unwrap();
+        assert!(small.mul_bigint([order]).is_zero());
+        let bad = shifted(&good, |proof| proof.b = (proof.b + small).into_affine());
+        assert!(points::read(&bad.proof).is_some() && !verify(&kernel.key, &bad));
+        let verdicts = verify_batch(&kernel.key, &[&bad, &good, &bad]);
+        assert_eq!(verdicts, [false, true, false]);
+    }
+
+    #[test]
+    fn infinity_is_no_proof() {
+        let (world, kernel) = (world(), Kernel::shared());
+        let (x, scope) = (hash_to_field_le(b"x"), hash_to_field_le(b"scope"));
+        let good = claim(
+            &kernel.prove(&member(&world), 0, x, scope).unwrap(),
+            x,
+            scope,
+        );
+        let bad = [
+            shifted(&good, |proof| proof.a = G1Affine::identity()),
+            shifted(&good, |proof| proof.b = G2Affine::identity()),
+            shifted(&good, |proof| proof.c = G1Affine::identity()),
+        ];
+        for one in &bad {
+            assert!(!verify(&kernel.key, one));
+        }
+        let all = [&bad[0], &good, &bad[1], &bad[2]];
+        assert_eq!(verify_batch(&kernel.key, &all), [false, true, false, false]);
     }
 
     #[test]

@@ -2,8 +2,6 @@
 
 use std::sync::{Arc, OnceLock};
 
-use ark_bn254::Bn254;
-use ark_groth16::{prepare_verifying_key, PreparedVerifyingKey};
 use ark_serialize::CanonicalSerialize;
 use rln::prelude::{
     default_zkey_single, ArkGroth16Backend, Fr, PartialProof, PoseidonHash, Proof, RLNBuilder,
@@ -11,7 +9,7 @@ use rln::prelude::{
     DEFAULT_TREE_DEPTH, RLN,
 };
 
-use super::batch::PROOF;
+use super::batch::{Key, PROOF};
 use super::field::{self, Refused, FIELD};
 
 /// The circuit compares message ids in 16 bits; a larger limit would give proofs that fail.
@@ -20,7 +18,7 @@ const MOST: u64 = 65_535;
 /// zerokit with the keys of its ceremony, and the same verifying key prepared for our own batches.
 pub struct Kernel {
     rln: RLN<Stateless, ArkGroth16Backend<PoseidonHash>>,
-    pub key: PreparedVerifyingKey<Bn254>,
+    pub key: Key,
 }
 
 /// A proof as bytes, and its public values but for x and the external nullifier.
@@ -90,7 +88,8 @@ impl Kernel {
         KERNEL.get_or_init(|| {
             Arc::new(Self {
                 rln: RLNBuilder::stateless().build(),
-                key: prepare_verifying_key(&default_zkey_single().0.vk),
+                key: Key::new(&default_zkey_single().0.vk)
+                    .expect("the crate's verifying key is one"),
             })
         })
     }
@@ -125,6 +124,7 @@ impl Kernel {
     pub fn verifying_key(&self) -> Result<Vec<u8>, Refused> {
         let mut bytes = Vec::new();
         self.key
+            .single
             .vk
             .serialize_compressed(&mut bytes)
             .map_err(failed)?;
