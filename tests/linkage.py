@@ -195,8 +195,13 @@ def scores(evidence: Evidence) -> dict[str, Floats]:
     members = [_numbers(one) for one in evidence.members]
     found: dict[str, Floats] = dict(evidence.pairs)
     found["shared bytes"] = _shared(requests, evidence.members)
-    for name, data in evidence.files.items():
-        found[f"together in {name}"] = _together(data, requests, evidence.members)
+    ours, theirs = _needles(requests), _needles(evidence.members)
+    files = {data: name for name, data in evidence.files.items()}
+    for data, name in files.items():
+        here = _places(data, ours, len(requests))
+        if any(here):
+            there = _places(data, theirs, len(evidence.members))
+            found[f"together in {name}"] = _together(here, there)
     numbers = [_numbers(one) for one in requests]
     for ours in _common(numbers):
         for theirs in _common(members):
@@ -254,7 +259,8 @@ def _pieces(record: Record) -> set[bytes]:
 def _shared(requests: Sequence[Record], members: Sequence[Record]) -> Floats:
     """Count the pieces of eight bytes, either way round, that a pair's values have in common."""
     known = [_pieces(one) | {piece[::-1] for piece in _pieces(one)} for one in members]
-    return np.array([[len(_pieces(one) & other) for other in known] for one in requests], float)
+    asked = [_pieces(one) for one in requests]
+    return np.array([[len(one & other) for other in known] for one in asked], float)
 
 
 def _spellings(value: bytes) -> Iterable[bytes]:
@@ -269,15 +275,25 @@ def _spellings(value: bytes) -> Iterable[bytes]:
             yield text.translate(bytes.maketrans(b"+/", b"-_"))
 
 
-def _places(data: bytes, owners: Sequence[Record]) -> list[list[int]]:
-    """Return where in a file values of each record stand."""
+Needles = Mapping[int, Sequence[tuple[bytes, int]]]
+
+
+def _needles(owners: Sequence[Record]) -> Needles:
+    """Return what to look for, by its first eight bytes, with whose it is."""
     needles: dict[int, list[tuple[bytes, int]]] = defaultdict(list)
     for number, one in enumerate(owners):
         for value in one.columns.values():
             if isinstance(value, bytes) and len(value) >= 16:
-                for text in _spellings(value):
+                for text in _spellings(value[:32]):
+                    if len(set(text[:_PIECE])) <= 3:
+                        continue  # numbers with zeros before them stand everywhere
                     needles[int.from_bytes(text[:_PIECE], "little")].append((text[:24], number))
-    places: list[list[int]] = [[] for _ in owners]
+    return needles
+
+
+def _places(data: bytes, needles: Needles, owners: int) -> list[list[int]]:
+    """Return where in a file values of each record stand."""
+    places: list[list[int]] = [[] for _ in range(owners)]
     if len(data) < _PIECE:
         return places
     keys = np.array(sorted(needles), dtype=np.uint64)
@@ -291,16 +307,14 @@ def _places(data: bytes, owners: Sequence[Record]) -> list[list[int]]:
     return places
 
 
-def _together(data: bytes, requests: Sequence[Record], members: Sequence[Record]) -> Floats:
+def _together(ours: Sequence[Sequence[int]], theirs: Sequence[Sequence[int]]) -> Floats:
     """Count how often a value of a request stands near one of a member in a file."""
-    ours = [np.sort(places) for places in _places(data, requests)]
-    theirs = [np.sort(places) for places in _places(data, members)]
     score = np.zeros((len(ours), len(theirs)))
     for m, there in enumerate(theirs):
         for r, here in enumerate(ours):
             if len(here) and len(there):
-                near = np.searchsorted(there, here + _NEAR) - np.searchsorted(there, here - _NEAR)
-                score[r, m] = near.sum()
+                apart = np.array(here)[:, None] - np.array(there)[None]
+                score[r, m] = (abs(apart) < _NEAR).sum()
     return score
 
 
@@ -315,12 +329,13 @@ def _read_logs(evidence: Evidence) -> list[Record]:
     """
     requests = list(evidence.requests)
     forms: dict[bytes, list[list[bytes]]] = defaultdict(list)
+    needles = _needles(requests)
     for name, data in evidence.files.items():
         if not name.endswith(_LOGS):
             continue
         for line in data.splitlines():
             forms[_PARTS.sub(b"#", line)].append(_PARTS.findall(line))
-        for at, places in enumerate(_places(data, evidence.requests)):
+        for at, places in enumerate(_places(data, needles, len(requests))):
             for number, place in enumerate(places):
                 line = data[data.rfind(b"\n", 0, place) + 1 :].partition(b"\n")[0]
                 columns = _line_columns(f"{name}:{number}", _PARTS.findall(line))

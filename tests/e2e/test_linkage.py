@@ -273,16 +273,27 @@ def test_a_secret_finds_its_nullifiers(study: Study) -> None:
     assert found.best_correct == MEMBERS * EACH
 
 
-def test_what_a_gateway_sees_beyond_it(study: Study) -> None:
-    found = [told("seen by gateways", link(one.passed, one.truth)) for one in study.rounds]
-    assert found
+@pytest.mark.xfail(
+    strict=False,
+    reason="of two relays the kept first one fixes the second, which the gateway hears from; "
+    "the request for credits, whose deposit the enclave knows, shows it too",
+)
+def test_the_second_relay_tells_members_apart_no_further(study: Study) -> None:
+    first = study.rounds[0]
+    assert told("seen by gateways", link(first.passed, first.truth)).p_best > FOUND
 
 
-def test_what_the_ledgers_node_sees_beyond_it(study: Study) -> None:
-    found = [told("seen by the ledger's node", link(one.node, one.truth)) for one in study.rounds]
-    assert found
+@pytest.mark.xfail(
+    strict=False,
+    reason="a device reads the ledger when it asks, so a node that notes addresses and times, "
+    "together with a gateway, pairs questions with devices",
+)
+def test_reading_the_ledger_tells_no_question(study: Study) -> None:
+    first = study.rounds[0]
+    assert told("seen by the ledger's node", link(first.node, first.truth)).p > FOUND
 
 
-def test_which_tree_a_proof_is_of(study: Study) -> None:
-    print("\n", study.roots)
+def test_a_newcomer_proves_with_the_newest_tree(study: Study) -> None:
+    print("\nleaves of the trees proved with:", study.roots)
     assert study.roots["new"] == study.roots["members"]
+    assert study.roots["members"] - 1 <= study.roots["old"] <= study.roots["members"]
