@@ -24,11 +24,12 @@ from libp2p_mark import needs_libp2p
 from privity.anon.messages import InboxAddress
 from privity.errors import PeerError, PrivityError
 from privity.home import write_private
-from privity.infer.anonymous import inbox
-from privity.infer.anonymous.inbox import Sender, open_box
+from privity.infer.anonymous import sending
+from privity.infer.anonymous.inbox import open_box
 from privity.infer.anonymous.members import DeviceMembers
 from privity.infer.anonymous.network import deployment
 from privity.infer.anonymous.purse import SharedWallet, person_wallet
+from privity.infer.anonymous.sending import Sender
 from privity.infer.anonymous.teller import Teller
 from privity.ledger.accounts import Account, load_or_create_account
 from privity.ledger.addresses import Addresses
@@ -165,7 +166,7 @@ class Cheat(Sender):
 async def test_a_member_that_sends_two_under_one_id_is_cut_off_and_slashed(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inbox, "_CONFIRM_S", 4.0)
+    monkeypatch.setattr(sending, "_CONFIRM_S", 4.0)
     with run_chain(embedded=False) as chain:
         ground, accounts, node_keys = await _lay(chain, tmp_path)
         cheater_home = await ground.member("cheater", accounts[0], monkeypatch)
@@ -198,7 +199,7 @@ async def test_a_member_that_sends_two_under_one_id_is_cut_off_and_slashed(
             with pytest.raises(PrivityError):
                 while sent < 4:  # an epoch may end between two of them
                     words = f"spam {sent}".encode()
-                    await inbox.send(address, words, [url(keeper), url(other)], cheat)
+                    await sending.send(address, words, [url(keeper), url(other)], cheat)
                     sent += 1
             assert 0 < sent < 4, "the first was honest, the second under its id was not"
         await within(60, ground.slashed, "the spammer is slashed")

@@ -34,5 +34,5 @@ Public names, from their modules. Rate limits: `field.FIELD_BYTES`, `field.ORDER
 `vocabulary.bucket_for`, `query_terms.QueryTerms`; relays: `relays.Guard`, `relays.Guards`,
 `relays.RelayEntry`, `relays.choose_relays`, `relays.load_guards`, `relays.save_guards`,
 `relays.target_name`.
-`privity.anon.messages` has its own.
+Messages: `messages.Bus` and the rest that `privity.anon.messages` lists.
 """

@@ -9,13 +9,14 @@ import typer
 from privity.cli import output
 
 if TYPE_CHECKING:
-    from privity.infer.anonymous.inbox import Letters, Sent
+    from privity.infer.anonymous.inbox import Letters
+    from privity.infer.anonymous.sending import Sent
     from privity.infer.peers import NetworkPeer
 
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Messages over the bus: sealed to their reader, and from nobody in particular.",
+    help="Sealed messages over the bus, from nobody in particular.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -38,9 +39,10 @@ Direct = Annotated[
 
 @app.command()
 def address(channel: ChannelName = "inbox", as_json: Json = False) -> None:
-    """Show the address that others send to; its key is made on first use and kept here.
+    """Show the address that others send to.
 
-    Two channels have two keys, so that nobody sees that they are one person's.
+    Its key is made on first use, and stays here. Two channels have two keys, so that nobody sees
+    that they are one person's.
     """
     from privity.infer.anonymous.inbox import open_box
 
@@ -65,7 +67,7 @@ def send(
     direct: Direct = False,
     as_json: Json = False,
 ) -> None:
-    """Send a message: sealed, without your name, and within your membership's rate.
+    """Send a sealed message without your name, within your rate.
 
     Anybody who has an address can send to it: say in the text who you are, where that matters. It
     uses up one message of this minute, of those that your requests are counted by.
@@ -75,8 +77,8 @@ def send(
 
     from privity.anon.messages import InboxAddress
     from privity.home import read_file
-    from privity.infer.anonymous.inbox import membership_sender
-    from privity.infer.anonymous.inbox import send as sent
+    from privity.infer.anonymous.sending import membership_sender
+    from privity.infer.anonymous.sending import send as sent
 
     if to.startswith("@"):
         to = read_file(Path(to[1:]), most=4096, what="the address").decode("ascii", "replace")
@@ -156,7 +158,7 @@ def _show(letters: Letters, as_json: bool) -> None:
 
 def _network(peers: list[str], *, direct: bool) -> NetworkPeer | None:
     """Return the configured ledger; refuse to go round a proxy that was set."""
-    from privity.anon.messages.node import check_address
+    from privity.anon.messages import check_address
     from privity.errors import InputError
     from privity.infer.config import load_config
 

@@ -11,6 +11,7 @@ Public names, each imported from its module, so that a role loads no other. The 
 `broker_role.serve_broker`, `trainer.run_trainer`, `log.log_app`, `witness.witness_app`,
 `relay_role.make_relay` and `relay_role.RelaySettings`, `mixing.MixSettings`,
 `gateway_role.GatewaySettings` and `gateway_role.serve`, the admission gateway;
+`bus_role.BusSettings` and `bus_role.serve`, a node of the message bus;
 `prover.ProverApp`, an edge prover. How an enclave is paid: `payments.load_payments`. How one is
 run: `listen.bind`, `listen.serve_app`, `access.AccessControl`, `live.live_state`,
 `attestation.AttestationSettings`, `publication.LogSubmission`. Several at once:

@@ -21,6 +21,7 @@ from privity.anon.messages import (
     MessageStore,
     Settings,
     channel_named,
+    check_address,
 )
 from privity.errors import InputError, PeerError
 from privity.identity.keystore import load_or_create_key
@@ -88,8 +89,6 @@ def serve(settings: BusSettings, *, on_ready: Callable[[dict[str, Any]], None]) 
         PeerError: it cannot listen, or the ledger cannot be read at the start.
         MissingDependency: py-libp2p, the native wheel or a library of the ledger is not installed.
     """
-    from privity.anon.messages.node import check_address
-
     for address in settings.listen:
         check_address(address, peer=False)
     for address in settings.peers:

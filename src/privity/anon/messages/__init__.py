@@ -7,9 +7,9 @@ rounded up, and when it passed. Whom a node connects to is seen by those it conn
 
 Public names: `Bus`, `CaughtUp`, `Channel`, `Delivered`, `Delivery`, `InboxAddress`, `MessageStore`,
 `NativeEngine`, `Outcome`, `RateGate`, `RateStamp`, `Rules`, `Settings`, `Spam`, `Subscription`,
-`Tentative`, `Verdict`, `WakuMessage`, `channel_named`, `content_topic`, `message_hash`,
-`open_payload`, `seal_payload`. py-libp2p, an extra, is needed to run a `Bus` and for nothing else;
-the protobuf library, for the bytes of messages.
+`Tentative`, `Verdict`, `WakuMessage`, `channel_named`, `check_address`, `content_topic`,
+`message_hash`, `open_payload`, `seal_payload`. py-libp2p, an extra, is needed to run a `Bus` and to
+check an address, and for nothing else; the protobuf library, for the bytes of messages.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from privity.anon.messages.rate_limit import (
     Verdict,
 )
 from privity.anon.messages.sealing import Channel, open_payload, seal_payload
-from privity.anon.messages.settings import Settings
+from privity.anon.messages.settings import Settings, check_address
 from privity.anon.messages.store import MessageStore
 from privity.anon.messages.subscription import Delivery, Subscription
 from privity.anon.messages.topics import content_topic
@@ -53,6 +53,7 @@ __all__ = [
     "Verdict",
     "WakuMessage",
     "channel_named",
+    "check_address",
     "content_topic",
     "message_hash",
     "open_payload",

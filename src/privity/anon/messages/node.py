@@ -41,31 +41,15 @@ from privity.anon.messages.store_wire import (
     encode_refusal,
 )
 from privity.anon.messages.waku import WakuMessage
-from privity.errors import InputError, PeerError, PrivityError
+from privity.errors import PeerError, PrivityError
 
-__all__ = ["Node", "check_address"]
+__all__ = ["Node"]
 
 _WAITING = 512  # messages whose proofs wait to be verified
 _BATCH = 128  # proofs verified together
 _PATIENCE_S = 20.0  # for a peer to answer
 
 Deliver = Callable[[str, WakuMessage], None]
-
-
-def check_address(address: str, *, peer: bool) -> str:
-    """Return a multiaddress that a person gave: a peer's with its name, or one to listen on.
-
-    Raises:
-        InputError: it is none.
-    """
-    try:
-        found = Multiaddr(address)
-        if peer:
-            info_from_p2p_addr(found)
-    except (*ended, ValueError) as error:
-        form = "/ip4/HOST/tcp/PORT" + ("/p2p/NAME" if peer else "")
-        raise InputError(f"{address!r} is not a multiaddress such as {form}") from error
-    return address
 
 
 @dataclass(frozen=True)

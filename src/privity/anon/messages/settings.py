@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from privity.anon.messages.topics import check_topic, shard_topic
 from privity.errors import InputError
 
-__all__ = ["DEFAULT_CLUSTER", "Settings"]
+__all__ = ["DEFAULT_CLUSTER", "Settings", "check_address"]
 
 DEFAULT_CLUSTER = 1789
 """The cluster of privity's own shards; clusters up to 1023 are Waku's to give out."""
@@ -62,3 +62,22 @@ class Settings:
         if self.only:
             return self.only[0]
         return shard_topic(topic, cluster=self.cluster, shards=self.shards)
+
+
+def check_address(address: str, *, peer: bool) -> str:
+    """Return a multiaddress that a person gave: a peer's with its name, or one to listen on.
+
+    Raises:
+        InputError: it is none.
+        MissingDependency: py-libp2p is not installed.
+    """
+    from privity.anon.messages.stack import Multiaddr, ended, info_from_p2p_addr
+
+    try:
+        found = Multiaddr(address)
+        if peer:
+            info_from_p2p_addr(found)
+    except (*ended, ValueError) as error:
+        form = "/ip4/HOST/tcp/PORT" + ("/p2p/NAME" if peer else "")
+        raise InputError(f"{address!r} is not a multiaddress such as {form}") from error
+    return address
