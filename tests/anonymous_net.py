@@ -195,7 +195,7 @@ class Person:
 
     async def _desk(self) -> httpx.AsyncBaseTransport:
         route = await self.find()
-        return route.desk(Keys(route))
+        return route.desk
 
 
 class Keys:

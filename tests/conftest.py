@@ -28,7 +28,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True, scope="module")
 def recursion_limit() -> Iterator[None]:
-    """Hold the interpreter's limit: py-evm raises it, and nested JSON would then end the process."""
+    """Hold the interpreter's limit: py-evm raises it, and nested JSON would end the process."""
     sys.setrecursionlimit(_RECURSION)
     yield
     sys.setrecursionlimit(_RECURSION)

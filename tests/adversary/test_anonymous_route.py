@@ -73,12 +73,22 @@ def test_the_policy_of_its_name_admits_it() -> None:
     assert not refused(table())
 
 
-@pytest.mark.parametrize("party", [Party.ENCLAVE, Party.HOST, Party.PROVIDER, Party.LEDGER])
+@pytest.mark.parametrize("party", [Party.ENCLAVE, Party.HOST, Party.PROVIDER])
 def test_nobody_at_the_far_end_sees_who_or_where(party: Party) -> None:
     disclosure = table()
     assert disclosure[party, Asset.IDENTITY].view is View.NOTHING
     assert disclosure[party, Asset.IDENTITY].grounds == {Ground.MATHEMATICS}
     assert disclosure[party, Asset.ADDRESS].view is View.NOTHING
+
+
+def test_the_ledger_has_members_and_purchases_and_its_node_an_address() -> None:
+    disclosure = table()
+    assert disclosure[Party.LEDGER, Asset.IDENTITY].view is View.NOTHING
+    assert disclosure[Party.LEDGER, Asset.ADDRESS].view is View.EVERYTHING
+    enclave: Any = Enclave()
+    proxied = anonymous_disclosure(enclave, WAY, GATEWAY, proxied=True)
+    assert proxied[Party.LEDGER, Asset.ADDRESS].view is View.NOTHING
+    assert not refused(proxied)
 
 
 def test_where_rests_on_two_relays_and_says_so() -> None:

@@ -105,7 +105,7 @@ async def test_who_sends_two_messages_under_one_id_is_slashed_and_nobody_else_is
             await cheater.ask()
         assert (await neighbour.ask()).status_code == 200
 
-        now = int(cheater.network._clock() // EPOCH_S)
+        now = int(cheater.network.clock() // EPOCH_S)
         epochs = range(now - 10, now + 2)
         kept = nullifiers(net)
         assert traces(member.secret, net, epochs, member.limit) & kept, "the cheater's are known"

@@ -102,7 +102,7 @@ def test_order_of_strictness() -> None:
     local, warn = SensitivePolicy(routes={Kind.CARD: "local"}), SensitivePolicy(Mode.WARN)
     assert local <= SensitivePolicy() <= warn
     assert not SensitivePolicy() <= local and not warn <= SensitivePolicy()
-    assert ROUTES == ("local", "confidential", "zdr")
+    assert ROUTES == ("local", "anonymous", "confidential", "zdr")
 
 
 def test_a_policy_file_round_trips_with_its_tables() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
 
 from privity.errors import PeerError
+from privity.infer.anonymous.member import MemberProver
 from privity.infer.anonymous.network import Network
 
 pytestmark = pytest.mark.anyio
@@ -45,6 +46,11 @@ class Prover:
         self.closed = True
 
 
+class Registry:
+    async def read(self) -> None:
+        pass
+
+
 class Closed:
     async def aclose(self) -> None:
         pass
@@ -56,7 +62,9 @@ def network(members: Members, prover: Prover) -> Network:
     wallet: Any = SimpleNamespace(membership=member)
     connections: Any = Closed()
     made: Any = Network(ledger, wallet, connections)
-    made.members, made._provers[SCOPE] = members, prover
+    made.prover = MemberProver(wallet, cast("Any", members))
+    made.prover._provers[SCOPE, 3] = prover
+    made.registry = Registry()
     return made  # type: ignore[no-any-return]
 
 
@@ -71,7 +79,7 @@ async def test_members_are_read_on_a_rhythm_and_not_when_one_asks() -> None:
     one = network(members, prover)
     for _ in range(3):
         one.keep_warm(SCOPE, EVERY_S)  # each job has a route of its own: there is one rhythm
-    assert len(one._warming) == 1
+    assert len(one._tasks) == 1
     await times(members, 3)
     assert set(prover.warmed) == {(3, 16)}
     await one.aclose()
@@ -79,7 +87,7 @@ async def test_members_are_read_on_a_rhythm_and_not_when_one_asks() -> None:
     await anyio.sleep(5 * EVERY_S)
     seen = members.read
     await anyio.sleep(5 * EVERY_S)
-    assert members.read == seen and not one._warming
+    assert members.read == seen and not one._tasks
 
 
 async def test_a_ledger_that_is_down_is_read_again() -> None:

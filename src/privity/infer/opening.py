@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from privity.attest.log.memory import LogMemory, Remembered
 from privity.errors import InputError
 from privity.home import home
 from privity.identity.keystore import device_key
@@ -146,6 +147,16 @@ def _anonymous(settings: SessionSettings, config: Config, policy: Policy) -> lis
     return [Rung("anonymous", name, keeper, close=way.aclose)]
 
 
+class _Forgetful(LogMemory):
+    """Remembers no log: nothing then has to be asked of one."""
+
+    def get(self, origin: str) -> Remembered | None:
+        return None
+
+    def keep(self, origin: str, seen: Remembered, *, compared: Remembered | None) -> None:
+        return None
+
+
 class AnonymousWay:
     """Finds anonymous routes; opens ledger and wallet when it is first asked.
 
@@ -188,7 +199,9 @@ class AnonymousWay:
         trust = current.trust(self._policy.evidence)
 
         async def verified(peer: EnclavePeer, chain: httpx.AsyncBaseTransport) -> ConfidentialRoute:
-            return await discover(peer, trust, chain, shape=current.shape, logs=current.logs)
+            # No log is asked on this way: it would see who asks, around relays and proxy. That all
+            # are shown the same keys is the ledger's to say.
+            return await discover(peer, trust, chain, shape=current.shape, memory=_Forgetful())
 
         return await network.find(verified)
 

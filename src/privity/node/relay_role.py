@@ -104,7 +104,7 @@ class RelayRole:
         self._keys = keys
         self._app: Relay | Gateway = relay
         if keys is not None:
-            fresh = _SinceStart(relay, started=int(clock()))
+            fresh = _SinceStart(relay, started=int(clock() // 60 * 60))
             self._app = Gateway(fresh, keys, outer=relay, limits=limits, clock=clock)
 
     @property

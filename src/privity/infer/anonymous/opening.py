@@ -21,7 +21,6 @@ from privity.ledger.accounts import load_or_create_account
 from privity.ledger.addresses import Addresses
 from privity.ledger.client import Ledger
 from privity.policy import Policy
-from privity.seal.key_config import KeyConfig, parse_configs, preferred
 
 __all__ = ["ACCOUNT", "configured_wallet", "open_teller"]
 
@@ -62,7 +61,7 @@ async def open_teller(
         route = admitted.route
         if not isinstance(route, AnonymousRoute):
             raise InputError("this is no anonymous way")
-        return route.desk(_FixedKeys(preferred(parse_configs(route.enclave.keyset.ohttp))))
+        return route.desk
 
     try:
         async with Ledger(
@@ -76,19 +75,6 @@ async def open_teller(
             yield Teller(wallet, ledger, desk, told)
     finally:
         await way.aclose()
-
-
-class _FixedKeys:
-    """The keys of one verified enclave, for one question to its desk."""
-
-    def __init__(self, config: KeyConfig) -> None:
-        self._config = config
-
-    async def current(self) -> KeyConfig:
-        return self._config
-
-    async def refresh(self, stale: KeyConfig) -> KeyConfig:
-        raise InputError("the enclave was restarted meanwhile", hint="run it again")
 
 
 def _peer(config: Config) -> NetworkPeer:

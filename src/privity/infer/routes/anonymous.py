@@ -7,7 +7,7 @@ credits that cannot be linked. spec/anonymous.md has what is promised and what i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import httpx
@@ -31,6 +31,7 @@ _CREDITS = Basis(Ground.MATHEMATICS, "a spend proves that it is paid, and nothin
 _SAME_KEYS = Basis(Ground.MATHEMATICS, "its keys are those on the ledger, the same for everyone")
 _APART = Basis(Ground.QUORUM, "two relays of different operators do not collude")
 _PURCHASES = Basis(Ground.MATHEMATICS, "the ledger has purchases and members, no jobs")
+_PROXY = Basis(Ground.QUORUM, "the proxy does not tell the ledger's node who reads")
 _NEAR = Basis(Ground.NOTHING, "relays and host are on one machine")
 _FAR_ENDS = (Party.ENCLAVE, Party.HOST, Party.PROVIDER)
 
@@ -62,15 +63,15 @@ class AnonymousRoute:
         inner: the enclave, verified, and the end of the way to it.
         way: how it is reached.
         disclosure: computed from the verified evidence, the ledger's entries and the way taken.
-        wrap: returns what carries a job: proved, sealed and paid for.
-        desk: returns what carries a question to the enclave's desk: proved and sealed.
+        carrier: carries jobs: proved, sealed and paid for.
+        desk: carries questions to the enclave's desk: proved and sealed.
     """
 
     inner: ConfidentialRoute
     way: Way
     disclosure: Disclosure
-    wrap: Callable[[KeySource], httpx.AsyncBaseTransport]
-    desk: Callable[[KeySource], httpx.AsyncBaseTransport]
+    carrier: httpx.AsyncBaseTransport
+    desk: httpx.AsyncBaseTransport
 
     @property
     def name(self) -> str:
@@ -94,8 +95,11 @@ class AnonymousRoute:
     def transport(
         self, keys: KeySource, inner: httpx.AsyncBaseTransport
     ) -> httpx.AsyncBaseTransport:
-        """Return a transport that pays, seals, proves and sends by two relays."""
-        return self.wrap(keys)
+        """Return a transport that pays, seals, proves and sends by two relays.
+
+        It seals to the keys of the enclave that was verified for this way, and to no others.
+        """
+        return self.carrier
 
 
 def check_registered(enclave: AttestedEnclave, keys_digest: bytes) -> None:
@@ -119,7 +123,9 @@ def check_registered(enclave: AttestedEnclave, keys_digest: bytes) -> None:
         )
 
 
-def anonymous_disclosure(enclave: AttestedEnclave, way: Way, gateway: EnclavePeer) -> Disclosure:
+def anonymous_disclosure(
+    enclave: AttestedEnclave, way: Way, gateway: EnclavePeer, *, proxied: bool = False
+) -> Disclosure:
     """Return who learns what of a job sealed to ``enclave`` by ``way``.
 
     It never flatters: relays on the host's own machine hide no address from whoever owns it, and
@@ -138,6 +144,12 @@ def anonymous_disclosure(enclave: AttestedEnclave, way: Way, gateway: EnclavePee
         cells[party, Asset.IDENTITY] = Cell(View.NOTHING, nobody)
         cells[party, Asset.PAYMENT] = Cell(View.PREDICATE, frozenset({_CREDITS}))
     cells[Party.RELAY, Asset.IDENTITY] = Cell(View.NOTHING, frozenset({_MEMBER}))
+    # Whoever serves the ledger sees who reads it: all of it, at a time of its own. Not who asks.
+    cells[Party.LEDGER, Asset.ADDRESS] = (
+        Cell(View.NOTHING, frozenset({_PROXY}), frozenset({"the proxy"}))
+        if proxied
+        else Cell(View.EVERYTHING)
+    )
     cells[Party.LEDGER, Asset.IDENTITY] = Cell(View.NOTHING, frozenset({_PURCHASES}))
     cells[Party.LEDGER, Asset.PAYMENT] = Cell(View.PREDICATE, frozenset({_PURCHASES}))
     cells[Party.PROVIDER, Asset.PROMPT] = cells[Party.HOST, Asset.PROMPT]

@@ -7,6 +7,7 @@ anew in the background, while jobs go on with the one at hand.
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable
 
@@ -19,6 +20,7 @@ from privity.policy import AdmittedRoute, Policy
 __all__ = ["RouteKeeper"]
 
 _RETRY_S = 5.0
+_SPARE_S = (2.0, 20.0)
 _LONGEST_S = 86400.0  # a local route never ages; no event loop sleeps for ever
 
 
@@ -99,7 +101,7 @@ class RouteKeeper:
         while admitted is self._taken:
             admitted = await self.refresh(admitted)
         self._taken = admitted
-        self._renew_in_background(admitted)
+        self._renew_in_background(admitted, random.uniform(*_SPARE_S))  # noqa: S311
         return admitted
 
     async def refresh(self, stale: AdmittedRoute[Route] | None) -> AdmittedRoute[Route]:
@@ -152,16 +154,19 @@ class RouteKeeper:
         self._admitted, self._found_at, self.problem = admitted, started, None
         return admitted
 
-    def _renew_in_background(self, stale: AdmittedRoute[Route] | None = None) -> None:
+    def _renew_in_background(
+        self, stale: AdmittedRoute[Route] | None = None, delay_s: float = 0.0
+    ) -> None:
         if self._background is not None and not self._background.done():
             return
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return  # under another event loop, renewal waits for the full age
-        self._background = loop.create_task(self._try_renew(stale or self._admitted))
+        self._background = loop.create_task(self._try_renew(stale or self._admitted, delay_s))
 
-    async def _try_renew(self, stale: AdmittedRoute[Route] | None) -> None:
+    async def _try_renew(self, stale: AdmittedRoute[Route] | None, delay_s: float) -> None:
+        await anyio.sleep(delay_s)  # what is found for the next job says nothing of this one's time
         try:
             await self.refresh(stale)
         except PrivityError:

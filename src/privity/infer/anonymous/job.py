@@ -1,0 +1,182 @@
+"""Carries the requests of one anonymous route: proved, sealed, and paid for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+
+from privity.anon.payment_terms import MAX_BYTES
+from privity.errors import AdmissionError, PeerError, StaleKeyError
+from privity.infer.anonymous.admitted import AdmittedTransport, ProveQuery
+from privity.infer.anonymous.paid import PaidTransport
+from privity.infer.anonymous.proved import ProvedTransport, QueryMaker
+from privity.infer.engines.query_tokens import is_job
+from privity.infer.routes.confidential import ConfidentialRoute
+from privity.seal.key_config import KeyConfig, parse_configs, preferred
+from privity.seal.transport import SealedTransport
+
+if TYPE_CHECKING:
+    from privity.infer.anonymous.network import Network
+
+__all__ = ["AnonymousJob", "asked", "whole_minute"]
+
+_AUTHORITY = "https://enclave.privity"
+_TIMEOUT = httpx.Timeout(60, connect=30).as_dict()
+_MINUTE = 60
+
+
+class AnonymousJob(httpx.AsyncBaseTransport):
+    """Carries the requests of one route. Run by the device.
+
+    Args:
+        network: proves, and pays.
+        scope: the provider's account.
+        target: URL of the gateway's resource at the second relay.
+        chain: carries sealed requests there.
+        route: the verified enclave.
+
+    Attributes:
+        desk: carries questions to the enclave's desk, which cost nothing.
+
+    Guarantees:
+        Nothing is sent again because somebody outside the enclave's seal says that it should be:
+        not a spend, and not a job (tests/adversary/test_anonymous_way.py).
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        scope: str,
+        target: str,
+        chain: httpx.AsyncBaseTransport,
+        route: ConfidentialRoute,
+    ) -> None:
+        self._network = network
+        self._scope = scope.lower()
+        self._target = target
+        self._chain = chain
+        self._route = route
+        self._keys = _OwnKeys(route)
+        self.desk: httpx.AsyncBaseTransport = _Desk(self)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request, paid for where the provider asks for something.
+
+        Raises:
+            AdmissionError: the gateway did not let it in; or check ``rate``: too many this minute.
+            PaymentError: the wallet has not enough, or the enclave did not take the spend.
+            PrivityError: what else can go wrong on the way.
+        """
+        network = self._network
+        terms = await network.terms(self._route, self.desk)
+        if terms is None:
+            return await self._sealed(None).handle_async_request(request)
+        sealed: httpx.AsyncBaseTransport = self._sealed(None)
+        if terms.query is not None:
+            maker = await network.maker(terms.query)
+            await maker.check(request)  # before anything is spent on it
+            sealed = self._proved(maker)
+        purse = network.wallet.purse(network.credit_terms(terms))
+        return await PaidTransport(sealed, purse, terms.tariff).handle_async_request(request)
+
+    async def ask_desk(self, request: httpx.Request) -> httpx.Response:
+        """Carry what is no job; proved where the provider takes nothing unproved.
+
+        A gateway cannot tell a question to the desk from a job, and refuses both. Whether it does
+        is in the terms, which are asked for in the same way: until they are known its word is
+        believed for one question, and never kept, or it would mark a device for good.
+        """
+        network, job = self._network, is_job(request.method, request.url.path)
+        known = network.known_terms(self._route)
+        if known is not None and known.query is not None and not job:
+            return await self._proved(await network.maker(None)).handle_async_request(request)
+        try:
+            return await self._sealed(None).handle_async_request(request)
+        except AdmissionError as error:
+            if error.check != "query" or job or known is not None:
+                raise
+        return await self._proved(await network.maker(None)).handle_async_request(request)
+
+    def _sealed(self, query: ProveQuery | None) -> SealedTransport:
+        return self._seal(self._keys, query)
+
+    def _seal(self, keys: object, query: ProveQuery | None) -> SealedTransport:
+        async def prove(digest: bytes) -> str:
+            return await self._network.prover.prove(self._scope, digest)
+
+        return SealedTransport(
+            self._keys,
+            self._target,
+            inner=AdmittedTransport(self._chain, prove, query),
+            shape=self._route.shape,
+            clock=lambda: whole_minute(self._network.clock()),
+        )
+
+    def _proved(self, maker: QueryMaker) -> ProvedTransport:
+        return ProvedTransport(maker, self._seal, self._keys)
+
+
+class _Desk(httpx.AsyncBaseTransport):
+    """Carries questions to the desk of a route."""
+
+    def __init__(self, job: AnonymousJob) -> None:
+        self._job = job
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await self._job.ask_desk(request)
+
+
+class _OwnKeys:
+    """The keys of the enclave at the end of this very way, and no others.
+
+    A relay or a gateway can say that a key is stale. Another route's keys would not fit this one's
+    gateway, and a spend inside would be lost on the way.
+    """
+
+    def __init__(self, route: ConfidentialRoute) -> None:
+        self._config = preferred(parse_configs(route.enclave.keyset.ohttp))
+
+    async def current(self) -> KeyConfig:
+        return self._config
+
+    async def refresh(self, stale: KeyConfig) -> KeyConfig:
+        raise StaleKeyError(
+            "the enclave no longer holds the key this request was sealed to",
+            hint="it may have restarted: ask again",
+        )
+
+
+def whole_minute(now: float) -> float:
+    """Return the minute's start: to the second, a clock that is off would name its device."""
+    return now // _MINUTE * _MINUTE
+
+
+async def asked(
+    sealed: httpx.AsyncBaseTransport, method: str, path: str, body: bytes = b""
+) -> tuple[int, bytes]:
+    """Ask something of the enclave's desk; return the status and the bounded body.
+
+    Raises:
+        PrivityError: as the transport.
+        PeerError: the answer is too large.
+    """
+    request = httpx.Request(
+        method,
+        _AUTHORITY + path,
+        headers={"content-type": "application/json"} if body else {},
+        content=body,
+        extensions={"timeout": _TIMEOUT},
+    )
+    response = await sealed.handle_async_request(request)
+    found = bytearray()
+    try:
+        if not isinstance(response.stream, httpx.AsyncByteStream):
+            raise PeerError("the answer cannot be streamed")
+        async for piece in response.stream:
+            found += piece
+            if len(found) > MAX_BYTES:
+                raise PeerError("the enclave's desk answered more than it can have to say")
+    finally:
+        await response.aclose()
+    return response.status_code, bytes(found)

@@ -1,0 +1,91 @@
+"""Proves that this person is a member, from a tree and keys that were made ready ahead of need."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import anyio
+from anyio import to_thread
+
+from privity.anon.epochs import EPOCH_S
+from privity.anon.membership import RateIdentity
+from privity.anon.rln import Prover
+from privity.anon.wallet import Membership
+from privity.errors import InputError
+from privity.infer.anonymous.members import DeviceMembers
+from privity.infer.anonymous.purse import SharedWallet
+
+__all__ = ["MemberProver"]
+
+
+class MemberProver:
+    """Makes admission headers for one person. Run by the device.
+
+    Args:
+        wallet: has the membership, and hands out message ids.
+        members: the tree.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        wallet: SharedWallet,
+        members: DeviceMembers,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._wallet = wallet
+        self._members = members
+        self._clock = clock
+        self._provers: dict[tuple[str, int], Prover] = {}
+        self._lock = anyio.Lock()
+
+    async def prove(self, scope: str, digest: bytes) -> str:
+        """Return the admission header for a sealed request; uses up one message of this epoch.
+
+        Raises:
+            AdmissionError: check ``rate``: none is left in this epoch.
+            InputError: this person is no member.
+            PeerError: the ledger cannot be read.
+        """
+        member, index = self._member()
+        prover = await self._prover(scope, member, index)
+        place = await self._members.place(index, member.limit)
+        epoch = int(self._clock() // EPOCH_S)
+        message_id = await self._wallet.take_message_id(epoch)
+        proof = await to_thread.run_sync(
+            lambda: prover.prove(place, epoch=epoch, message_id=message_id, digest=digest)
+        )
+        return proof.to_header()
+
+    async def warm(self, scope: str) -> None:
+        """Read the tree, and work out ahead what no message changes; raises `PrivityError`."""
+        member, index = self._member()
+        await self._members.refresh(now=True)
+        place = await self._members.place(index, member.limit)
+        prover = await self._prover(scope, member, index)
+        await to_thread.run_sync(prover.warm, place)
+
+    def close(self) -> None:
+        """Drop what was kept to prove with."""
+        for prover in self._provers.values():
+            prover.close()
+        self._provers.clear()
+
+    def _member(self) -> tuple[Membership, int]:
+        member = self._wallet.membership
+        if member is None or member.index is None:
+            raise InputError(
+                "you are not a member of this network yet",
+                hint="`privity wallet top-up` stakes for you and buys credits",
+            )
+        return member, member.index
+
+    async def _prover(self, scope: str, member: Membership, index: int) -> Prover:
+        async with self._lock:  # its keys are loaded once
+            found = self._provers.get((scope, index))
+            if found is None:
+                found = await to_thread.run_sync(lambda: Prover(RateIdentity(member.secret), scope))
+                self._provers[scope, index] = found
+            return found

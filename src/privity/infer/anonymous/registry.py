@@ -1,0 +1,176 @@
+"""The registry as a device reads it: on a rhythm of its own, whole; and the choice of a way in it.
+
+A guard that lets only its accomplices through would get every request, if failures were answered
+by drawing another second relay until one works. So a second relay that failed is counted against
+the guard, and after a few different ones the guard is left.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+
+from privity.anon.relays import Guard, Guards, RelayEntry, choose_relays, load_guards, save_guards
+from privity.errors import InputError, MalformedError
+from privity.ledger.client import Ledger
+from privity.ledger.credits import IssuerKey
+from privity.ledger.providers import Listing, ProviderEntry, ProviderKind
+
+__all__ = ["Chosen", "RegistryView"]
+
+_OLDEST_S = 300.0
+"""Seconds a reading is used where nothing reads on a rhythm, such as in a single command."""
+_STRIKES = 3
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A gateway and the two relays to it."""
+
+    gateway: ProviderEntry
+    first: RelayEntry
+    second: RelayEntry
+
+
+@dataclass
+class _Read:
+    at: float
+    listing: Listing
+    issuer: IssuerKey
+
+
+@dataclass
+class _Strikes:
+    """Second relays that failed behind one guard, since one worked."""
+
+    failed: set[str] = field(default_factory=set)
+
+
+class RegistryView:
+    """Reads the registry and the issuer's key, and chooses ways. Run by the device.
+
+    Args:
+        ledger: read whole.
+        provider: the account to ask; empty for the only one there is.
+        guards: the file of the first relays; None to keep none.
+        clock: seconds since the epoch.
+
+    Guarantees:
+        A guard behind which different second relays fail is left
+        (tests/adversary/test_anonymous_way.py). Where `read` is called on a rhythm, choosing reads
+        nothing (tests/adversary/test_anonymous_way.py).
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        provider: str = "",
+        guards: Path | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._ledger = ledger
+        self._provider = provider
+        self._path = guards
+        self._guards = Guards() if guards is None else load_guards(guards)
+        self._clock = clock
+        self._read: _Read | None = None
+        self._strikes: dict[str, _Strikes] = {}
+        self._left: set[str] = set()
+        self._lock = anyio.Lock()
+
+    async def read(self) -> None:
+        """Read registry and issuer's key now; raises `PeerError`."""
+        async with self._lock:
+            await self._read_now()
+
+    async def issuer(self) -> IssuerKey:
+        """Return the issuer's key as of the last reading; raises `PeerError`."""
+        return (await self._current()).issuer
+
+    async def choose(self) -> Chosen:
+        """Return a way for one job.
+
+        Raises:
+            InputError: no provider, or no two relays of different operators, are registered.
+            PeerError: the ledger cannot be read.
+        """
+        listing = (await self._current()).listing
+        gateway = self._gateway(listing)
+        relays = _relays(listing.entries)
+        able = [one for one in relays if one.did not in self._left]
+        first, held = self._guards.first(able, enclave_operator=gateway.owner, now=self._clock())
+        if held != self._guards:
+            self._guards = held
+            if self._path is not None:
+                save_guards(self._path, held)
+        first, second = choose_relays(relays, enclave_operator=gateway.owner, first=first)
+        return Chosen(gateway, first, second)
+
+    def worked(self, chosen: Chosen) -> None:
+        """Note that a way led to its enclave."""
+        self._strikes.pop(chosen.first.did, None)
+
+    def failed(self, chosen: Chosen) -> None:
+        """Note that a way led nowhere; after a few second relays its guard is left."""
+        strikes = self._strikes.setdefault(chosen.first.did, _Strikes())
+        strikes.failed.add(chosen.second.did)
+        if len(strikes.failed) >= _STRIKES:
+            self._leave(chosen.first.did)
+
+    def _leave(self, did: str) -> None:
+        self._left.add(did)
+        self._strikes.pop(did, None)
+        kept: tuple[Guard, ...] = tuple(one for one in self._guards.held if one.did != did)
+        self._guards = Guards(kept)
+        if self._path is not None:
+            save_guards(self._path, self._guards)
+
+    def forget(self) -> None:
+        """Have the next choice read anew: what is listed did not hold."""
+        self._read = None
+
+    async def _current(self) -> _Read:
+        async with self._lock:
+            if self._read is None or self._clock() - self._read.at > _OLDEST_S:
+                await self._read_now()
+            if self._read is None:
+                raise InputError("the registry was not read")
+            return self._read
+
+    async def _read_now(self) -> None:
+        listing = await self._ledger.providers()
+        self._read = _Read(self._clock(), listing, await self._ledger.issuer_key())
+
+    def _gateway(self, listing: Listing) -> ProviderEntry:
+        gateways = [one for one in listing.entries if one.kind is ProviderKind.GATEWAY]
+        wanted = self._provider.casefold()
+        if wanted:
+            found = [
+                one for one in gateways if wanted in (one.owner.casefold(), one.did.casefold())
+            ]
+        else:
+            found = [one for one in gateways if one.owner == gateways[0].owner]
+        if not found:
+            raise InputError(
+                "the ledger lists no gateway" + (f" of {self._provider}" if wanted else ""),
+                hint="check [anonymous] in config.toml",
+            )
+        return found[secrets.randbelow(len(found))]
+
+
+def _relays(entries: Sequence[ProviderEntry]) -> list[RelayEntry]:
+    """Return the registry's relays; what does not have the form of one is left out."""
+    found = []
+    for one in entries:
+        if one.kind is ProviderKind.RELAY:
+            try:
+                found.append(RelayEntry(one.did, one.owner, one.endpoint, one.keys_digest))
+            except MalformedError:
+                continue
+    return found
