@@ -128,6 +128,15 @@ class CreditDesk:
             )
         return await self._begun(spend, recover=False)
 
+    async def check(self, data: bytes) -> None:
+        """Verify a spend and take nothing: before something costly is done for whoever has it.
+
+        Raises:
+            MalformedError: it is no spend.
+            PaymentError: check ``missing`` or ``proof``.
+        """
+        await self._verified(data)
+
     async def recover(self, data: bytes) -> bytes:
         """Return the refund of a spend whose answer never came; nothing is served for it.
 

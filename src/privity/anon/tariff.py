@@ -7,13 +7,13 @@ whose request is of a class holds the same, and pays one of a few prices.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
+from privity.anon.asked import Asked, read_request
 from privity.errors import InputError, MalformedError, ReceiptError
 from privity.identity.digests import digest
 from privity.identity.fields import Fields
@@ -28,7 +28,6 @@ EVERY_MODEL = "*"
 _MAX_STEPS = 8
 _MAX_MODELS = 64
 _MAX_SIZE = 2**31
-_MAX_CHOICES = 1024
 _VERSION = 1
 
 
@@ -154,17 +153,25 @@ class Tariff:
 
         What is not read as one holds the highest price there is; it is refused, and costs nothing.
         """
-        request = _object(body)
-        model = request.get("model")
-        prices = self.models.get(model) if isinstance(model, str) else None
+        return self.worst_asked(read_request(body), len(body))
+
+    def worst_asked(self, asked: Asked, size: int) -> int:
+        """Return `worst_of` a request that was read already.
+
+        Args:
+            asked: as `read_request` gave it.
+            size: of its body, in bytes.
+        """
+        prices = self.models.get(asked.model) if asked.model is not None else None
         prices = prices or self.models.get(EVERY_MODEL)
-        limits = [request.get(name) for name in ("max_completion_tokens", "max_tokens")]
-        given = [one for one in limits if isinstance(one, int) and _is_count(one)]
-        choices = request.get("n", 1)
-        if prices is None or not _is_count(choices, _MAX_CHOICES):
+        if prices is None or asked.fields is None:
             return max(one.worst for one in self.models.values())
-        most = max(given) * choices if given else prices.completion[-1].most
-        return prices.price(len(body), most)
+        most = prices.completion[-1].most if asked.most is None else asked.most
+        return prices.price(size, most)
+
+    def prices(self, model: str | None) -> bool:
+        """Tell whether there is a price for a model; None for whichever is served."""
+        return EVERY_MODEL in self.models or (model is not None and model in self.models)
 
     def price(self, model: str, prompt_tokens: int, completion_tokens: int) -> int:
         """Return what a job costs that was served; what is charged is at most what was held.
@@ -261,15 +268,3 @@ def _name(name: str) -> str:
     if not 0 < len(name) <= 256:
         raise MalformedError("a tariff's model has a name of 1 to 256 characters")
     return name
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _is_count(value: Any, most: int = _MAX_SIZE) -> bool:
-    return type(value) is int and 0 < value <= most

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import anyio
+from anyio import to_thread
 
+from privity.anon.asked import Asked, read_request
 from privity.anon.desk import CreditDesk, OpenJob, SettledBefore
 from privity.anon.payment_terms import (
     EXIT_PATH,
@@ -23,18 +25,25 @@ from privity.anon.payment_terms import (
     TERMS_PATH,
     PaymentTerms,
 )
+from privity.anon.tariff import Tariff
 from privity.errors import MalformedError, OversizeError, PaymentError, PeerError, PrivityError
 from privity.identity.fields import Fields
 from privity.identity.multibase import decode_base64url, encode_base64url
 from privity.infer.engines.isolation import MAX_REQUEST
 from privity.infer.engines.proxy import SERVED, Served
 from privity.receipt import Price
-from privity.seal.asgi import ASGIApp, Message, Receive, Scope, Send, answer, read_body
+from privity.seal.asgi import ASGIApp, Message, Receive, Scope, Send, answer, read_body, replay
 
 __all__ = ["MIN_LEASE_S", "Exit", "PaymentMiddleware", "Till"]
 
 _SPEND = SPEND_HEADER.encode()
-_JSON = [(b"content-type", b"application/json")]
+_TYPE = b"content-type"
+_EVENTS = b"text/event-stream"
+_EVENT = b"\ndata:"
+_NO_END = 2**31
+_JSON = [(_TYPE, b"application/json")]
+_AT_ONCE = 64 << 10  # a longer request is read beside the event loop
+_READERS = 2
 _MAX_BODY = 64 << 10
 _WITHIN_S = 30.0
 _BEFORE_LEASE_S = 10.0
@@ -44,7 +53,14 @@ _SETTLE_S = 30.0
 _AGAIN_S = 0.5
 _LOOK_S = 0.02
 _MAX_SPEND = 16 << 10
-_STATUS = {"missing": 402, "malformed": 400, "short": 402, "spent": 409, "running": 409}
+_STATUS = {
+    "missing": 402,
+    "malformed": 400,
+    "short": 402,
+    "model": 404,
+    "spent": 409,
+    "running": 409,
+}
 
 
 @dataclass(frozen=True)
@@ -89,7 +105,8 @@ class PaymentMiddleware:
     Guarantees:
         A spend is in the store before a job is served, and settles once, with what the tariff says
         of the tokens counted (tests/unit/test_enclave_payment.py). A job that failed costs nothing.
-        Nothing here is logged.
+        The engine may generate what was held for, and no more, and whoever leaves early pays no
+        less than was delivered (tests/adversary/test_payment_attacks.py). Nothing here is logged.
     """
 
     def __init__(self, app: ASGIApp, desk: CreditDesk, terms: PaymentTerms, till: Till) -> None:
@@ -98,6 +115,7 @@ class PaymentMiddleware:
         self._terms = terms
         self._till = till
         self._unsettled = 0
+        self._readers = anyio.CapacityLimiter(_READERS)
         self._desks: dict[str, Callable[[Fields], Awaitable[dict[str, Any]]]] = {
             ISSUE_PATH: self._issue,
             RECOVER_PATH: self._recover,
@@ -139,7 +157,7 @@ class PaymentMiddleware:
             return
         self._unsettled += 1
         try:
-            await self._sell(scope, _replay(body, receive), send, body, served)
+            await self._sell(scope, receive, send, body, served)
         finally:
             self._unsettled -= 1
 
@@ -147,9 +165,13 @@ class PaymentMiddleware:
         self, scope: Scope, receive: Receive, send: Send, body: bytes, served: Served
     ) -> None:
         try:
+            spend = _spend_of(scope)
+            if len(body) > _AT_ONCE:  # reading it takes a while: not for who cannot pay
+                await self._desk.check(spend)
+            order = await self._ordered(body, scope["path"])
             # Who leaves while a spend is taken has it settled at once, not when its lease is over.
             with anyio.CancelScope(shield=True):
-                job = await self._begin(scope, body)
+                job = await self._desk.begin(spend, least=order.worst)
         except PrivityError as error:
             await _refuse(send, error)
             return
@@ -158,22 +180,21 @@ class PaymentMiddleware:
             await _refuse(send, PaymentError("this was paid for and settled before", check="spent"))
             return
         kept = [(name, value) for name, value in scope["headers"] if name != _SPEND]
-        sale = _Sale(job, self._terms, served, send)
+        sale = _Sale(job, order, self._terms, served, send)
         try:
             # After its lease the whole spend can be claimed back: nothing is served past it.
             with anyio.move_on_after(self._desk.lease_s - _BEFORE_LEASE_S):
-                await self._app({**scope, "headers": kept}, receive, sale.send)
+                replayed = replay(order.text, receive)
+                await self._app({**scope, "headers": kept}, replayed, sale.send)
         finally:
             await sale.close()
 
-    async def _begin(self, scope: Scope, body: bytes) -> OpenJob | SettledBefore:
-        spends = [value for name, value in scope["headers"] if name == _SPEND]
-        if len(spends) != 1 or len(spends[0]) > _MAX_SPEND:
-            raise PaymentError(
-                "a request is paid for with one spend", check="missing", hint="privity top-up"
-            )
-        spend = decode_base64url(spends[0].decode("latin-1"))
-        return await self._desk.begin(spend, least=self._terms.tariff.worst_of(body))
+    async def _ordered(self, body: bytes, path: str) -> _Order:
+        if len(body) <= _AT_ONCE:
+            return _order(self._terms.tariff, body, path)
+        return await to_thread.run_sync(
+            _order, self._terms.tariff, body, path, limiter=self._readers
+        )
 
     # Credits
 
@@ -213,24 +234,76 @@ class PaymentMiddleware:
         }
 
 
+@dataclass(frozen=True)
+class _Order:
+    """What a paid request asks for.
+
+    Attributes:
+        asked: what was read of it.
+        path: where it goes.
+        size: of its body as it came, in bytes.
+        worst: what it has to hold.
+        text: the body that goes to the engine.
+    """
+
+    asked: Asked
+    path: str
+    size: int
+    worst: int
+    text: bytes = field(repr=False)
+
+
+def _order(tariff: Tariff, body: bytes, path: str) -> _Order:
+    """Read a request, once, for what it holds and for what the engine is asked.
+
+    Raises:
+        MalformedError: it is not a JSON object.
+        PaymentError: check ``model``: the tariff has no price for what it asks for.
+    """
+    asked = read_request(body)
+    text = asked.for_engine(body, path)
+    if not tariff.prices(asked.model):
+        raise PaymentError("there is no price for this model", check="model")
+    return _Order(asked, path, len(body), tariff.worst_asked(asked, len(body)), text)
+
+
+def _spend_of(scope: Scope) -> bytes:
+    spends = [value for name, value in scope["headers"] if name == _SPEND]
+    if len(spends) != 1 or len(spends[0]) > _MAX_SPEND:
+        raise PaymentError(
+            "a request is paid for with one spend", check="missing", hint="privity top-up"
+        )
+    return decode_base64url(spends[0].decode("latin-1"))
+
+
 @dataclass
 class _Sale:
     """One paid job on its way: what it delivered, and its settlement."""
 
     job: OpenJob
+    order: _Order
     terms: PaymentTerms
     served: Served
     out: Send
     status: int = 0
+    streams: bool = False
     events: int = 0
-    settled: bool = field(default=False)
+    ended: bool = False
+    settled: bool = False
+    _line: bytes = b"\n"
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            kinds = [value for name, value in message.get("headers", ()) if name == _TYPE]
+            self.streams = any(kind.startswith(_EVENTS) for kind in kinds)
         elif message["type"] == "http.response.body":
-            self.events += message.get("body", b"").count(b"data: ")
+            # In what a model writes there are no line ends: in JSON they are escaped.
+            seen = self._line + message.get("body", b"")
+            self.events += seen.count(_EVENT)
+            self._line = seen[1 - len(_EVENT) :]
             if not message.get("more_body", False):
+                self.ended = True
                 await self._settle()
         await self.out(message)
 
@@ -258,27 +331,24 @@ class _Sale:
         self.served.trailers.append(_refund(refund))
 
     def _charged(self) -> int:
-        """Return what the tariff says; of an answer that broke off, each event was a token."""
-        if self.served.model is None or not 200 <= self.status < 300:
+        """Return what the tariff says; what was not counted costs what it may have been."""
+        model, tariff = self.served.model, self.terms.tariff
+        if model is None or not 200 <= self.status < 300 or not tariff.prices(model.id):
             return 0
-        prompt, completion = self.served.prompt_tokens, self.served.completion_tokens
-        return self.terms.tariff.price(
-            self.served.model.id, prompt or 0, self.events if completion is None else completion
-        )
+        prompt = self.served.prompt_tokens
+        return tariff.price(model.id, self.order.size if prompt is None else prompt, self._made())
 
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """Return an ASGI receive that gives a body that was read already."""
-    given = False
-
-    async def replayed() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replayed
+    def _made(self) -> int:
+        """Return the tokens of the answer: of events that were not counted each was one."""
+        counted = self.served.completion_tokens
+        if not self.order.asked.generates(self.order.path):
+            return counted or 0
+        if counted is not None and (self.ended or not self.streams):
+            return counted
+        if self.streams:
+            return max(counted or 0, self.events)
+        most = self.order.asked.most
+        return _NO_END if most is None else most
 
 
 def _refund(refund: bytes) -> tuple[bytes, bytes]:

@@ -258,9 +258,11 @@ class EngineProxy:
         except httpx.HTTPError as error:
             # Not an end: what was sent must not be taken for the whole answer.
             raise EngineError(f"the engine broke off: {type(error).__name__}") from None
-        usage.done()
-        served.prompt_tokens = usage.prompt_tokens
-        served.completion_tokens = usage.completion_tokens
+        finally:
+            # Also of an answer that breaks off: what was counted until then.
+            usage.done()
+            served.prompt_tokens = usage.prompt_tokens
+            served.completion_tokens = usage.completion_tokens
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _model(self, request: Isolated) -> Model | None:
