@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 
 import paid_enclave as paid
@@ -17,8 +18,10 @@ from privity.anon.asked import read_request
 from privity.anon.payment_terms import SPEND_HEADER
 from privity.anon.stores import open_store
 from privity.anon.tariff import EVERY_MODEL, ModelPrices, Step, Tariff, flat_tariff
-from privity.errors import MalformedError
+from privity.errors import AdmissionError, MalformedError, PrivityError
 from privity.identity.multibase import encode_base64url
+from privity.infer.anonymous.admitted import AdmittedTransport
+from privity.infer.anonymous.paid import PaidTransport
 from privity.infer.engines.proxy import SERVED
 from privity.node.enclave_payment import PaymentMiddleware
 from privity.receipt import SALT_HEADER, encode_salt
@@ -250,3 +253,119 @@ async def test_who_cannot_pay_has_no_large_body_read(
         assert reply.status in (400, 402)
     assert world.enclave.jobs == 0
     await anyio.sleep(0)
+
+
+# On the device
+
+
+class Purse:
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    async def spend(self, amount: int) -> Any:
+        self.log.append("set aside")
+        return Held()
+
+    async def refunded(self, spend_id: str, refund: bytes) -> int:
+        return 0
+
+    async def unsent(self, spend_id: str) -> None:
+        self.log.append("back")
+
+
+class Held:
+    id, spend = "s1", b"spend"
+
+
+class Gateway(httpx.AsyncBaseTransport):
+    """Carries what it likes, and says what it likes."""
+
+    def __init__(self, says: Exception | None = None) -> None:
+        self.says, self.got = says, 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.got += 1
+        if self.says is not None:
+            raise self.says
+        return httpx.Response(200)
+
+
+class Twice(httpx.AsyncBaseTransport):
+    """Tries again what was refused, as what is sealed to a key that is stale."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+        self.inner = inner
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await self.inner.handle_async_request(request)
+        except PrivityError:
+            return await self.inner.handle_async_request(request)
+
+
+async def _none_left(digest: bytes) -> str:
+    raise AdmissionError("this epoch's messages are used up", check="rate")
+
+
+def _request() -> httpx.Request:
+    return httpx.Request("POST", "https://e/v1", content=b"{}")
+
+
+@pytest.mark.anyio
+async def test_a_message_too_many_gives_its_credits_back() -> None:
+    """Else a few of them would set every token aside."""
+    purse, gateway = Purse(), Gateway()
+    way = Twice(AdmittedTransport(gateway, _none_left))
+    with pytest.raises(AdmissionError):
+        await PaidTransport(way, purse, TARIFF).handle_async_request(_request())
+    assert (purse.log, gateway.got) == (["set aside", "back"], 0)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("check", ["rate", "root", "query"])
+async def test_a_gateways_word_gives_no_credits_back(check: str) -> None:
+    """It may have passed the request on: the spend would be made twice, and be known again."""
+
+    async def prove(digest: bytes) -> str:
+        return "proof"
+
+    purse = Purse()
+    for way in (
+        AdmittedTransport(Gateway(AdmissionError("no", check=check)), prove),
+        Gateway(AdmissionError("no", check=check)),
+    ):
+        with pytest.raises(AdmissionError):
+            await PaidTransport(way, purse, TARIFF).handle_async_request(_request())
+    assert purse.log == ["set aside"] * 2
+
+
+@pytest.mark.anyio
+async def test_a_second_attempt_that_stayed_does_not_hide_the_first_that_left() -> None:
+    proofs = ["proof"]
+
+    async def prove(digest: bytes) -> str:
+        if not proofs:
+            return await _none_left(digest)
+        return proofs.pop()
+
+    purse, gateway = Purse(), Gateway(AdmissionError("no", check="root"))
+    way = Twice(AdmittedTransport(gateway, prove))
+    with pytest.raises(AdmissionError) as caught:
+        await PaidTransport(way, purse, TARIFF).handle_async_request(_request())
+    assert caught.value.check == "rate"
+    assert (purse.log, gateway.got) == (["set aside"], 1)
+
+
+@pytest.mark.anyio
+async def test_who_stops_waiting_for_a_proof_has_nothing_locked() -> None:
+    purse, gateway = Purse(), Gateway()
+    with anyio.CancelScope() as scope:
+
+        async def prove(digest: bytes) -> str:
+            scope.cancel()
+            await anyio.sleep_forever()
+            return ""
+
+        way = AdmittedTransport(gateway, prove)
+        await PaidTransport(way, purse, TARIFF).handle_async_request(_request())
+    assert (purse.log, gateway.got) == (["set aside", "back"], 0)

@@ -116,6 +116,18 @@ async def test_what_jobs_cost_is_taken_out_once(store: Store, record: Withdrawal
         assert (later.spends, sum(chain.used_up.values())) == (0, first.credits)
 
 
+async def test_the_ledger_does_not_show_in_which_order_jobs_were_served(
+    store: Store, record: WithdrawalRecord
+) -> None:
+    chain = Chain()
+    await serve(store, 0, 20)
+    await withdraw(chain, store, record)
+    ((_, spent),) = chain.journal.items()
+    assert [one[0] for one in spent] == sorted(one[0] for one in spent)
+    served = [hashlib.sha256(str(number).encode()).digest() for number in range(20)]
+    assert sorted(served) == [one[0] for one in spent] != served
+
+
 @pytest.mark.parametrize("grown", [0, 2])
 async def test_a_crash_at_any_step_loses_and_doubles_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grown: int

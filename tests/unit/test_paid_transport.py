@@ -44,6 +44,9 @@ class Purse:
         self.log.append(f"refund {spend_id} {refund.decode()}")
         return 3
 
+    async def unsent(self, spend_id: str) -> None:
+        self.log.append(f"unsent {spend_id}")
+
 
 @dataclass
 class Sealed:

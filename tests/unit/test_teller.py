@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -51,7 +52,9 @@ class World:
         self.poor = 10**9
         self.exits: list[SignedExit] = []
         self.addresses = ADDRESSES
-        self.credits = self
+        self.credits = self.members = self
+        self.believed: dict[int, DepositState] | None = None
+        self.ways = 0
         account = SimpleNamespace(address=ME)
         self.sender = SimpleNamespace(account=account)
         self.wallet = SharedWallet(folder, b"\7" * 32)
@@ -74,8 +77,12 @@ class World:
         self.states[number], self.amounts[number] = DepositState.PENDING, amount
         return number
 
-    async def deposit_at(self, number: int) -> Any:
-        return SimpleNamespace(state=self.states[number])
+    async def deposit_at(self, number: int, block: Any = None) -> Any:
+        states = self.states if block is None or self.believed is None else self.believed
+        return SimpleNamespace(state=states[number])
+
+    async def confirmed(self) -> Any:
+        return SimpleNamespace(number=1)
 
     async def refund(self, number: int) -> None:
         if not self.late or self.states[number] is not DepositState.PENDING:
@@ -88,6 +95,7 @@ class World:
     # The desk
 
     async def _way(self) -> httpx.AsyncBaseTransport:
+        self.ways += 1
         return httpx.MockTransport(self._serve)
 
     async def _serve(self, request: httpx.Request) -> httpx.Response:
@@ -186,6 +194,70 @@ async def test_a_deposit_taken_back_before_a_crash_is_noted_after_it(world: Worl
     with pytest.raises(PaymentError, match="back in your account"):
         await world.teller.finish_purchases()
     assert not world.wallet.read().purchases()
+
+
+async def test_a_refund_that_may_be_undone_keeps_the_purchase(world: World) -> None:
+    """A reorganisation could let the issuer claim the deposit after all."""
+    world.refuse = {("issue", -1): "deposit"}
+    with pytest.raises(PaymentError):
+        await world.teller.top_up(100)
+    world.states[0], world.believed = DepositState.REFUNDED, {0: DepositState.PENDING}
+    with pytest.raises(PaymentError, match="refused"):
+        await world.teller.finish_purchases()
+    assert world.wallet.read().purchases()
+    world.states[0], world.refuse = DepositState.PENDING, {}  # undone
+    assert await world.teller.finish_purchases() == 100
+
+
+async def test_spends_are_recovered_one_at_a_time_in_no_order_of_theirs(world: World) -> None:
+    """Whoever sees the store's rows, or counts at a gateway, would see whose they all are."""
+    for _ in range(6):
+        await world.teller.top_up(100)
+    world.spend(6)
+    kept = [one.id for one in world.wallet.read().unfinished()]
+    events: list[str] = []
+
+    async def sleep(seconds: float) -> None:
+        assert 0 <= seconds <= 60
+        events.append("wait")
+
+    serve = world._recover
+
+    async def recover(body: Any) -> Any:
+        spends = {one.spend: one.id for one in world.wallet.read().unfinished()}
+        events.append(spends[decode_base64url(body["spend"])])
+        return await serve(body)
+
+    world._recover = recover  # type: ignore[method-assign]
+    before = world.ways
+    ledger = cast("Ledger", world)
+    chance = random.Random(7)
+    teller = Teller(world.wallet, ledger, world._way, between_s=30, sleep=sleep, chance=chance)
+    assert (await teller.recover()).spends == 6
+    assert [one == "wait" for one in events] == [False, True] * 5 + [False]
+    asked = events[::2]
+    assert sorted(asked) == sorted(kept) and asked != kept
+    assert world.ways == before + 6
+
+
+async def test_a_spend_that_is_being_recovered_is_not_taken_back_unsent(world: World) -> None:
+    """Another process showed it to the desk: taken back as well, its credits would be lost."""
+    await world.teller.top_up(100)
+    purse = world.wallet.purse(world.issuer.terms)
+    reserved = await purse.spend(10)
+    serve = world._recover
+
+    async def recover(body: Any) -> Any:
+        await purse.unsent(reserved.id)
+        return await serve(body)
+
+    world._recover = recover  # type: ignore[method-assign]
+    assert (await world.teller.recover()).spends == 1
+    assert world.wallet.read().balance == 100
+    again = await purse.spend(10)
+    await purse.unsent(again.id)
+    await purse.unsent(again.id)  # it changes nothing
+    assert world.wallet.read().balance == 100 and not world.wallet.read().unfinished()
 
 
 async def test_one_payout_that_is_refused_holds_up_no_other(world: World) -> None:
