@@ -122,6 +122,11 @@ class Members:
                 return MemberPage(first, before, tuple(leaves))
         raise PeerError("the ledger changed while its members were read; try again")
 
+    async def confirmed(self) -> Block | None:
+        """Return the newest block that is believed; None where there is none yet."""
+        head = read_quantity(await self._rpc.ask("eth_blockNumber"), most=2**63 - 1)
+        return await self.block(max(0, head - self._confirmations))
+
     async def block(self, number: int) -> Block | None:
         """Return the block of a height; None where the node has none."""
         found = await self._rpc.ask("eth_getBlockByNumber", text_of(number), False)

@@ -177,7 +177,11 @@ def store_name(url: str) -> str:
 
 
 async def _take(ledger: Ledger, charged: Sequence[Charged]) -> Withdrawn:
-    """Withdraw one batch, but for what was withdrawn already in another."""
+    """Withdraw one batch, but for what was withdrawn already in another.
+
+    By nullifier, so that the ledger does not show in which order jobs were served.
+    """
+    charged = sorted(charged)
     digest = hashlib.sha256(b"".join(nullifier for nullifier, _ in charged)).digest()
     # One that was sent is taken up as it is: it may be mined between two questions.
     begun = await signing(ledger.sender).begun(f"withdraw:{digest.hex()}")

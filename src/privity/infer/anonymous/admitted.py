@@ -3,20 +3,59 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 
 import httpx
 
 from privity.anon.query import QUERY_PROOF_HEADER
 from privity.errors import InputError
 
-__all__ = ["ADMISSION_HEADER", "AdmittedTransport", "ProveQuery"]
+__all__ = ["ADMISSION_HEADER", "AdmittedTransport", "Departure", "ProveQuery", "departing"]
 
 ProveQuery = Callable[[bytes], Awaitable[str]]
 """Returns the proof of what is asked, a header, for the SHA-256 of a sealed request."""
 
 ADMISSION_HEADER = "privity-admission"
 """Header outside the seal that carries the proof; always of one length."""
+
+
+@dataclass
+class Departure:
+    """What is known of whether a request left this device.
+
+    Attributes:
+        reached: it came to an `AdmittedTransport`, which everything passes that leaves.
+        left: one passed something on, of which any part may have left.
+    """
+
+    reached: bool = False
+    left: bool = False
+
+    @property
+    def stayed(self) -> bool:
+        """Tell whether it is certain that nothing left, in all attempts together."""
+        return self.reached and not self.left
+
+
+_DEPARTURE: ContextVar[Departure | None] = ContextVar("privity.departure", default=None)
+
+
+@contextmanager
+def departing() -> Iterator[Departure]:
+    """Watch whether what is sent within leaves this device.
+
+    It is noted where it happens, and not told by an error: a gateway can say anything, and an
+    attempt that failed here may be the second one.
+    """
+    seen = Departure()
+    token = _DEPARTURE.set(seen)
+    try:
+        yield seen
+    finally:
+        _DEPARTURE.reset(token)
 
 
 class AdmittedTransport(httpx.AsyncBaseTransport):
@@ -49,6 +88,9 @@ class AdmittedTransport(httpx.AsyncBaseTransport):
         """
         if request.method != "POST":
             return await self._inner.handle_async_request(request)
+        departure = _DEPARTURE.get()
+        if departure is not None:
+            departure.reached = True
         if not isinstance(request.stream, httpx.ByteStream):
             raise InputError(
                 "an anonymous request is proved over all of its bytes before the first one leaves",
@@ -67,4 +109,6 @@ class AdmittedTransport(httpx.AsyncBaseTransport):
             content=body,
             extensions=request.extensions,
         )
+        if departure is not None:
+            departure.left = True
         return await self._inner.handle_async_request(proved)

@@ -22,10 +22,13 @@ from privity.ledger.addresses import Addresses
 from privity.ledger.client import Ledger
 from privity.policy import Policy
 
-__all__ = ["ACCOUNT", "configured_wallet", "open_teller"]
+__all__ = ["ACCOUNT", "RECOVER_BETWEEN_S", "configured_wallet", "open_teller"]
 
 ACCOUNT = "account.key"
 """The key of the ledger account that buys, beside the wallet."""
+
+RECOVER_BETWEEN_S = 30.0
+"""Seconds, about, between two spends that are recovered."""
 
 
 def configured_wallet() -> SharedWallet:
@@ -35,13 +38,17 @@ def configured_wallet() -> SharedWallet:
 
 @asynccontextmanager
 async def open_teller(
-    policy: str | Path | None = None, *, told: Callable[[str], None] = lambda step: None
+    policy: str | Path | None = None,
+    *,
+    told: Callable[[str], None] = lambda step: None,
+    between_s: float = RECOVER_BETWEEN_S,
 ) -> AsyncIterator[Teller]:
     """Open what acts for the person on the ledger and at the enclave's desk.
 
     Args:
         policy: a preset or a file, for the way to the desk; None for the configured one.
         told: is told of each step.
+        between_s: about how long to wait between two spends that are recovered.
 
     Raises:
         InputError: no ledger is configured, or a setting is wrong.
@@ -72,7 +79,7 @@ async def open_teller(
             proxy=peer.proxy or None,
             journal=folder / "account.journal",
         ) as ledger:
-            yield Teller(wallet, ledger, desk, told)
+            yield Teller(wallet, ledger, desk, told, between_s=between_s)
     finally:
         await way.aclose()
 

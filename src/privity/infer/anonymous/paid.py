@@ -11,8 +11,9 @@ import httpx
 
 from privity.anon.payment_terms import REFUND_TRAILER, SPEND_HEADER
 from privity.anon.tariff import Tariff, check_price
-from privity.errors import MalformedError, PaymentError, PeerError, ReceiptError
+from privity.errors import MalformedError, PaymentError, PeerError, PrivityError, ReceiptError
 from privity.identity.multibase import decode_base64url, encode_base64url
+from privity.infer.anonymous.admitted import departing
 from privity.receipt import JobReceipt
 
 __all__ = ["CHARGE", "Charge", "PaidTransport", "Purse"]
@@ -35,6 +36,9 @@ class Purse(Protocol):
         Raises:
             PaymentError: it is no refund of this spend.
         """
+
+    async def unsent(self, spend_id: str) -> None:
+        """Take a spend back of which not one byte left this device."""
 
 
 class Reserved(Protocol):
@@ -60,7 +64,8 @@ class PaidTransport(httpx.AsyncBaseTransport):
     Guarantees:
         A spend is in the journal before its request leaves, so that a crash loses nothing; the
         refund is taken from the sealed trailer, which only the enclave could write
-        (tests/unit/test_paid_transport.py).
+        (tests/unit/test_paid_transport.py). Where it is certain that nothing left, the spend is
+        taken back at once (tests/adversary/test_payment_attacks.py).
     """
 
     def __init__(self, inner: httpx.AsyncBaseTransport, purse: Purse, tariff: Tariff) -> None:
@@ -80,7 +85,14 @@ class PaidTransport(httpx.AsyncBaseTransport):
         held = self._tariff.worst_of(await request.aread())
         reserved = await self._purse.spend(held)
         request.headers[SPEND_HEADER] = encode_base64url(reserved.spend)
-        response = await self._inner.handle_async_request(request)
+        with departing() as departure:
+            try:
+                response = await self._inner.handle_async_request(request)
+            except BaseException:  # also where the person stops waiting
+                if departure.stayed:
+                    with contextlib.suppress(PrivityError):  # it is in the journal all the same
+                        await self._purse.unsent(reserved.id)
+                raise
         charge = Charge(held, self._tariff)
         stream = _Refunded(response, self._purse, reserved.id, charge)
         return httpx.Response(

@@ -6,6 +6,7 @@ set aside is taken back by whoever has its refund.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
@@ -18,12 +19,14 @@ from anyio import to_thread
 from privity.anon.credits import CreditTerms
 from privity.anon.wallet import Membership, Reserved, Wallet
 from privity.anon.wallet_file import wallet_key
+from privity.errors import InputError
 from privity.home import home
 from privity.identity.keystore import device_key
 
 __all__ = ["Purse", "SharedWallet", "person_wallet", "wallet_folder"]
 
 _TURN = "turn"
+_RECOVERING = "recovering"
 
 
 class SharedWallet:
@@ -60,6 +63,32 @@ class SharedWallet:
                 yield wallet
         finally:
             os.close(turn)
+
+    @contextmanager
+    def recovering(self) -> Iterator[None]:
+        """Hold off that spends are taken back unsent, while they are shown to a desk.
+
+        Many may hold it. A spend that was shown and then taken back would be lost.
+        """
+        with self._locked(fcntl.LOCK_SH):
+            yield
+
+    def unsent(self, spend_id: str) -> None:
+        """Take a spend back that never left. While any are being recovered it stays for that."""
+        with contextlib.suppress(BlockingIOError, InputError):  # or another process settled it
+            with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB), self.turn() as wallet:
+                wallet.unsent(spend_id)
+
+    @contextmanager
+    def _locked(self, how: int) -> Iterator[None]:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        held = os.open(self._folder / _RECOVERING, flags, 0o600)
+        try:
+            fcntl.flock(held, how)
+            yield
+        finally:
+            os.close(held)
 
     def read(self) -> Wallet:
         """Return the wallet as it is now, to look at."""
@@ -123,6 +152,11 @@ class Purse:
         with anyio.CancelScope(shield=True):
             cost = await to_thread.run_sync(take, limiter=self._inside)
         return cost
+
+    async def unsent(self, spend_id: str) -> None:
+        """Take a spend back of which not one byte left this device."""
+        with anyio.CancelScope(shield=True):
+            await to_thread.run_sync(self._wallet.unsent, spend_id, limiter=self._inside)
 
 
 def person_wallet(deployment: str) -> SharedWallet:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+import anyio
 import httpx
 from anyio import to_thread
 
@@ -24,7 +26,8 @@ from privity.anon.wallet import Membership, Reserved, Wallet
 from privity.errors import InputError, MalformedError, PaymentError, PeerError, PrivityError
 from privity.identity.fields import Fields
 from privity.identity.multibase import encode_base64url
-from privity.infer.anonymous.network import asked, deployment
+from privity.infer.anonymous.job import asked
+from privity.infer.anonymous.network import deployment
 from privity.infer.anonymous.purse import SharedWallet
 from privity.ledger.client import Ledger
 from privity.ledger.credits import DepositState, SignedExit
@@ -67,15 +70,29 @@ class Teller:
         ledger: with the person's account as its signer.
         desk: returns the anonymous way to the enclave's desk, verified and admitted.
         told: is told of each step, for a person who waits.
+        between_s: about how long to wait, in seconds, between two spends that are recovered.
+        sleep: waits.
+        chance: draws order and waits.
     """
 
     def __init__(
-        self, wallet: SharedWallet, ledger: Ledger, desk: Desk, told: Told = lambda step: None
+        self,
+        wallet: SharedWallet,
+        ledger: Ledger,
+        desk: Desk,
+        told: Told = lambda step: None,
+        *,
+        between_s: float = 0.0,
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+        chance: random.Random | None = None,
     ) -> None:
         self._wallet = wallet
         self._ledger = ledger
         self._desk = desk
         self._told = told
+        self._between_s = between_s
+        self._sleep = sleep
+        self._chance = chance or random.SystemRandom()
 
     async def join(self, limit: int = LIMIT) -> int:
         """Stake for a membership, unless there is one, and return its leaf's place.
@@ -168,29 +185,52 @@ class Teller:
         if found.state is DepositState.PENDING:
             # The contract alone knows its time. It lets nobody claim what it lets us take back.
             with contextlib.suppress(InputError):
-                await self._ledger.credits.refund(deposit)
+                await self._ledger.credits.refund(deposit)  # until it is confirmed
                 return True
-        return found.state is DepositState.REFUNDED
+        if found.state is not DepositState.REFUNDED:
+            return False
+        # Of a refund that a reorganisation undoes, the issuer may claim the deposit after all.
+        block = await self._ledger.members.confirmed()
+        with contextlib.suppress(InputError):  # there was no such deposit then
+            if block is not None:
+                found = await self._ledger.credits.deposit_at(deposit, block)
+                return found.state is DepositState.REFUNDED
+        return False
 
     async def recover(self) -> Recovered:
         """Get back what was spent on answers that never came; one that fails holds up no other.
+
+        One at a time, each over a way of its own, in an order and after waits that are drawn:
+        spends that are asked for in one breath would be known for one person's.
 
         Raises:
             PeerError: the enclave cannot be reached; run again.
         """
         terms, settled, cost, running, refused = await self._terms(), 0, 0, 0, 0
-        for one in await self._unfinished("job"):
-            try:
-                said = await self._said(RECOVER_PATH, {"spend": encode_base64url(one.spend)})
-                refund = said.blob("refund", most=_MAX_ANSWER)
-                take = partial(Wallet.refunded, name=one.id, refund=refund)
-                cost += await self._turn(take, terms)
-            except (PaymentError, MalformedError) as error:
-                still = isinstance(error, PaymentError) and error.check == "running"
-                running, refused = running + still, refused + (not still)
-            else:
-                settled += 1
+        with self._wallet.recovering():
+            waiting = list(await self._unfinished("job"))
+            self._chance.shuffle(waiting)
+            for place, one in enumerate(waiting):
+                if place:
+                    await self._wait(len(waiting) - place)
+                try:
+                    cost += await self._recovered(one, terms)
+                except (PaymentError, MalformedError) as error:
+                    still = isinstance(error, PaymentError) and error.check == "running"
+                    running, refused = running + still, refused + (not still)
+                else:
+                    settled += 1
         return Recovered(settled, cost, running, refused)
+
+    async def _recovered(self, one: Reserved, terms: CreditTerms) -> int:
+        said = await self._said(RECOVER_PATH, {"spend": encode_base64url(one.spend)})
+        refund = said.blob("refund", most=_MAX_ANSWER)
+        return await self._turn(partial(Wallet.refunded, name=one.id, refund=refund), terms)
+
+    async def _wait(self, left: int) -> None:
+        if self._between_s > 0:
+            self._told(f"waiting, so that {left} more are not asked for in one breath")
+            await self._sleep(self._chance.uniform(0.0, 2 * self._between_s))
 
     async def exit(self, to: str | None = None) -> int:
         """Have all unspent credits paid out on the ledger, and return how many.
