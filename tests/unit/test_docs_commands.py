@@ -1,9 +1,11 @@
-"""Every command that a page writes is one that the command line would take."""
+"""Every command that a page or a hint writes is one that the command line would take."""
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from itertools import takewhile
@@ -147,3 +149,55 @@ def test_a_wrong_command_is_found(text: str, wrong: str) -> None:
     found += [fault for one in named(text) for fault in faults(one, whole=False)]
     assert len(found) == bool(wrong), found
     assert wrong in "".join(found)
+
+
+SOURCES = sorted((TREE / "src").rglob("*.py"))
+EXTRA = re.compile(r"privity\[([\w,-]+)\]")
+QUOTED = re.compile(r"`(privity [^`]+)`")
+WORDS = re.compile(r"privity(?: [a-z][\w-]*| --?[\w-]+| [A-Z]+| \"[^\"]*\"| -)+")
+
+
+def named_extras() -> dict[str, str]:
+    """Return each extra that a source or a page names, with a place where it is."""
+    found = {}
+    for path in (*SOURCES, *PAGES):
+        for names in EXTRA.findall(path.read_text()):
+            found |= dict.fromkeys(names.split(","), str(path.relative_to(TREE)))
+    return found
+
+
+def hints() -> Iterator[str]:
+    """Yield the text of each hint that is written where an error is made."""
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.keyword) and node.arg == "hint":
+                parts = [one for one in ast.walk(node.value) if isinstance(one, ast.Constant)]
+                texts = (one.value for one in parts if isinstance(one.value, str))
+                yield " ".join("".join(texts).split())
+
+
+def commands(hint: str) -> list[str]:
+    """Return what a hint names in backticks, or is as a whole."""
+    found = QUOTED.findall(hint)
+    whole = WORDS.fullmatch(hint.partition(" > ")[0])
+    return [one.removesuffix(" --help") for one in ([*found, hint] if whole else found)]
+
+
+def test_each_extra_that_is_named_exists() -> None:
+    project = tomllib.loads((TREE / "pyproject.toml").read_text())["project"]
+    named = named_extras()
+    assert len(named) > 4
+    assert {n: at for n, at in named.items() if n not in project["optional-dependencies"]} == {}
+
+
+def test_each_command_of_a_hint_exists() -> None:
+    found = [command for hint in hints() for command in commands(hint)]
+    assert len(found) > 15
+    assert {one: wrong for one in found if (wrong := faults(one, whole=False))} == {}
+
+
+def test_a_command_that_is_not_there_is_found() -> None:
+    assert commands("privity top-up") == ["privity top-up"]
+    assert faults("privity top-up", whole=False) == ["no command top-up"]
+    assert commands("`privity wallet top-up` stakes for you") == ["privity wallet top-up"]
+    assert commands("privity does not ask it; another model may run here") == []

@@ -93,7 +93,10 @@ class Running:
 
 @dataclass(frozen=True)
 class Lapsed:
-    """The same spend was begun and never settled, and its lease is over: the caller holds it."""
+    """The same spend was begun and never settled, and its lease is over.
+
+    The caller holds it now, to refund it whole: what it paid for is never served again.
+    """
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,7 @@ class SpendStore(Protocol):
             nullifier: of the credit that is spent.
             fingerprint: SHA-256 of the spend; a retry has the same.
             held: credits the spend holds; what is charged cannot be more.
-            lease_s: seconds after which an unsettled spend may be begun again.
+            lease_s: seconds after which an unsettled spend is refunded whole, and never served.
             now: seconds since the epoch, by the caller's clock.
 
         Raises:
@@ -240,10 +243,10 @@ def open_store(url: str) -> Store:
 
         return RedisStore(bare, unsafe_durability=unsafe)
     except ImportError as error:
-        extra = "postgres" if scheme.startswith("postgres") else "redis"
+        server = "postgres" if scheme.startswith("postgres") else "redis"
         raise MissingDependency(
-            f"the client library of {extra} is not installed",
-            hint=f"pip install 'privity[{extra}]'",
+            f"the client library of {server} is not installed",
+            hint="pip install 'privity[stores]'",
         ) from error
 
 

@@ -105,7 +105,7 @@ def sign(
         signed = SignedManifest.sign(Manifest.from_fields(Fields(body, "manifest")), _key(key))
     except MalformedError as error:
         raise InputError(
-            error.message, hint="privity reference sign --help lists what a manifest needs"
+            error.message, hint="`privity reference sign --help` lists what a manifest needs"
         ) from None
     _write(signed, to)
     output.note(

@@ -129,7 +129,7 @@ def choose_quoters(
     if dev is None:
         raise MissingDependency(
             "this machine has no attester that is ready",
-            hint="privity doctor --only attesters says what each one misses",
+            hint="`privity doctor --only attesters` says what each one misses",
         )
     logger.warning("no hardware attester is ready: evidence is of kind dev, which proves nothing")
     return (dev(),)

@@ -128,7 +128,7 @@ def _byte_level(numbers: dict[str, int], pairs: list[Any]) -> Any:
         library = importlib.import_module(_LIBRARY)
     except ImportError:
         raise MissingDependency(
-            "the tokenizers library is not installed", hint="pip install 'privity[pseudonyms]'"
+            "the tokenizers library is not installed", hint="pip install 'privity[anonymous]'"
         ) from None
     before = library.pre_tokenizers
     try:
