@@ -28,7 +28,7 @@ from privity.errors import PaymentError
 __all__ = ["LEASE_S", "CreditDesk", "OpenJob", "SettledBefore"]
 
 LEASE_S = 900.0
-"""Seconds a job may take; after them the spend can be begun again."""
+"""Seconds a job may take; after them its spend is refunded whole, and never served again."""
 
 _EXIT = b"privity/credits/exit/v1\0"
 
@@ -54,7 +54,8 @@ class OpenJob:
         until: when the lease ends, seconds since the epoch by the desk's clock.
 
     Requires:
-        Whoever serves stops at `until`: after it the whole spend can be claimed back.
+        Whoever serves stops at `until`: after it the spend is refunded whole to whoever asks with
+        it, and never served again.
     """
 
     def __init__(self, desk: CreditDesk, spend: VerifiedSpend, until: float) -> None:
@@ -88,8 +89,8 @@ class CreditDesk:
     Guarantees:
         Of two spends of one token at most one is served, at whatever desks and whenever they
         arrive; of one spend at most one refund is given, any number of times
-        (tests/adversary/test_credits.py). What a desk took and never settled goes back in full
-        (test_a_desk_that_died_owes_the_whole_spend).
+        (tests/adversary/test_credits.py). What a desk took and never settled goes back in full,
+        and is not served again (test_a_desk_that_died_owes_the_whole_spend).
     """
 
     def __init__(
