@@ -22,6 +22,7 @@ Public names, from their modules. Rate limits: `field.FIELD_BYTES`, `field.ORDER
 `credits.CreditToken`, `credits.Issuer`, `credits.IssuerKey`, `credits.PendingPurchase`,
 `credits.PendingSpend`, `credits.VerifiedSpend`, `credits.prepare_purchase`, `tariff.EVERY_MODEL`,
 `tariff.ModelPrices`, `tariff.Step`, `tariff.Tariff`, `tariff.check_price`, `tariff.flat_tariff`,
+`asked.Asked`, `asked.read_request`,
 `desk.LEASE_S`, `desk.CreditDesk`, `desk.OpenJob`, `desk.SettledBefore`,
 `payment_terms.PaymentTerms`, `wallet_file.wallet_key`, `wallet.Entry`,
 `wallet.Membership`, `wallet.Reserved`, `wallet.Wallet`; proved queries: `query.MAX_HEADER`,
