@@ -10,7 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
+from privity.cli.app import run
 from privity.errors import InputError
+from privity.node import relay_role
+from privity.node.relay import RelayLimits
 from privity.node.relay_role import RelaySettings, load_relay_keys, make_relay
 from privity.seal.gateway import GATEWAY_PATH
 from privity.seal.key_config import KEYS_TYPE, parse_configs
@@ -85,3 +88,21 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
     path.chmod(0o640)
     with pytest.raises(InputError, match="others"):
         load_relay_keys(path)
+
+
+def test_the_command_sets_what_one_address_may_send(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[RelaySettings] = []
+
+    def made(settings: RelaySettings) -> Any:
+        seen.append(settings)
+        raise InputError("enough")
+
+    monkeypatch.setattr(relay_role, "make_relay", made)
+    command = ["serve", "relay", "--target", "a=http://x.test"]
+    assert run(command) == 2
+    assert run([*command, "--each-per-s", "0.5", "--each-burst", "7"]) == 2
+    usual = RelayLimits()
+    assert [(one.limits.each_per_s, one.limits.each_burst) for one in seen] == [
+        (usual.each_per_s, usual.each_burst),
+        (0.5, 7.0),
+    ]

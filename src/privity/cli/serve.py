@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Run an enclave, relay, gateway, broker, trainer, log or witness. Each is one process, "
-    "in the foreground, for operators.",
+    help="Run an enclave, relay, gateway, bus or other role. Also a broker, a trainer, a log and a "
+    "witness: each is one process, in the foreground, for operators.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -201,6 +201,16 @@ def relay(
             metavar="FILE",
         ),
     ] = None,
+    each_per_s: Annotated[
+        float,
+        typer.Option(
+            help="Sealed messages that one address may send a second, in the long run.",
+            min=0.001,
+        ),
+    ] = 50.0,
+    each_burst: Annotated[
+        float, typer.Option(help="… and at once. One that is refused counts 50 more.", min=1)
+    ] = 500.0,
     mix: Annotated[
         int,
         typer.Option(
@@ -219,12 +229,14 @@ def relay(
 ) -> None:
     """Carry sealed messages, and nothing of who sent them.
 
-    The relay reads no prompt, keeps nothing and logs nothing. It goes only to its targets: those
-    that are named, and those that the ledger lists where it follows the registry.
+    The relay reads no prompt and writes nothing down; the rate of each address it keeps in memory,
+    to limit it. It goes only to its targets: those that are named, and those that the ledger lists
+    where it follows the registry.
     """
     from privity.errors import InputError
     from privity.node.listen import bind, end_with_stdin, serve_app
     from privity.node.mixing import MixSettings
+    from privity.node.relay import RelayLimits
     from privity.node.relay_role import RelaySettings, make_relay
 
     if not follow_registry:
@@ -234,7 +246,8 @@ def relay(
             raise InputError("--ledger, --contracts and --local-targets need --follow-registry")
     mixing = MixSettings(threshold=mix, period_s=mix_ms / 1000, keep=mix // 2) if mix else None
     named = dict(_target(text) for text in target or ())
-    settings = RelaySettings(named, keys_file=keys, mixing=mixing)
+    limits = RelayLimits(each_per_s=each_per_s, each_burst=each_burst)
+    settings = RelaySettings(named, keys_file=keys, limits=limits, mixing=mixing)
     following = _following(settings, ledger, contracts, local_targets) if follow_registry else None
     application = following or make_relay(settings)
     sock = bind(host, port)

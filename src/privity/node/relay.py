@@ -2,7 +2,8 @@
 
 Promise: a gateway behind this relay learns nothing of who asked. No address, header, path, query
 or connection of a client reaches it; clients share the relay's own connections. The relay sees who
-asks and how much, and cannot read either way. It keeps and logs nothing.
+asks and how much, and cannot read either way. It logs nothing and writes nothing down; how much each
+address sends it keeps in memory, to limit it (client_rates.py).
 
 It is no open proxy: it goes only to configured targets, only to their gateway, key and statement
 paths, and only with the media types of Oblivious HTTP (RFC 9458 §6.2, and its chunked draft).
