@@ -12,7 +12,7 @@ from privity.cli import output
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Accounts of the ledger, and contracts with a test token; for operators.",
+    help="Accounts of the ledger; contracts with a test token. For operators.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

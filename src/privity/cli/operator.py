@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="What a paid enclave earned, and the key its credits are issued under; for operators.",
+    help="What a paid enclave earned, and its issuer's key. For operators.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Place", "app", "place"]
 
 app = typer.Typer(
-    help="The public list of gateways and relays, and your own entries in it.",
+    help="The public list of gateways and relays. Your own entries in it are changed here too.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

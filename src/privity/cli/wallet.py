@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Credits and membership for anonymous requests, which only you can see.",
+    help="Credits and membership for anonymous requests. Only you can see them.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
