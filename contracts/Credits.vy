@@ -6,7 +6,8 @@
 @notice A deposit pays for one blind request, named by its SHA-256. The operator claims it, then
     answers the request; a deposit that is not claimed in time goes back to who made it.
     The operator withdraws what was spent, one nullifier once; who holds unspent credits takes
-    their money out with a signature of the issuer's desk, through the same set of nullifiers.
+    their money out with a signature of the issuer's desk, one nullifier once. What was taken out
+    is not withdrawn any more; but a withdrawal stops no exit, or the operator could stop any.
     The contract cannot see what was spent: up to what was issued, the operator is believed.
 @dev Always: balance >= pending + issued - withdrawn - exited.
 """
@@ -99,6 +100,7 @@ denominationList: DynArray[uint256, 16]
 depositCount: public(uint256)
 deposits: HashMap[uint256, Deposit]
 used: public(HashMap[bytes32, bool])  # nullifiers that were paid for, to either side
+exitPaid: public(HashMap[bytes32, bool])  # those of them that were paid for by an exit
 
 pending: public(uint256)
 issued: public(uint256)
@@ -230,6 +232,7 @@ def withdrawSpent(
     place: uint256 = 0
     for nullifier: bytes32 in nullifiers:
         assert not self.used[nullifier], "nullifier used"
+        assert amounts[place] > 0, "nothing to withdraw"
         self.used[nullifier] = True
         total += amounts[place]
         place = unsafe_add(place, 1)
@@ -243,15 +246,17 @@ def withdrawSpent(
 @nonreentrant
 def exitUnspent(amount: uint256, to: address, nonce: bytes32, signature: Bytes[65]):
     """
-    @notice Take unspent credits out as money. No pause stops this; anyone may send it.
+    @notice Take unspent credits out as money. No pause stops this, and no withdrawal under the
+        same nullifier, which no honest operator makes; anyone may send it.
     @param nonce The nullifier of the spend of `amount` that the desk saw.
     @param signature r, s, v of the signer, over EIP-712 Exit(amount, to, nonce).
     """
     assert to != empty(address) and to != self, "no receiver"
     assert amount > 0, "nothing to take out"
-    assert not self.used[nonce], "nullifier used"
+    assert not self.exitPaid[nonce], "nullifier used"
     assert amount <= self._unspent(), "more than was issued"
     assert self._signed(amount, to, nonce, signature), "not signed"
+    self.exitPaid[nonce] = True
     self.used[nonce] = True
     self.exited += amount
     log Exited(nonce=nonce, to=to, amount=amount)

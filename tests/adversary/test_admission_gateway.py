@@ -208,6 +208,30 @@ async def test_a_slash_that_failed_is_tried_at_the_next_double_signal(world: Wor
     assert len(tries) == 2
 
 
+async def test_fetches_of_one_source_leave_room_for_others(world: World) -> None:
+    gate = world.gateway()
+    world.upstream.hold.clear()
+    clients = [
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(gate, client=(address, 1)), base_url="http://gateway"
+        )
+        for address in ("198.51.100.7", "203.0.113.9")
+    ]
+    one, other = clients
+    async with one, other:
+        many = [asyncio.create_task(one.get(GATEWAY_PATH)) for _ in range(64)]
+        refused, held = await asyncio.wait(many, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+        assert refused and held
+        mine = asyncio.create_task(other.get(GATEWAY_PATH))
+        while len(world.upstream.received) < AdmissionLimits().open_each + 1 and not mine.done():
+            await asyncio.sleep(0.01)
+        world.upstream.hold.set()
+        assert (await mine).status_code == 200
+        answers = [(await task).status_code for task in many]
+        assert answers.count(200) == AdmissionLimits().open_each
+        assert (await one.get(GATEWAY_PATH)).status_code == 200, "its share is free again"
+
+
 async def test_keys_and_statements_pass_without_a_proof_a_few_at_a_time(world: World) -> None:
     async with world.client(limits=AdmissionLimits(open=2)) as client:
         world.upstream.hold.clear()

@@ -211,14 +211,29 @@ def test_a_nullifier_is_paid_for_once_to_either_side(world: World) -> None:
     does, other = world.credits.functions, b"\x0a" * 32
     world.send(does.withdrawSpent(DIGEST, [NULLIFIER], [10]), by=world.operator)
     with refused("nullifier used"):
-        world.send(world.exit())
-    with refused("nullifier used"):
         world.send(does.withdrawSpent(DIGEST, [NULLIFIER], [10]), by=world.operator)
     world.send(world.exit(nonce=other))
     with refused("nullifier used"):
         world.send(does.withdrawSpent(DIGEST, [other], [10]), by=world.operator)
     with refused("nullifier used"):
         world.send(world.exit(nonce=other))
+
+
+def test_a_withdrawal_under_its_nullifier_stops_no_signed_exit(world: World) -> None:
+    """The operator sees an exit before it is mined, and names its nullifier first."""
+    world.bought()
+    world.bought()
+    does = world.credits.functions
+    with refused("nothing to withdraw"):
+        world.send(does.withdrawSpent(DIGEST, [NULLIFIER], [0]), by=world.operator)
+    world.send(does.withdrawSpent(DIGEST, [NULLIFIER], [1]), by=world.operator)
+    before = world.has(world.member)
+    world.send(world.exit(), by=world.member)
+    assert world.has(world.member) == before + 100
+    with refused("nullifier used"):
+        world.send(world.exit(), by=world.member)
+    with refused("more than was issued"):  # both came out of what was issued, no more
+        world.send(does.withdrawSpent(DIGEST, [b"\x0b" * 32], [100]), by=world.operator)
 
 
 def test_the_operator_cannot_change_the_issuers_key_unseen(world: World) -> None:

@@ -80,6 +80,32 @@ def test_a_spammer_is_cut_off_and_its_secret_recovered(engine: type[Engine]) -> 
     assert len(members.found) == 1
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_spammer_of_a_large_limit_is_cut_off(engine: type[Engine]) -> None:
+    """Its message ids go far beyond those whose nullifiers a gate computes ahead."""
+    members = Members(engine())
+    honest = one_of(members, name=b"honest", limit=60_000)
+    spammer = one_of(members, name=b"spammer", limit=60_000)
+    gate, epoch = members.gate(), members.rules.epoch(members.now)
+
+    def said(member: Member, number: int, payload: bytes) -> str:
+        member.used[epoch] = number
+        return decide(gate, member.message(payload)).check
+
+    assert said(spammer, 50_000, b"1") == "good"
+    assert said(spammer, 50_000, b"2") == "double-signal"
+    assert said(spammer, 5, b"3") == "banned"
+    assert said(spammer, 50_001, b"4") == "banned"
+    again = spammer.message(b"5")
+    assert decide(gate, again).check == "banned"
+    assert gate.screen(again) == Verdict(Outcome.IGNORE, "banned"), "not verified twice"
+    assert said(honest, 50_000, b"6") == "good"
+    members.now += members.rules.epoch_s
+    epoch += 1
+    assert said(spammer, 40_000, b"7") == "banned"
+    assert said(honest, 40_000, b"8") == "good"
+
+
 def test_the_secret_of_a_spammer_is_in_no_text() -> None:
     members = Members()
     member, gate = one_of(members, limit=1), members.gate()

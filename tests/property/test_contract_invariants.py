@@ -208,6 +208,7 @@ class CreditsHistory(RuleBasedStateMachine):
         self.does = self.chain.credits.functions
         self.bought: list[Bought] = []
         self.used: set[int] = set()
+        self.exits: set[int] = set()
         self.issued = self.out = 0
         self.paused = False
 
@@ -261,8 +262,8 @@ class CreditsHistory(RuleBasedStateMachine):
         refusal = self.chain.refusal(call, self.chain.operator)
         if self.paused:
             assert refusal == "paused"
-        elif self.used & set(spent):
-            assert refusal == "nullifier used"
+        elif self.used & set(spent) or 0 in spent.values():
+            assert refusal in ("nullifier used", "nothing to withdraw")
         elif sum(spent.values()) > self.issued - self.out:
             assert refusal == "more than was issued"
         else:
@@ -273,13 +274,14 @@ class CreditsHistory(RuleBasedStateMachine):
     @rule(nonce=st.integers(1, 9), amount=st.integers(1, 120), who=st.integers(0, 2))
     def exit(self, nonce: int, amount: int, who: int) -> None:
         refusal = self._exit(nonce, amount, self.chain.people[who])
-        if nonce in self.used:
+        if nonce in self.exits:  # one that was withdrawn against stops no exit
             assert refusal == "nullifier used"
         elif amount > self.issued - self.out:
             assert refusal == "more than was issued"
         else:
             assert refusal is None
             self.used.add(nonce)
+            self.exits.add(nonce)
             self.out += amount
 
     @rule()

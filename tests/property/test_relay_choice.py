@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +14,10 @@ NAMES = st.text("abcdef0123456789", min_size=1, max_size=4)
 ENTRIES = st.lists(
     st.builds(
         lambda name, operator: RelayEntry(
-            f"did:key:{name}", f"0x{operator}", f"https://{name}.example", bytes(32)
+            f"did:key:{name}{operator}",
+            f"0x{operator}",
+            f"https://{name}.{operator}.example",
+            sha256(f"{name} {operator}".encode()).digest(),
         ),
         NAMES,
         st.sampled_from(["aB", "ab", "AB", "c", "d", "e"]),

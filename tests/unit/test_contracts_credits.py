@@ -174,7 +174,7 @@ def test_what_was_not_claimed_comes_back(world: World) -> None:
 def test_the_operator_withdraws_what_was_spent(world: World) -> None:
     world.bought(1000)
     spent = [nullifier(1), nullifier(2)]
-    receipt = world.send(world.does.withdrawSpent(DIGEST, spent, [300, 0]), by=world.operator)
+    receipt = world.send(world.does.withdrawSpent(DIGEST, spent, [299, 1]), by=world.operator)
     assert world.events(world.credits, "WithdrawnSpent", receipt) == [
         {"batchDigest": DIGEST, "count": 2, "amount": 300}
     ]
@@ -201,6 +201,8 @@ def test_a_withdrawal_is_refused(world: World) -> None:
         world.send(does.withdrawSpent(DIGEST, [one], [1, 1]), by=world.operator)
     with refused("not one amount a nullifier"):
         world.send(does.withdrawSpent(DIGEST, [one, nullifier(2)], [1]), by=world.operator)
+    with refused("nothing to withdraw"):
+        world.send(does.withdrawSpent(DIGEST, [nullifier(2), one], [1, 0]), by=world.operator)
     with refused("nullifier used"):
         world.send(does.withdrawSpent(DIGEST, [one, one], [1, 1]), by=world.operator)
     with refused("more than was issued"):

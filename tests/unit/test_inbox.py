@@ -31,7 +31,7 @@ from privity.infer.anonymous.inbox import open_box
 from privity.infer.anonymous.purse import SharedWallet
 from privity.infer.anonymous.sending import Sender, send
 from privity.ledger.history import MemberHistory
-from privity.node import bus_gate
+from privity.node import slashing
 from privity.node.bus_gate import SpamDesk
 from privity.node.bus_role import BusSettings
 
@@ -210,7 +210,7 @@ class FlakyLedger:
         self.answers = list(answers)
         self.done = asyncio.Event()
 
-    async def slash(self, index: int, secret: bytes) -> None:
+    async def slash(self, index: int, secret: bytes, receiver: str | None = None) -> None:
         answer = self.answers.pop(0)
         if not self.answers:
             self.done.set()
@@ -218,11 +218,13 @@ class FlakyLedger:
             raise answer
 
 
-@pytest.mark.parametrize("last", [None, InputError("somebody was first")])
+@pytest.mark.parametrize(
+    "last", [None, InputError("the contract Membership refused slash: no such member")]
+)
 async def test_what_fails_for_the_network_is_slashed_later(
     last: Exception | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(bus_gate, "leaf_of", lambda history, secret: 5)
+    monkeypatch.setattr(slashing, "leaves_of", lambda events, secret: (5,))
     ledger: Any = FlakyLedger(PeerError("away"), PeerError("away"), last)
     desk = SpamDesk(MemberHistory(), ledger, wait_s=0.001)
     running = asyncio.create_task(desk.run())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections import Counter
 from pathlib import Path
@@ -21,7 +22,8 @@ from privity.errors import InputError, MalformedError
 
 
 def relay(name: str, operator: str) -> RelayEntry:
-    return RelayEntry(f"did:key:{name}", operator, f"https://{name}.example", bytes(32))
+    digest = hashlib.sha256(name.encode()).digest()
+    return RelayEntry(f"did:key:{name}", operator, f"https://{name}.example", digest)
 
 
 ENTRIES = [relay("a1", "0xA"), *(relay(f"b{n}", "0xB") for n in range(20)), relay("c1", "0xC")]
@@ -54,7 +56,7 @@ def test_too_few_operators_are_said() -> None:
 
 
 def test_a_guard_of_the_enclaves_operator_is_not_used_for_it() -> None:
-    guards = Guards((Guard("did:key:a1", 2_000_000_000),))
+    guards = Guards((Guard("did:key:a1", "0xa", 2_000_000_000),))
     first, after = guards.first(ENTRIES, enclave_operator="0xa", now=1_800_000_000)
     assert first.operator != "0xA"
     assert after.held[0] == guards.held[0]  # kept for the others
@@ -70,7 +72,7 @@ def test_guards_are_kept_in_a_file(tmp_path: Path) -> None:
     save_guards(path, guards)
     assert load_guards(path) == guards
     assert path.stat().st_mode & 0o777 == 0o600
-    for wrong in (b"", b"{}", b"[]", b'{"type":"privity/guards/v1","guards":[1]}', b"[" * 99999):
+    for wrong in (b"", b"{}", b"[]", b'{"type":"privity/guards/v2","guards":[1]}', b"[" * 99999):
         path.write_bytes(wrong)
         with pytest.raises(InputError, match="first relays"):
             load_guards(path)

@@ -37,7 +37,7 @@ _DIGEST_BYTES = 32
 _TEXT = re.compile(r"[\x21-\x7e]{1,256}")
 _SHORTEST_S = 30 * 86_400
 _SPREAD_S = 30 * 86_400
-_TYPE = "privity/guards/v1"
+_TYPE = "privity/guards/v2"
 _MOST = 64  # guards on one device, and bytes of their file in KiB
 
 
@@ -102,7 +102,8 @@ def choose_relays(
             or none of ``entries``.
 
     Guarantees:
-        Different operators, and never the enclave's
+        Different operators, and never the enclave's; nor one relay under two accounts: of a pair,
+        neither DID, host and port, nor keys are the same
         (tests/property/test_relay_choice.py::test_the_operators_differ_from_each_other_and_the_enclaves).
         Each operator is as likely
         (tests/unit/test_relay_choice.py::test_each_operator_is_as_likely).
@@ -118,7 +119,12 @@ def choose_relays(
             hint="draw another (`Guards.first`)",
         )
     operators.pop(_folded(chosen.operator), None)
-    return chosen, _drawn(operators, rng, "a second relay")
+    apart = {
+        operator: kept
+        for operator, relays in operators.items()
+        if (kept := [one for one in relays if not _is_same(one, chosen)])
+    }
+    return chosen, _drawn(apart, rng, "a second relay")
 
 
 @dataclass(frozen=True)
@@ -127,10 +133,13 @@ class Guard:
 
     Attributes:
         did: the relay's.
+        operator: the account that listed it. With the DID alone, whoever stakes for an entry of
+            that DID would become everybody's guard. Its keys may change: operators rotate them.
         until: seconds since the epoch; drawn, so that not all change theirs at one time.
     """
 
     did: str
+    operator: str
     until: int
 
 
@@ -165,17 +174,21 @@ class Guards:
 
         Guarantees:
             It stays the same while it is listed and its time has not come
-            (tests/property/test_relay_choice.py::test_a_guard_is_kept_until_its_time).
+            (tests/property/test_relay_choice.py::test_a_guard_is_kept_until_its_time), and it is
+            of the same account (tests/adversary/test_registry_attacks.py).
         """
         operators = _by_operator(entries, enclave_operator)
-        able = {one.did: one for relays in operators.values() for one in relays}
+        able = {
+            (one.did, operator): one for operator, relays in operators.items() for one in relays
+        }
         held = tuple(guard for guard in self.held if guard.until > now)
         for guard in held:
-            if guard.did in able:
-                return able[guard.did], Guards(held)
+            kept = able.get((guard.did, _folded(guard.operator)))
+            if kept is not None:
+                return kept, Guards(held)
         chosen = _drawn(operators, rng, "a first relay")
         until = int(now) + _SHORTEST_S + rng(_SPREAD_S)
-        return chosen, Guards((*held, Guard(chosen.did, until))[-_MOST:])
+        return chosen, Guards((*held, Guard(chosen.did, chosen.operator, until))[-_MOST:])
 
 
 def load_guards(path: Path) -> Guards:
@@ -200,7 +213,10 @@ def load_guards(path: Path) -> Guards:
 
 def save_guards(path: Path, guards: Guards) -> None:
     """Write the guards to a device's file, 0600; raises `InputError`."""
-    entries = [{"did": guard.did, "until": guard.until} for guard in guards.held]
+    entries = [
+        {"did": guard.did, "operator": guard.operator, "until": guard.until}
+        for guard in guards.held
+    ]
     try:
         write_private(path, json.dumps({"type": _TYPE, "guards": entries}).encode() + b"\n")
     except OSError as error:
@@ -208,10 +224,10 @@ def save_guards(path: Path, guards: Guards) -> None:
 
 
 def _guard(entry: dict[str, object]) -> Guard:
-    did, until = entry["did"], entry["until"]
-    if not isinstance(did, str) or type(until) is not int:
-        raise ValueError("a guard has a DID and a time")
-    return Guard(did, until)
+    did, operator, until = entry["did"], entry["operator"], entry["until"]
+    if not isinstance(did, str) or not isinstance(operator, str) or type(until) is not int:
+        raise ValueError("a guard has a DID, an account and a time")
+    return Guard(did, operator, until)
 
 
 def _by_operator(
@@ -241,6 +257,22 @@ def _drawn(
 def _folded(operator: str) -> str:
     """Return an operator's account in one spelling: addresses differ in case by their checksum."""
     return operator.casefold()
+
+
+def _is_same(one: RelayEntry, other: RelayEntry) -> bool:
+    """Tell whether two entries are, or may be, of one relay.
+
+    Only of the pair that is used, and not of all that an operator lists: or an operator that is
+    drawn first could list copies of honest relays, and leave as second none but its accomplices.
+    """
+    same_keys = one.keys_digest == other.keys_digest
+    return one.did == other.did or same_keys or _place(one.url) == _place(other.url)
+
+
+def _place(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return (parts.hostname or "").rstrip("."), port
 
 
 def _is_base(url: str) -> bool:

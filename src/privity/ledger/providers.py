@@ -8,6 +8,7 @@ says is believed by nobody before the holder of the DID proved it.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -21,10 +22,22 @@ from privity.ledger.rpc import Rpc
 from privity.ledger.sending import Sender, event_of, signing
 from privity.ledger.wire import Address, Block, Receipt, read_address, read_block
 
-__all__ = ["Listing", "ProviderEntry", "ProviderKind", "Registry", "parse_entry"]
+__all__ = [
+    "Listing",
+    "ProviderEntry",
+    "ProviderKind",
+    "Registry",
+    "listed_providers",
+    "parse_entry",
+]
 
 MOST = 4096
-"""The most entries that are read; later ones are left out and counted."""
+"""The most entries in service that are read; others are left out and counted."""
+
+MOST_PLACES = 65_536
+"""The most places that are looked at, retired ones among them: the oldest half and the newest."""
+
+_PAGE = 256
 
 _AT_ONCE = 8
 _DID = re.compile(r"did:[a-z0-9]{1,32}:[A-Za-z0-9._:%-]{1,90}")  # DID Core §3.1, bounded
@@ -70,7 +83,8 @@ class Listing:
         block: as of which.
         entries: those in service and of valid form.
         refused: the places of those in service whose form is none.
-        left_out: how many were not read, beyond the first 4096.
+        left_out: how many places were not looked at: those after the first 4096 entries in service,
+            and of more than 65,536 places those in the middle.
     """
 
     block: Block
@@ -92,6 +106,7 @@ class Registry:
         self._rpc = rpc
         self._contract = contract
         self._sender = sender
+        self._gone: set[int] = set()
 
     async def listing(self, block: Block | None = None) -> Listing:
         """Return all entries in service.
@@ -104,13 +119,32 @@ class Registry:
 
         Guarantees:
             One entry that is malformed hides no other
-            (tests/adversary/test_ledger.py::test_a_hostile_entry_hides_no_other).
+            (tests/adversary/test_ledger.py::test_a_hostile_entry_hides_no_other). Entries that were
+            retired do not use the list up: their stake went back, so they cost next to nothing
+            (tests/adversary/test_registry_attacks.py).
         """
         if block is None:
             block = read_block(await self._rpc.ask("eth_getBlockByNumber", "latest", False))
         count = int(await self._contract.call("count", block=block))
-        read = min(count, MOST)
-        found: list[bytes] = [b""] * read
+        entries: list[ProviderEntry] = []
+        refused: list[int] = []
+        places, looked_at = _places(count), 0
+        while looked_at < len(places) and len(entries) + len(refused) < MOST:
+            room = min(_PAGE, MOST - len(entries) - len(refused))
+            page = places[looked_at : looked_at + room]
+            looked_at += len(page)
+            wanted = [index for index in page if index not in self._gone]
+            for index, data in zip(wanted, await self._fetched(wanted, block), strict=True):
+                try:
+                    entry = self._parsed(index, data)
+                except MalformedError:
+                    refused.append(index)
+                else:
+                    entries += [entry] if entry is not None else []
+        return Listing(block, tuple(entries), tuple(refused), count - looked_at)
+
+    async def _fetched(self, places: list[int], block: Block) -> list[bytes]:
+        found: dict[int, bytes] = {}
         limiter = anyio.CapacityLimiter(_AT_ONCE)
 
         async def fetch(index: int) -> None:
@@ -119,22 +153,20 @@ class Registry:
 
         try:
             async with anyio.create_task_group() as group:
-                for index in range(read):
+                for index in places:
                     group.start_soon(fetch, index)
         except ExceptionGroup as errors:
             raise _first(errors) from None
-        return self._listed(block, found, count - read)
+        return [found[index] for index in places]
 
-    def _listed(self, block: Block, found: list[bytes], left_out: int) -> Listing:
-        entries, refused = [], []
-        for index, data in enumerate(found):
-            try:
-                entry = parse_entry(index, self._contract.artefact.result("entry", data)[0])
-            except MalformedError:
-                refused.append(index)
-            else:
-                entries += [entry] if entry is not None else []
-        return Listing(block, tuple(entries), tuple(refused), left_out)
+    def _parsed(self, index: int, data: bytes) -> ProviderEntry | None:
+        value = self._contract.artefact.result("entry", data)[0]
+        entry = parse_entry(index, value)
+        if entry is None and not value[-1]:
+            # Its stake is gone too, a delay after it was retired: nothing brings it back, and no
+            # reorganisation is as long. It is not asked for again.
+            self._gone.add(index)
+        return entry
 
     async def register(
         self, kind: ProviderKind, did: str, endpoint: str, keys_digest: bytes, price: int
@@ -171,6 +203,26 @@ class Registry:
         return int(await self._contract.call("stake"))
 
 
+def listed_providers(entries: Iterable[ProviderEntry]) -> tuple[ProviderEntry, ...]:
+    """Return the entries that count, in the registry's order. Run by clients and relays alike.
+
+    Anyone can stake for an entry with another's DID. Of a DID that several accounts list, the
+    entries of the account that listed it first count, and the others are left out; an entry's DID
+    and place never change, so nobody can come before it later. Endpoint and keys do change, so
+    nothing is left out for them: an old entry that takes on another's would take its place.
+
+    Args:
+        entries: those in service.
+
+    Guarantees:
+        Who names another's DID is not taken for them
+        (tests/adversary/test_registry_attacks.py).
+    """
+    owners: dict[str, Address] = {}
+    ordered = sorted(entries, key=lambda one: one.index)
+    return tuple(one for one in ordered if owners.setdefault(one.did, one.owner) == one.owner)
+
+
 def parse_entry(index: int, value: Any) -> ProviderEntry | None:
     """Read an entry as the contract has it; None for one that is retired.
 
@@ -191,6 +243,14 @@ def parse_entry(index: int, value: Any) -> ProviderEntry | None:
     if not isinstance(digest, bytes) or len(digest) != 32 or type(price) is not int:
         raise MalformedError(f"entry {index} is not of a form known here")
     return ProviderEntry(index, holder, known, did, endpoint.rstrip("/"), digest, price)
+
+
+def _places(count: int) -> Sequence[int]:
+    """Return which places are looked at: all, or the oldest and the newest."""
+    if count <= MOST_PLACES:
+        return range(count)
+    half = MOST_PLACES // 2
+    return [*range(half), *range(count - half, count)]
 
 
 def _check(did: str, endpoint: str) -> None:

@@ -84,6 +84,7 @@ class AdmissionLimits:
         upload_s: seconds within which a request must have arrived.
         exchanges: admitted requests at one time.
         open: fetches of keys and statements at one time, which need no proof.
+        open_each: the same, from one source.
     """
 
     request_bytes: int = 1 << 20
@@ -92,6 +93,7 @@ class AdmissionLimits:
     upload_s: float = 20.0
     exchanges: int = 4096
     open: int = 32
+    open_each: int = 8
 
 
 class AdmissionGateway:
@@ -100,8 +102,9 @@ class AdmissionGateway:
     Args:
         admission: decides; closed with the app.
         upstream: carries to the enclave, see `EnclaveUpstream`; its lifespan is run with the app's.
-        on_double_signal: is given the secret that a double signal revealed, once each; run after
-            the request was refused. What it raises is logged, and tried again at the next one.
+        on_double_signal: is given the secret that a double signal revealed, once each in an epoch:
+            there may be a new leaf of it in the next. Run after the request was refused. What it
+            raises is logged, and tried again at the next double signal.
         query_check: of the proof of what is asked; none is asked for by default.
         limits: what is taken.
         source: says where a request came from, for fairness alone; the peer's address by default.
@@ -130,7 +133,7 @@ class AdmissionGateway:
         self._uploads: Counter[str] = Counter()
         self._arriving = 0
         self._exchanges = 0
-        self._open = 0
+        self._open: Counter[str] = Counter()
         self._slashed: dict[bytes, None] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -150,14 +153,17 @@ class AdmissionGateway:
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Fetch keys or a statement, which costs the enclave a quote."""
-        if self._open >= self._limits.open:
+        source, limits = self._source(scope), self._limits
+        if self._open.total() >= limits.open or self._open[source] >= limits.open_each:
             await answer_problem(send, problem.BUSY)
             return
-        self._open += 1
+        self._open[source] += 1
         try:
             await self._upstream(_forwarded(scope, None), receive, send)
         finally:
-            self._open -= 1
+            self._open[source] -= 1
+            if not self._open[source]:
+                del self._open[source]
 
     async def _gateway(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -250,6 +256,7 @@ class AdmissionGateway:
         """Forget, at the beginning of each epoch, what passes nowhere any more."""
         while True:
             await asyncio.sleep(self._admission.epochs.until_next())
+            self._slashed.clear()
             try:
                 await self._admission.prune()
             except PrivityError:

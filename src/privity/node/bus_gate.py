@@ -13,13 +13,13 @@ from pathlib import Path
 
 from privity.anon.field import field
 from privity.anon.messages import NativeEngine, RateGate, Rules, Spam
-from privity.errors import InputError, PeerError
+from privity.errors import PeerError
 from privity.infer.anonymous.members import LedgerSource, MemberView
 from privity.ledger.accounts import load_account
 from privity.ledger.addresses import Addresses
 from privity.ledger.client import Ledger
 from privity.ledger.history import MemberHistory
-from privity.node.gateway_role import leaf_of
+from privity.node.slashing import slash_all
 
 __all__ = ["SpamDesk", "member_gate"]
 
@@ -108,20 +108,14 @@ class SpamDesk:
 
     async def _slash(self, ledger: Ledger, secret: bytes) -> None:
         """Slash. The gate finds a member once, so what fails for the network is tried again."""
-        index = await asyncio.to_thread(leaf_of, self._history, field(secret))
-        if index is None:
-            logger.warning("the ledger has no member of that secret")
-            return
         for attempt in range(_TRIES):
             if attempt:
                 await asyncio.sleep(self._wait_s * 2 ** (attempt - 1))
             try:
-                await ledger.slash(index, secret)
-            except InputError:  # another node was first, or the stake has left
-                logger.info("the member was slashed or gone already")
+                slashed = await slash_all(ledger, self._history, field(secret))
             except PeerError as error:
                 logger.warning("the ledger did not slash yet: %s", error.message)
                 continue
-            else:
-                logger.warning("the member was slashed")
+            if slashed == 0:
+                logger.info("the member was slashed or gone already")
             return

@@ -7,25 +7,24 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from privity.anon.admission import Admission
 from privity.anon.field import Field
-from privity.anon.membership import RateIdentity
 from privity.anon.query_terms import QueryTerms
 from privity.anon.stores import Store, open_store
 from privity.errors import InputError, PeerError, PrivityError
 from privity.infer.anonymous.members import LedgerSource, MemberView
-from privity.ledger.accounts import Account, load_account
+from privity.ledger.accounts import load_account
 from privity.ledger.addresses import Addresses
 from privity.ledger.client import Ledger
 from privity.ledger.history import MemberHistory
-from privity.ledger.members import LeafAdded
 from privity.node.admission_gateway import AdmissionGateway, EnclaveUpstream
 from privity.node.listen import bind, end_with_stdin, serve_app
 from privity.node.query_gate import QueryGate
+from privity.node.slashing import slash_all
 from privity.seal.asgi import Receive, Scope, Send
 
 __all__ = ["GatewayApp", "GatewaySettings", "serve"]
@@ -55,8 +54,8 @@ class GatewaySettings:
 
     enclave: str
     scope: str
-    store: str
-    ledger: str
+    store: str = field(repr=False)  # it may hold a password, and the next one a key
+    ledger: str = field(repr=False)
     contracts: Path
     account: Path | None = None
     confirmations: int = 12
@@ -134,39 +133,16 @@ class GatewayApp:
         )
 
     async def slash(self, secret: Field) -> None:
-        """Have the ledger take out the member whose secret a double signal revealed.
+        """Have the ledger take every leaf whose secret a double signal revealed; see `slash_all`.
 
         Raises:
-            PeerError: the ledger cannot be reached, or has no such member any more.
+            PeerError: of one of them, at least, it is not known that its stake is gone.
         """
         ledger, account = self._ledger, self._account
         if ledger is None or account is None:
             raise PeerError("there is no account to slash with")
-        index = await asyncio.to_thread(leaf_of, self._history, secret)
-        if index is None:
-            raise PeerError("the ledger has no such member any more")
-        await _slashed(ledger, account, index, secret)
-        logger.warning("a member who sent two messages under one id was slashed")
-
-
-async def _slashed(ledger: Ledger, account: Account, index: int, secret: Field) -> None:
-    try:
-        await ledger.slash(index, bytes(secret), account.address)
-    except InputError as error:  # somebody was first, or the stake has left
-        raise PeerError(f"the ledger did not slash: {error.message}") from error
-
-
-def leaf_of(history: MemberHistory, secret: Field) -> int | None:
-    """Return the place of the leaf a secret belongs to; None where there is none."""
-    with RateIdentity(bytes(secret)) as identity:
-        leaves: dict[int, bytes] = {}
-        for event in history.events:
-            if isinstance(event, LeafAdded):
-                if event.limit not in leaves:
-                    leaves[event.limit] = identity.leaf(event.limit)
-                if leaves[event.limit] == event.leaf:
-                    return event.index
-    return None
+        if not await slash_all(ledger, self._history, secret, account.address):
+            logger.info("no leaf of a revealed secret has a stake left")
 
 
 def serve(settings: GatewaySettings, *, on_ready: Callable[[dict[str, Any]], None]) -> None:

@@ -28,7 +28,7 @@ import hashlib
 import tomllib
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +83,9 @@ class PaymentSettings:
     """
 
     key: IssuerKey
-    store: str
+    store: str = field(repr=False)  # it may hold a password
     scope: str
-    url: str
+    url: str = field(repr=False)  # it may hold a key
     addresses: Addresses
     account: Account
     confirmations: int

@@ -14,7 +14,7 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
@@ -25,7 +25,7 @@ from privity.anon.relays import target_name
 from privity.errors import PeerError, PrivityError
 from privity.ledger.addresses import Addresses
 from privity.ledger.client import Ledger
-from privity.ledger.providers import Listing, ProviderEntry, ProviderKind
+from privity.ledger.providers import Listing, ProviderEntry, ProviderKind, listed_providers
 from privity.node.relay import RelayLimits, connection_pool
 from privity.node.relay_role import RelayRole, RelaySettings, make_relay
 from privity.seal.asgi import Receive, Scope, Send
@@ -62,11 +62,11 @@ class FollowSettings:
         proxy: a SOCKS proxy to the ledger's node; empty for none.
     """
 
-    ledger: str
+    ledger: str = field(repr=False)  # it may hold a key
     contracts: Path
     every_s: float = EVERY_S
     local: bool = False
-    proxy: str = ""
+    proxy: str = field(default="", repr=False)
 
 
 class FollowingRelay:
@@ -159,10 +159,11 @@ def registered_targets(
 
     Guarantees:
         Of two entries with one DID the earlier counts, so that nobody takes over a name that is
-        listed (tests/unit/test_registry_targets.py::test_a_later_entry_takes_over_no_name).
+        listed (tests/unit/test_registry_targets.py::test_a_later_entry_takes_over_no_name), by the
+        rule of every client (`listed_providers`).
     """
     found: dict[str, str] = {}
-    for entry in sorted(entries, key=lambda one: one.index):
+    for entry in listed_providers(entries):
         if entry.kind is ProviderKind.RELAY and entry.keys_digest == own:
             continue
         found.setdefault(target_name(entry.did), entry.endpoint)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Protocol
 
+from privity.anon.field import ORDER
 from privity.anon.messages.waku import RateLimitProof, WakuMessage
 from privity.errors import InputError
 
@@ -130,7 +131,8 @@ class Rules:
         epoch_s: seconds of an epoch.
         max_gap: epochs by which a message may be early or late.
         rln_identifier: 32 bytes; names the network in each proof.
-        max_limit: the largest limit a member can have, in messages an epoch.
+        max_limit: message ids below which a cut-off member is known before its proof is verified;
+            a larger limit saves nobody, see `RateGate`.
     """
 
     epoch_s: int = 60
@@ -237,7 +239,8 @@ class RateGate:
 
     Guarantees:
         A member over its limit is found out and cut off, and no other is:
-        `test_a_spammer_is_cut_off_and_its_secret_recovered`.
+        `test_a_spammer_is_cut_off_and_its_secret_recovered`; whatever limit it registered:
+        `test_a_spammer_of_a_large_limit_is_cut_off`.
     """
 
     def __init__(
@@ -290,9 +293,9 @@ class RateGate:
         if not valid:
             return Verdict(Outcome.REJECT, "proof")
         _, _, x, y, nullifier, _ = candidate.statement
-        if nullifier in self._cut_off.get(candidate.epoch, ()):
-            return Verdict(Outcome.IGNORE, "banned")
         seen = self._seen(candidate.epoch)
+        if self._is_cut_off(candidate.epoch, x, y, nullifier):
+            return Verdict(Outcome.IGNORE, "banned")
         before = seen.get(nullifier)
         if before is None:
             if len(seen) >= _MAX_LOG:
@@ -324,6 +327,26 @@ class RateGate:
         external, poseidon = self._external_nullifier(epoch), self.engine.poseidon
         ids = (number.to_bytes(32, "little") for number in range(self._rules.max_limit))
         return {poseidon([poseidon([secret, external, number])]) for number in ids}
+
+    def _is_cut_off(self, epoch: int, x: bytes, y: bytes, nullifier: bytes) -> bool:
+        """Tell whether a verified message is of a cut-off member, whatever its message id.
+
+        A message's point is on the line ``y = secret + a·x``, and its nullifier is Poseidon(a). So
+        a secret that came out tells each message of its member, without the 65,535 ids it may have.
+        """
+        cut_off = self._cut_off[epoch]
+        if nullifier in cut_off:
+            return True
+        at = int.from_bytes(x, "little") % ORDER
+        if not self._banned or at == 0:
+            return False
+        inverse, height = pow(at, -1, ORDER), int.from_bytes(y, "little")
+        for secret in self._banned:
+            slope = (height - int.from_bytes(secret, "little")) * inverse % ORDER
+            if self.engine.poseidon([slope.to_bytes(32, "little")]) == nullifier:
+                cut_off.add(nullifier)  # its proof is not verified another time
+                return True
+        return False
 
     def _seen(self, epoch: int) -> dict[bytes, tuple[bytes, bytes]]:
         if epoch not in self._log:

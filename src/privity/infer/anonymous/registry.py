@@ -19,13 +19,14 @@ from privity.anon.relays import Guard, Guards, RelayEntry, choose_relays, load_g
 from privity.errors import InputError, MalformedError
 from privity.ledger.client import Ledger
 from privity.ledger.credits import IssuerKey
-from privity.ledger.providers import Listing, ProviderEntry, ProviderKind
+from privity.ledger.providers import Listing, ProviderEntry, ProviderKind, listed_providers
 
 __all__ = ["Chosen", "RegistryView"]
 
 _OLDEST_S = 300.0
 """Seconds a reading is used where nothing reads on a rhythm, such as in a single command."""
 _STRIKES = 3
+_SHOWN = 8  # accounts in an error
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ class RegistryView:
 
     Args:
         ledger: read whole.
-        provider: the account to ask; empty for the only one there is.
+        provider: the account to ask; a DID, where one account alone lists it; empty for the only
+            account there is.
         guards: the file of the first relays; None to keep none.
         clock: seconds since the epoch.
 
@@ -148,26 +150,43 @@ class RegistryView:
         self._read = _Read(self._clock(), listing, await self._ledger.issuer_key())
 
     def _gateway(self, listing: Listing) -> ProviderEntry:
-        gateways = [one for one in listing.entries if one.kind is ProviderKind.GATEWAY]
+        gateways = [
+            one for one in listed_providers(listing.entries) if one.kind is ProviderKind.GATEWAY
+        ]
         wanted = self._provider.casefold()
-        if wanted:
-            found = [
-                one for one in gateways if wanted in (one.owner.casefold(), one.did.casefold())
-            ]
-        else:
-            found = [one for one in gateways if one.owner == gateways[0].owner]
+        if not wanted or wanted.startswith("did:"):
+            # All who say so, before the earliest is believed: a person meant one of them.
+            all_ = [one for one in listing.entries if one.kind is ProviderKind.GATEWAY]
+            meant = [one for one in all_ if not wanted or one.did.casefold() == wanted]
+            wanted = self._only_owner([one.owner for one in meant])
+        found = [one for one in gateways if one.owner.casefold() == wanted]
         if not found:
             raise InputError(
-                "the ledger lists no gateway" + (f" of {self._provider}" if wanted else ""),
-                hint="check [anonymous] in config.toml",
+                "the ledger lists no gateway" + (f" of {self._provider}" if self._provider else ""),
+                hint="check [anonymous] in config.toml; a gateway whose DID another account "
+                "listed before does not count",
             )
         return found[secrets.randbelow(len(found))]
+
+    def _only_owner(self, owners: Sequence[str]) -> str:
+        """Return the one account among owners; empty where there is none."""
+        accounts = sorted(set(owners))
+        if len(accounts) > 1:
+            shown = ", ".join(accounts[:_SHOWN]) + (", …" if len(accounts) > _SHOWN else "")
+            raise InputError(
+                f"{len(accounts)} accounts list "
+                + (self._provider or "gateways")
+                + f" on the ledger: {shown}",
+                hint="name the account of the provider you trust, in [anonymous] of config.toml: "
+                "`provider`",
+            )
+        return accounts[0].casefold() if accounts else ""
 
 
 def _relays(entries: Sequence[ProviderEntry]) -> list[RelayEntry]:
     """Return the registry's relays; what does not have the form of one is left out."""
     found = []
-    for one in entries:
+    for one in listed_providers(entries):
         if one.kind is ProviderKind.RELAY:
             try:
                 found.append(RelayEntry(one.did, one.owner, one.endpoint, one.keys_digest))

@@ -1,0 +1,115 @@
+"""Attacks on slashing: one secret is staked for more than once; one leaf shields another."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from native import needs_native
+from privity.anon.field import field_from_int
+from privity.anon.membership import RateIdentity
+from privity.anon.messages import Spam
+from privity.errors import InputError, PeerError
+from privity.ledger.history import MemberHistory
+from privity.ledger.members import LeafAdded, LeafRemoved, MemberEvent
+from privity.node.bus_gate import SpamDesk
+from privity.node.slashing import leaves_of, slash_all
+
+pytestmark = [pytest.mark.anyio, needs_native]
+
+SECRET = field_from_int(1 << 190 | 5)
+
+
+def leaf(limit: int, secret: bytes = SECRET) -> bytes:
+    with RateIdentity(secret) as identity:
+        return identity.leaf(limit)
+
+
+class Stakes:
+    """Has stakes, as Membership.vy has, and cannot be reached for some of them at first."""
+
+    def __init__(self, *staked: int, away: int | None = None) -> None:
+        self.staked = set(staked)
+        self.away = away
+        self.slashed: list[int] = []
+
+    async def slash(self, index: int, secret: bytes, receiver: str | None = None) -> None:
+        if index == self.away:
+            self.away = None
+            raise PeerError("the node is away")
+        if index not in self.staked:
+            raise InputError("the contract Membership refused slash: no such member")
+        self.staked.remove(index)
+        self.slashed.append(index)
+
+
+def history(*events: MemberEvent) -> MemberHistory:
+    found = MemberHistory()
+    found._events = list(events)
+    return found
+
+
+BOTH = (LeafAdded(0, leaf(1), 1, 1), LeafAdded(1, leaf(60_000), 60_000, 2))
+
+
+async def test_a_small_stake_shields_no_large_one() -> None:
+    stakes = Stakes(0, 1)
+    assert await slash_all(stakes, history(*BOTH), SECRET) == 2
+    assert stakes.slashed == [1, 0], "the large one first"
+
+
+async def test_a_stake_that_was_withdrawn_shields_no_later_one() -> None:
+    events = (
+        LeafAdded(0, leaf(9), 9, 1),
+        LeafRemoved(0, leaf(9), False, 2),
+        LeafAdded(1, leaf(9), 9, 3),
+    )
+    stakes = Stakes(1)
+    assert await slash_all(stakes, history(*events), SECRET) == 1
+    assert stakes.slashed == [1]
+
+
+async def test_a_leaf_that_cannot_be_slashed_now_keeps_no_other_from_it() -> None:
+    stakes = Stakes(0, 1, away=1)
+    with pytest.raises(PeerError, match="not slashed yet"):
+        await slash_all(stakes, history(*BOTH), SECRET)
+    assert stakes.slashed == [0]
+    assert await slash_all(stakes, history(*BOTH), SECRET) == 1
+    assert stakes.staked == set()
+
+
+async def test_a_refusal_that_is_not_the_stakes_end_is_no_end() -> None:
+    class Poor(Stakes):
+        async def slash(self, index: int, secret: bytes, receiver: str | None = None) -> None:
+            raise InputError("the account cannot pay for the gas")
+
+    with pytest.raises(PeerError, match="not slashed yet"):
+        await slash_all(Poor(0), history(*BOTH), SECRET)
+
+
+async def test_a_node_of_the_bus_slashes_all_leaves_too() -> None:
+    stakes: Any = Stakes(0, 1, away=0)
+    desk = SpamDesk(history(*BOTH), stakes, wait_s=0.001)
+    running = asyncio.create_task(desk.run())
+    desk.tell(Spam(1, b"n" * 32, SECRET))
+    async with asyncio.timeout(30):
+        while stakes.staked:
+            await asyncio.sleep(0.001)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert stakes.slashed == [1, 0]
+
+
+def test_leaves_of_others_and_slashed_ones_are_left_out() -> None:
+    other = field_from_int(77)
+    events = (
+        LeafAdded(0, leaf(3), 3, 1),
+        LeafAdded(1, leaf(3, other), 3, 1),
+        LeafRemoved(0, leaf(3), True, 2),
+        LeafAdded(2, leaf(4), 4, 3),
+        LeafRemoved(2, leaf(4), False, 4),
+    )
+    assert leaves_of(events, SECRET) == (2,)
+    assert leaves_of(events, other) == (1,)
