@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from fake_spends import MemorySpends, issuer, token
 from native import needs_kernel
+from privity.anon.asked import read_request
 from privity.anon.credits import CreditToken, Issuer, IssuerKey, prepare_purchase
 from privity.anon.desk import CreditDesk, OpenJob
 from privity.anon.tariff import Tariff, flat_tariff
@@ -91,6 +92,39 @@ def test_a_tariff_is_read_or_refused(value: Any) -> None:
 def test_every_body_holds_one_of_the_amounts(body: bytes) -> None:
     tariff = flat_tariff()
     assert tariff.worst_of(body) in tariff.amounts
+
+
+NAMES = (
+    "max_tokens",
+    "max_output_tokens",
+    "Max_Tokens",
+    "n_predict",
+    "n",
+    "N",
+    "best_of",
+    "prompt",
+)
+VALUES = st.none() | st.booleans() | st.integers(-2, 5000) | st.floats(0, 9) | st.text(max_size=3)
+
+
+@given(
+    fields=st.dictionaries(
+        st.sampled_from((*NAMES, "min_tokens", "model")), VALUES | st.lists(VALUES, max_size=3)
+    ),
+    path=st.sampled_from(("/v1/completions", "/v1/responses", "/v1/messages", "/v1/embeddings")),
+)
+def test_what_goes_to_the_engine_asks_for_no_more_than_was_held(
+    fields: dict[str, object], path: str
+) -> None:
+    body = json.dumps(fields).encode()
+    asked = read_request(body)
+    sent = asked.for_engine(body, path)
+    again, kept = read_request(sent), json.loads(sent)
+    assert len({"max_tokens", "max_output_tokens"} & kept.keys()) <= 1
+    assert kept.keys() <= {"max_tokens", "max_output_tokens", "n", "prompt", "model"}
+    assert again.for_engine(sent, path) == sent
+    if asked.most is not None and asked.generates(path):
+        assert again.most is not None and again.most <= asked.most
 
 
 @given(
