@@ -2,9 +2,9 @@
 
 Promise: a role holds and tells no more than its part of the job needs. The device serves who holds
 its token and sends nothing that the policy did not admit; the relay carries what it cannot read and
-writes nothing down; the enclave answers no prompt unsealed, and its keys end with it. A role that was
-started by another ends with it. What each promises in full: spec/device.md, spec/sealed-path.md,
-spec/enclave.md.
+writes nothing down; the enclave answers no prompt unsealed, and its keys end with it. A role that
+was started by another ends with it. What each promises in full: spec/device.md,
+spec/sealed-path.md, spec/enclave.md.
 
 Public names, each imported from its module, so that a role loads no other. The roles:
 `device.DeviceApp`, `enclave.EnclaveApp`, `enclave_role.serve`, `relay.relay_app`,

@@ -2,8 +2,8 @@
 
 Promise: a gateway behind this relay learns nothing of who asked. No address, header, path, query
 or connection of a client reaches it; clients share the relay's own connections. The relay sees who
-asks and how much, and cannot read either way. It logs nothing and writes nothing down; how much each
-address sends it keeps in memory, to limit it (client_rates.py).
+asks and how much, and cannot read either way. It logs nothing and writes nothing down; how much
+each address sends it keeps in memory, to limit it (client_rates.py).
 
 It is no open proxy: it goes only to configured targets, only to their gateway, key and statement
 paths, and only with the media types of Oblivious HTTP (RFC 9458 §6.2, and its chunked draft).
@@ -37,11 +37,12 @@ from privity.seal.asgi import (
     answer_problem,
     refuse_websocket,
 )
+from privity.seal.fields import ADMISSION_FIELDS
 from privity.seal.gateway import GATEWAY_PATH
 from privity.seal.key_config import KEYS_TYPE
 from privity.seal.problem import Refused
 
-__all__ = ["ADMISSION_FIELDS", "Relay", "RelayLimits", "connection_pool", "relay_app"]
+__all__ = ["Relay", "RelayLimits", "connection_pool", "relay_app"]
 
 _SEALED = {  # media type of a sealed request -> of its response
     ohttp.REQUEST_TYPE.encode(): ohttp.RESPONSE_TYPE,
@@ -55,11 +56,6 @@ _OPAQUE = b"application/octet-stream"
 _FIRST_BYTES = 2048
 _REFUSAL_COSTS = 50.0  # messages: what a false proof costs a gateway, and who shares the relay
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,63}")
-ADMISSION_FIELDS = {
-    b"privity-admission": re.compile(rb"[A-Za-z0-9_-]{311}"),  # 233 bytes, always
-    b"privity-query-proof": re.compile(rb"[A-Za-z0-9_-]{1,24576}"),
-}
-"""The fields of a client that pass, and what they may hold: base64url without padding."""
 _STATEMENT_QUERY = re.compile(rb"nonce=[A-Za-z0-9_-]{43}")  # 32 bytes, base64url
 
 

@@ -24,6 +24,7 @@ import anyio
 import httpx
 
 from privity.errors import InputError, MissingDependency, PeerError
+from privity.seal.fields import ADMISSION_FIELDS
 
 __all__ = ["Connections"]
 
@@ -34,8 +35,7 @@ _SENT = (
     b"content-type",
     b"accept",
     b"incremental",
-    b"privity-admission",
-    b"privity-query-proof",
+    *ADMISSION_FIELDS,
     b"content-length",
     b"transfer-encoding",
 )

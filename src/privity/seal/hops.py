@@ -32,6 +32,7 @@ from privity.errors import (
     PeerError,
     StaleKeyError,
 )
+from privity.seal.fields import ADMISSION_FIELDS
 from privity.seal.key_config import KEYS_TYPE, KeyConfig, parse_configs, preferred
 from privity.seal.shaping import Pace, Shape
 from privity.seal.transport import KeySource, SealedTransport
@@ -44,8 +45,7 @@ _CARRIED = (
     b"content-type",
     b"accept",
     b"incremental",
-    b"privity-admission",
-    b"privity-query-proof",
+    *ADMISSION_FIELDS,
     b"content-length",
 )
 # An answer of the enclave has its shape already. Keys and statements have none, and their sizes
