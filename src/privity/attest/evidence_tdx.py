@@ -64,7 +64,8 @@ class TdxVerifier:
         policy: what the person demands.
 
     Guarantees:
-        Each promise of spec/evidence-intel.md, each with its test.
+        Each promise of spec/evidence-intel.md, each with its test; a bit flipped anywhere is
+        refused (tests/adversary/test_intel_evidence.py).
     """
 
     kind = KIND

@@ -79,7 +79,8 @@ class QueryMaker:
         InputError: the provider's vocabulary is of another model than the one on this device.
 
     Guarantees:
-        A prover that makes proofs elsewhere gets tokens, and never an opening.
+        A prover that makes proofs elsewhere gets tokens, and never what tags them
+        (tests/adversary/test_prover.py::test_a_prover_cannot_tag_for_the_client).
     """
 
     def __init__(
