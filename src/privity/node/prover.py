@@ -35,7 +35,6 @@ from privity.errors import (
     MalformedError,
     OversizeError,
     PeerError,
-    StaleKeyError,
 )
 from privity.identity.fields import Fields
 from privity.identity.jcs import canonical, loads_canonical
@@ -49,8 +48,7 @@ from privity.seal.asgi import (
     read_body,
     refuse_websocket,
 )
-from privity.seal.key_config import KeyConfig, parse_configs, preferred
-from privity.seal.transport import SealedTransport
+from privity.seal.transport import FixedKeys, SealedTransport
 
 __all__ = ["PROVER_PATH", "EdgeProver", "ProverApp"]
 
@@ -153,7 +151,10 @@ class EdgeProver:
                 "the prover's evidence is of the kind dev, which keeps tokens from nobody",
                 check="dev evidence",
             )
-        transport = SealedTransport(_KeysOf(enclave), gateway_url, inner=inner)
+        keys = FixedKeys(
+            enclave.keyset.ohttp, stale="the prover has other keys than it was verified with"
+        )
+        transport = SealedTransport(keys, gateway_url, inner=inner)
         self._http = httpx.AsyncClient(
             transport=transport, base_url="https://prover.invalid", timeout=_WAIT_S
         )
@@ -200,19 +201,6 @@ class EdgeProver:
         if answered.status_code != httpx.codes.OK or len(answered.content) > _MAX_PROOF:
             raise PeerError(f"the prover answered {answered.status_code} in place of a proof")
         return answered.content
-
-
-class _KeysOf:
-    """The keys of the one enclave that was verified; a person chooses again where they changed."""
-
-    def __init__(self, enclave: AttestedEnclave) -> None:
-        self._config = preferred(parse_configs(enclave.keyset.ohttp))
-
-    async def current(self) -> KeyConfig:
-        return self._config
-
-    async def refresh(self, stale: KeyConfig) -> KeyConfig:
-        raise StaleKeyError("the prover has other keys than it was verified with")
 
 
 def _refuse_another(

@@ -26,13 +26,13 @@ from privity.seal.binary_http import Decoder, RequestEncoder
 from privity.seal.chunked_ohttp import REQUEST_TYPE, RESPONSE_TYPE, RequestSealer, ResponseOpener
 from privity.seal.http_message import Content, RequestHead, ResponseHead, Trailers
 from privity.seal.http_message import field as field_of
-from privity.seal.key_config import KeyConfig
+from privity.seal.key_config import KeyConfig, parse_configs, preferred
 from privity.seal.padding import PAD_HEADER, PaddedBlocks
 from privity.seal.records import RecordReader
 from privity.seal.shaping import SHAPE_FIELDS, Shape, longest_tail
 from privity.seal.sync_transport import SyncTransport
 
-__all__ = ["KeySource", "SealedExchange", "SealedTransport", "Shape", "SyncTransport"]
+__all__ = ["FixedKeys", "KeySource", "SealedExchange", "SealedTransport", "Shape", "SyncTransport"]
 
 # What httpx and clients above it add about themselves. An enclave needs none of it to answer, and
 # together it tells one person's software from another's.
@@ -51,6 +51,36 @@ class KeySource(Protocol):
 
     async def refresh(self, stale: KeyConfig) -> KeyConfig:
         """Return a newer one, verified afresh, after the gateway refused ``stale``."""
+
+
+class FixedKeys:
+    """The keys of one gateway and no others: what is refused for a stale key is not sent again.
+
+    A relay or a gateway can say that a key is stale. Keys that are fetched for that would be of
+    whoever answers, and what is sealed to them would go astray.
+
+    Args:
+        configs: the gateway's key configurations, verified.
+        stale: what a person is told where the gateway no longer holds the key.
+        hint: what they can do about it.
+
+    Raises:
+        MalformedError: the configurations are malformed.
+        InputError: none of them can be used.
+    """
+
+    def __init__(self, configs: bytes, *, stale: str, hint: str = "") -> None:
+        self._config = preferred(parse_configs(configs))
+        self._stale = stale
+        self._hint = hint
+
+    async def current(self) -> KeyConfig:
+        """Return the configuration to seal to."""
+        return self._config
+
+    async def refresh(self, stale: KeyConfig) -> KeyConfig:
+        """Raise `StaleKeyError`."""
+        raise StaleKeyError(self._stale, hint=self._hint)
 
 
 @dataclass

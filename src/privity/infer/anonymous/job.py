@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 import httpx
 
 from privity.anon.payment_terms import MAX_BYTES
-from privity.errors import AdmissionError, PeerError, StaleKeyError
+from privity.errors import AdmissionError, PeerError
 from privity.infer.anonymous.admitted import AdmittedTransport, ProveQuery
 from privity.infer.anonymous.paid import PaidTransport
 from privity.infer.anonymous.proved import ProvedTransport, QueryMaker
 from privity.infer.engines.query_tokens import is_job
 from privity.infer.routes.confidential import ConfidentialRoute
-from privity.seal.key_config import KeyConfig, parse_configs, preferred
-from privity.seal.transport import SealedTransport
+from privity.seal.transport import FixedKeys, SealedTransport
 
 if TYPE_CHECKING:
     from privity.infer.anonymous.network import Network
@@ -57,7 +56,11 @@ class AnonymousJob(httpx.AsyncBaseTransport):
         self._target = target
         self._chain = chain
         self._route = route
-        self._keys = _OwnKeys(route)
+        self._keys = FixedKeys(  # another route's would not fit this one's gateway
+            route.enclave.keyset.ohttp,
+            stale="the enclave no longer holds the key this request was sealed to",
+            hint="it may have restarted: ask again",
+        )
         self.desk: httpx.AsyncBaseTransport = _Desk(self)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -125,26 +128,6 @@ class _Desk(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         return await self._job.ask_desk(request)
-
-
-class _OwnKeys:
-    """The keys of the enclave at the end of this very way, and no others.
-
-    A relay or a gateway can say that a key is stale. Another route's keys would not fit this one's
-    gateway, and a spend inside would be lost on the way.
-    """
-
-    def __init__(self, route: ConfidentialRoute) -> None:
-        self._config = preferred(parse_configs(route.enclave.keyset.ohttp))
-
-    async def current(self) -> KeyConfig:
-        return self._config
-
-    async def refresh(self, stale: KeyConfig) -> KeyConfig:
-        raise StaleKeyError(
-            "the enclave no longer holds the key this request was sealed to",
-            hint="it may have restarted: ask again",
-        )
 
 
 def whole_minute(now: float) -> float:
