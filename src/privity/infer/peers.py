@@ -142,17 +142,18 @@ class NetworkPeer:
     Attributes:
         ledger: URL of a node's JSON-RPC.
         contracts: the file with the contracts' addresses, in the privity home unless absolute.
-        provider: the DID of the provider to ask, as the ledger lists it; empty takes the first.
+        provider: the account of the provider to ask; a DID will do while one account alone lists
+            it, and none while one account alone lists gateways.
         proxy: a SOCKS proxy for everything that leaves on this route, such as Tor's; empty for
             none. Where it cannot be reached nothing leaves.
         confirmations: blocks that must follow one before it is believed.
         isolate: give each request SOCKS credentials of its own, so that Tor takes another circuit.
     """
 
-    ledger: str
+    ledger: str = field(repr=False)  # it may hold a key
     contracts: str
     provider: str = ""
-    proxy: str = ""
+    proxy: str = field(default="", repr=False)
     isolate: bool = False
     confirmations: int = 12
 

@@ -12,7 +12,7 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ class BusSettings:
     store: Path | None = None
     channels: tuple[str, ...] = ()
     key: Path | None = None
-    ledger: str = ""
+    ledger: str = field(default="", repr=False)  # it may hold a key
     contracts: Path | None = None
     account: Path | None = None
     confirmations: int = 12
