@@ -323,7 +323,7 @@ def costs(report: Report, folder: Path, upstream: str, good: Good) -> None:
     )
 
 
-def floods(report: Report, folder: Path, upstream: str, good: Good, rate: float) -> None:
+def floods(report: Report, folder: Path, upstream: str, good: Good, rate: float, only: str) -> None:
     """Measure the good stream beside floods of each kind."""
     seconds = (len(good.proofs) - WARM) * PACE_S + 2
     kinds: tuple[tuple[str, Callable[[Good], Iterator[bytes]], bool], ...] = (
@@ -333,6 +333,8 @@ def floods(report: Report, folder: Path, upstream: str, good: Good, rate: float)
         ("forgeries through the same relay", forgeries, True),
     )
     for what, make, relayed in kinds:
+        if only not in what:
+            continue
         path = folder / "flood.bin"
         where = f"/{RELAYED}" if relayed else GATEWAY_PATH
         size = write_flood(
@@ -392,8 +394,9 @@ def _p95(run: Run) -> float:
 def main() -> None:
     """Measure costs, then floods."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--good", type=int, default=120, help="good requests of each run")
+    parser.add_argument("--good", type=int, default=100, help="good requests of each run")
     parser.add_argument("--rate", type=float, default=1000, help="bad requests a second")
+    parser.add_argument("--only", default="", help="floods whose name holds this")
     options = parser.parse_args()
     title("A flood at the gateway (lower is better)")
     good = prove(options.good + WARM)
@@ -402,8 +405,9 @@ def main() -> None:
     report = Report("flood")
     with tempfile.TemporaryDirectory() as folder:
         with child(str(HERE / "flood_gateway.py")) as upstream:
-            costs(report, Path(folder), upstream, good)
-            floods(report, Path(folder), upstream, good, options.rate)
+            if not options.only:
+                costs(report, Path(folder), upstream, good)
+            floods(report, Path(folder), upstream, good, options.rate, options.only)
     report.write()
 
 
