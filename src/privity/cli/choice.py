@@ -9,6 +9,7 @@ import typer
 
 __all__ = [
     "EnclaveOption",
+    "JsonOption",
     "MaxTokensOption",
     "ModelOption",
     "PolicyOption",
@@ -81,3 +82,4 @@ ModelOption = Annotated[
 MaxTokensOption = Annotated[
     int | None, typer.Option(help="The most tokens an answer may have.", min=1)
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON.")]

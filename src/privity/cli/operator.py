@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from privity.cli import output
+from privity.cli.choice import JsonOption
 
 if TYPE_CHECKING:
     from privity.anon.stores import SpendStore
@@ -32,7 +33,6 @@ Payments = Annotated[
         metavar="FILE",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 T = TypeVar("T")
 
 
@@ -46,7 +46,7 @@ def withdraw(
             help="Look at every spend anew, such as after the store was put back from a copy.",
         ),
     ] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Take out on the ledger what jobs cost.
 
@@ -60,11 +60,11 @@ def withdraw(
         taken = await withdraw_spent(ledger, store, record, again=again)
         return {"spends": taken.spends, "withdrawn": taken.credits}
 
-    _tell(_acted(act, payments), as_json)
+    output.tell_facts(_acted(act, payments), as_json=as_json)
 
 
 @app.command()
-def status(payments: Payments, as_json: Json = False) -> None:
+def status(payments: Payments, as_json: JsonOption = False) -> None:
     """Show what was sold, earned and paid out, and the issuer's key.
 
     `unspent` is what was sold and neither withdrawn nor paid out: what members still hold, and
@@ -82,17 +82,17 @@ def status(payments: Payments, as_json: Json = False) -> None:
         return {
             "sold": totals.issued,
             "withdrawn": totals.withdrawn,
-            "paid out": totals.exited,
+            "paid_out": totals.exited,
             "unspent": totals.issued - totals.withdrawn - totals.exited,
-            "deposits waiting": totals.pending,
-            "to withdraw": left.credits,
-            "key in force": key.key == own,
-            "next key": None if key.next_key is None else key.next_key.hex(),
-            "next key from": key.next_from or None,
+            "deposits_waiting": totals.pending,
+            "to_withdraw": left.credits,
+            "key_in_force": key.key == own,
+            "next_key": None if key.next_key is None else key.next_key.hex(),
+            "next_key_from": key.next_from or None,
             "paused": await ledger.credits.paused(),
         }
 
-    _tell(_acted(act, payments), as_json)
+    output.tell_facts(_acted(act, payments), as_json=as_json)
 
 
 @app.command("propose-key")
@@ -102,7 +102,7 @@ def propose_key(
         Path,
         typer.Option(help="The file of the next key, made if there is none.", metavar="FILE"),
     ],
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Announce the next issuer's key on the ledger; it takes force after a delay.
 
@@ -115,32 +115,20 @@ def propose_key(
 
         await ledger.credits.propose_issuer_key(load_issuer_key(key).public)
         found = await ledger.issuer_key()
-        return {"next key": (found.next_key or b"").hex(), "next key from": found.next_from}
+        return {"next_key": (found.next_key or b"").hex(), "next_key_from": found.next_from}
 
-    _tell(_acted(act, payments), as_json)
+    output.tell_facts(_acted(act, payments), as_json=as_json)
 
 
 @app.command("activate-key")
-def activate_key(payments: Payments, as_json: Json = False) -> None:
+def activate_key(payments: Payments, as_json: JsonOption = False) -> None:
     """Put the announced key in force; then name it in the file and start the enclave again."""
 
     async def act(ledger: Ledger, _store: SpendStore, _record: WithdrawalRecord) -> dict[str, Any]:
         await ledger.credits.activate_issuer_key()
         return {"key": (await ledger.issuer_key()).key.hex()}
 
-    _tell(_acted(act, payments), as_json)
-
-
-def _tell(facts: dict[str, Any] | dict[str, int], as_json: bool) -> None:
-    if as_json:
-        output.emit_json({name.replace(" ", "_"): value for name, value in facts.items()})
-        return
-    rows = {name: _word(value) for name, value in facts.items() if value is not None}
-    output.out(output.label_rows(rows))
-
-
-def _word(value: Any) -> str:
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+    output.tell_facts(_acted(act, payments), as_json=as_json)
 
 
 def _acted(
@@ -162,8 +150,7 @@ def _acted(
 
 
 def _record(settings: PaymentSettings, payments: Path) -> WithdrawalRecord:
-    from privity.infer.anonymous.network import deployment
     from privity.node.withdrawals import WithdrawalRecord, store_name
 
-    of = f"{deployment(settings.addresses)} {store_name(settings.store)}"
+    of = f"{settings.addresses.deployment} {store_name(settings.store)}"
     return WithdrawalRecord(payments.with_suffix(".withdrawn"), of)

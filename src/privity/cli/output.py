@@ -240,6 +240,24 @@ def _spin(text: str, done: threading.Event) -> None:
     sys.stderr.flush()
 
 
+def tell_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:
+    """Write what a command found or did, as JSON or as ``name  value`` lines.
+
+    Names have underscores, in lines spaces; what is None has no line.
+    """
+    if as_json:
+        emit_json(dict(facts))
+        return
+    rows = {
+        name.replace("_", " "): {True: "yes", False: "no"}[value]
+        if isinstance(value, bool)
+        else str(value)
+        for name, value in facts.items()
+        if value is not None
+    }
+    out(label_rows(rows))
+
+
 def label_rows(rows: Mapping[str, str]) -> str:
     """Return ``name  value`` lines with the values in one column."""
     longest = max((len(name) for name in rows), default=0)

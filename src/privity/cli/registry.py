@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from privity.cli import output
+from privity.cli.choice import JsonOption
 
 if TYPE_CHECKING:
     from privity.ledger.client import Ledger
@@ -67,7 +68,6 @@ From = Annotated[
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="List a fetched digest without asking.")]
-Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 Index = Annotated[int, typer.Argument(help="The entry's number in the registry.", min=0)]
 T = TypeVar("T")
 
@@ -95,7 +95,7 @@ class Place:
 def list_(
     ledger: LedgerUrl = None,
     contracts: Contracts = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """List the gateways and relays in service.
 
@@ -156,7 +156,7 @@ def register(
     contracts: Contracts = None,
     confirmations: Confirmations = None,
     yes: Yes = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Stake for an entry in the registry, so that clients and relays find what you run.
 
@@ -188,7 +188,9 @@ def register(
         index = await client.registry.register(which, named, endpoint, digest, price)
         return {"index": index, "did": named, "keys_digest": digest.hex(), "staked": stake}
 
-    _tell(_acted(act, place(ledger, contracts, confirmations), account), as_json)
+    output.tell_facts(
+        _acted(act, place(ledger, contracts, confirmations), account), as_json=as_json
+    )
 
 
 @app.command()
@@ -203,7 +205,7 @@ def update(
     contracts: Contracts = None,
     confirmations: Confirmations = None,
     yes: Yes = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Change where an entry of yours is, its keys or its price.
 
@@ -224,7 +226,7 @@ def update(
         await client.registry.update(index, url, digest, asked)
         return {"index": index, "endpoint": url, "keys_digest": digest.hex(), "price": asked}
 
-    _tell(_acted(act, where, account), as_json)
+    output.tell_facts(_acted(act, where, account), as_json=as_json)
 
 
 @app.command()
@@ -234,7 +236,7 @@ def retire(
     ledger: LedgerUrl = None,
     contracts: Contracts = None,
     confirmations: Confirmations = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Take an entry of yours out of service; its stake can be withdrawn after a delay."""
 
@@ -242,7 +244,9 @@ def retire(
         await client.registry.retire(index)
         return {"retired": index}
 
-    _tell(_acted(act, place(ledger, contracts, confirmations), account), as_json)
+    output.tell_facts(
+        _acted(act, place(ledger, contracts, confirmations), account), as_json=as_json
+    )
 
 
 @app.command()
@@ -252,7 +256,7 @@ def withdraw(
     ledger: LedgerUrl = None,
     contracts: Contracts = None,
     confirmations: Confirmations = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Have the stake of a retired entry sent back to its owner."""
 
@@ -260,7 +264,9 @@ def withdraw(
         await client.registry.withdraw(index)
         return {"withdrawn": index, "stake": await client.registry.stake()}
 
-    _tell(_acted(act, place(ledger, contracts, confirmations), account), as_json)
+    output.tell_facts(
+        _acted(act, place(ledger, contracts, confirmations), account), as_json=as_json
+    )
 
 
 def place(url: str | None, contracts: Path | None, confirmations: int | None = None) -> Place:
@@ -333,14 +339,6 @@ def _facts(entry: ProviderEntry) -> dict[str, Any]:
         "keys_digest": entry.keys_digest.hex(),
         "price": entry.price,
     }
-
-
-def _tell(facts: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        output.emit_json(facts)
-    else:
-        rows = {name.replace("_", " "): str(value) for name, value in facts.items()}
-        output.out(output.label_rows(rows))
 
 
 def _acted(act: Callable[[Ledger], Awaitable[T]], where: Place, account: Path | None = None) -> T:

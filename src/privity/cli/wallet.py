@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from privity.cli import output
-from privity.cli.choice import PolicyOption
+from privity.cli.choice import JsonOption, PolicyOption
 
 if TYPE_CHECKING:
     from privity.infer.anonymous.purse import SharedWallet
@@ -22,12 +22,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 T = TypeVar("T")
 
 
 @app.command()
-def balance(as_json: Json = False) -> None:
+def balance(as_json: JsonOption = False) -> None:
     """Show your credits and your membership; nobody is asked."""
     wallet = _shared().read()
     member = wallet.membership
@@ -68,7 +67,7 @@ def top_up(
         typer.Option(help="Messages a minute to stake for, if you are no member.", min=1, max=1024),
     ] = 16,
     policy: PolicyOption = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Buy credits on the ledger, and join if you are no member.
 
@@ -83,11 +82,11 @@ def top_up(
         return await teller.top_up(chosen)
 
     came = _acted(act, policy, quiet=as_json)
-    _tell({"bought": came, "credits": _shared().read().balance}, as_json)
+    output.tell_facts({"bought": came, "credits": _shared().read().balance}, as_json=as_json)
 
 
 @app.command()
-def history(as_json: Json = False) -> None:
+def history(as_json: JsonOption = False) -> None:
     """Show what you bought and spent, from your own journal."""
     entries = [entry.to_json() for entry in _shared().read().history()]
     if as_json:
@@ -103,7 +102,7 @@ def history(as_json: Json = False) -> None:
 
 
 @app.command()
-def recover(policy: PolicyOption = None, as_json: Json = False) -> None:
+def recover(policy: PolicyOption = None, as_json: JsonOption = False) -> None:
     """Get back what was spent on answers that never came."""
 
     async def act(teller: Teller) -> dict[str, int]:
@@ -115,7 +114,7 @@ def recover(policy: PolicyOption = None, as_json: Json = False) -> None:
             "refused": found.refused,
         }
 
-    _tell(_acted(act, policy, quiet=as_json), as_json)
+    output.tell_facts(_acted(act, policy, quiet=as_json), as_json=as_json)
 
 
 @app.command("exit")
@@ -128,7 +127,7 @@ def exit_(
         bool, typer.Option("--leave", help="Leave the members too: asks for the stake back.")
     ] = False,
     policy: PolicyOption = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Have unspent credits paid out on the ledger.
 
@@ -142,25 +141,17 @@ def exit_(
             await teller.leave_or_collect()
         return {"paid_out": paid}
 
-    _tell(_acted(act, policy, quiet=as_json), as_json)
+    output.tell_facts(_acted(act, policy, quiet=as_json), as_json=as_json)
 
 
 @app.command()
-def account(as_json: Json = False) -> None:
+def account(as_json: JsonOption = False) -> None:
     """Show the ledger account that buys your credits, and what it holds."""
 
     async def act(teller: Teller) -> dict[str, str]:
         return {"address": teller.account, "tokens": str(await teller.funds())}
 
-    _tell(_acted(act, None, quiet=as_json), as_json)
-
-
-def _tell(facts: dict[str, int] | dict[str, str], as_json: bool) -> None:
-    if as_json:
-        output.emit_json(facts)
-    else:
-        rows = {name.replace("_", " "): str(value) for name, value in facts.items()}
-        output.out(output.label_rows(rows))
+    output.tell_facts(_acted(act, None, quiet=as_json), as_json=as_json)
 
 
 def _shared() -> SharedWallet:
