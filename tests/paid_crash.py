@@ -29,7 +29,6 @@ from privity.anon.payment_terms import PaymentTerms
 from privity.anon.stores import open_store
 from privity.anon.tariff import flat_tariff
 from privity.anon.wallet import Wallet
-from privity.infer.anonymous.network import deployment
 from privity.infer.anonymous.purse import SharedWallet
 from privity.infer.anonymous.teller import Teller
 from privity.ledger.abi import load_artefact
@@ -92,7 +91,7 @@ class Case:
 
     @property
     def issuer(self) -> Issuer:
-        return Issuer(load_issuer_key(self.root / "issuer.key"), deployment(self.addresses))
+        return Issuer(load_issuer_key(self.root / "issuer.key"), self.addresses.deployment)
 
     @property
     def store(self) -> str:

@@ -27,7 +27,6 @@ from privity.home import write_private
 from privity.infer.anonymous import sending
 from privity.infer.anonymous.inbox import open_box
 from privity.infer.anonymous.members import DeviceMembers
-from privity.infer.anonymous.network import deployment
 from privity.infer.anonymous.purse import SharedWallet, person_wallet
 from privity.infer.anonymous.sending import Sender
 from privity.infer.anonymous.teller import Teller
@@ -141,7 +140,7 @@ class Ground:
         return home
 
     def wallet(self) -> SharedWallet:
-        return person_wallet(deployment(self.addresses))
+        return person_wallet(self.addresses.deployment)
 
     async def slashed(self) -> list[int]:
         history = MemberHistory()

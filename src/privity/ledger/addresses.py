@@ -44,6 +44,11 @@ class Addresses:
     credits: Address
     providers: Address
 
+    @property
+    def deployment(self) -> str:
+        """The name of the credits here: their chain and their contract."""
+        return f"eip155-{self.chain}-{self.credits.lower()}"
+
     def to_bytes(self) -> bytes:
         """Return the canonical JSON document."""
         return canonical(

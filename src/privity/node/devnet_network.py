@@ -19,7 +19,6 @@ from privity.anon.query_terms import QueryTerms
 from privity.anon.relays import target_name
 from privity.home import write_private
 from privity.identity.keys import SigningKey
-from privity.infer.anonymous.network import deployment
 from privity.infer.anonymous.opening import ACCOUNT
 from privity.infer.anonymous.purse import wallet_folder
 from privity.infer.engines.tokens import tokens_of_file
@@ -192,7 +191,7 @@ def _lay_ground(folder: Path, stack: ExitStack) -> _Ground:
 
 async def _fund_person(ground: _Ground) -> None:
     """Give the account of the person's wallet something to buy credits with."""
-    folder = wallet_folder(deployment(ground.addresses))
+    folder = wallet_folder(ground.addresses.deployment)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     person = load_or_create_account(folder / ACCOUNT)
     ground.chain.fund(person.address)

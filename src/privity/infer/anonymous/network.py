@@ -229,7 +229,7 @@ class Network:
         except MalformedError as error:
             raise PeerError(f"the enclave's terms of payment: {error.message}") from None
         terms.check_issuer((await self.registry.issuer()).key)
-        if terms.deployment != deployment(self.ledger.addresses):
+        if terms.deployment != self.ledger.addresses.deployment:
             raise PeerError("the enclave's credits are of another ledger")
         return terms
 
@@ -251,7 +251,7 @@ async def _warmed(maker: QueryMaker) -> None:
 
 def deployment(addresses: Addresses) -> str:
     """Return the name of the credits of a ledger: its chain and its contract."""
-    return f"eip155-{addresses.chain}-{addresses.credits.lower()}"
+    return addresses.deployment
 
 
 def open_network(peer: NetworkPeer) -> Network:
@@ -265,14 +265,14 @@ def open_network(peer: NetworkPeer) -> Network:
         MissingDependency: the native wheel, or a library of the ledger, is not installed.
     """
     addresses = Addresses.from_file(home() / peer.contracts)
-    folder = wallet_folder(deployment(addresses))
+    folder = wallet_folder(addresses.deployment)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     proxy = peer.proxy or None
     ledger = Ledger(peer.ledger, addresses, proxy=proxy, confirmations=peer.confirmations)
     connections = Connections(proxy=proxy, isolate=peer.isolate)
     return Network(
         ledger,
-        person_wallet(deployment(addresses)),
+        person_wallet(addresses.deployment),
         connections,
         provider=peer.provider,
         folder=folder,

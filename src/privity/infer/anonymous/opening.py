@@ -10,7 +10,6 @@ import httpx
 
 from privity.errors import InputError
 from privity.home import home
-from privity.infer.anonymous.network import deployment
 from privity.infer.anonymous.purse import SharedWallet, person_wallet, wallet_folder
 from privity.infer.anonymous.teller import Teller
 from privity.infer.config import Config, load_config
@@ -33,7 +32,7 @@ RECOVER_BETWEEN_S = 30.0
 
 def configured_wallet() -> SharedWallet:
     """Return the wallet of the configured ledger; raises `InputError` where there is none."""
-    return person_wallet(deployment(_addresses(_peer(load_config()))))
+    return person_wallet(_addresses(_peer(load_config())).deployment)
 
 
 @asynccontextmanager
@@ -57,8 +56,8 @@ async def open_teller(
     config = load_config()
     peer = _peer(config)
     addresses = _addresses(peer)
-    wallet = person_wallet(deployment(addresses))
-    folder = wallet_folder(deployment(addresses))
+    wallet = person_wallet(addresses.deployment)
+    folder = wallet_folder(addresses.deployment)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     ceiling = Policy.load(policy or config.policy_source)
     way = AnonymousWay(peer, config, ceiling)

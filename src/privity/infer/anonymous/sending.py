@@ -23,7 +23,6 @@ from privity.anon.wallet import Membership
 from privity.errors import InputError, MalformedError, PeerError
 from privity.home import home
 from privity.infer.anonymous.members import DeviceMembers
-from privity.infer.anonymous.network import deployment
 from privity.infer.anonymous.purse import SharedWallet, person_wallet, wallet_folder
 from privity.infer.peers import NetworkPeer
 from privity.ledger.addresses import Addresses
@@ -119,7 +118,7 @@ async def membership_sender(peer: NetworkPeer) -> AsyncIterator[Sender]:
         MissingDependency: the native wheel, or a library of the ledger, is not installed.
     """
     addresses = Addresses.from_file(home() / peer.contracts)
-    name = deployment(addresses)
+    name = addresses.deployment
     folder = wallet_folder(name)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with Ledger(
