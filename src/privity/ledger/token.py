@@ -32,10 +32,6 @@ class Token:
         if allowed < amount:
             await sender.transact(self._contract, "approve", spender, amount)
 
-    async def transfer(self, receiver: Address, amount: int) -> Receipt:
-        """Send some of the signer's own."""
-        return await signing(self._sender).transact(self._contract, "transfer", receiver, amount)
-
     async def mint(self, receiver: Address, amount: int) -> Receipt:
         """Make some. Only the test token can, and only its owner."""
         return await signing(self._sender).transact(self._contract, "mint", receiver, amount)

@@ -56,7 +56,6 @@ class Log:
     topics: tuple[bytes, ...]
     data: bytes
     block: int
-    block_hash: Hash
     index: int
 
 
@@ -66,7 +65,6 @@ class Receipt:
 
     hash: Hash
     block: int
-    block_hash: Hash
     succeeded: bool
     gas: int
     contract: Address | None
@@ -152,7 +150,6 @@ def read_receipt(value: Any) -> Receipt | None:
     return Receipt(
         hash=read_hash(receipt.get("transactionHash")),
         block=read_quantity(receipt.get("blockNumber"), most=2**63 - 1),
-        block_hash=read_hash(receipt.get("blockHash")),
         succeeded=read_quantity(receipt.get("status"), most=1) == 1,
         gas=read_quantity(receipt.get("gasUsed"), most=2**63 - 1),
         contract=None if made is None else read_address(made),
@@ -172,7 +169,6 @@ def _log(value: Any) -> Log:
         topics=tuple(read_hash(topic) for topic in topics),
         data=read_data(log.get("data")),
         block=read_quantity(log.get("blockNumber"), most=2**63 - 1),
-        block_hash=read_hash(log.get("blockHash")),
         index=read_quantity(log.get("logIndex"), most=2**63 - 1),
     )
 
