@@ -16,6 +16,7 @@ import anyio
 import httpx
 import pytest
 
+from keys import Published
 from privity.attest.log.memory import LogMemory
 from privity.attest.trust import Trust
 from privity.errors import MissingDependency
@@ -33,7 +34,6 @@ from privity.ledger.local_chain import find_anvil
 from privity.policy import Policy
 from privity.receipt import SALT_HEADER, encode_salt, new_salt
 from privity.seal.connections import Connections
-from privity.seal.key_config import KeyConfig, parse_configs, preferred
 
 LIMIT_S = 120.0
 MODEL = "smollm2-135m-instruct"
@@ -178,7 +178,7 @@ class Person:
     async def ask(self, words: str = "Say hi.", *, max_tokens: int = 2) -> httpx.Response:
         """Ask one question, paid and admitted; return the whole answer."""
         route = await self.find()
-        keys = Keys(route)
+        keys = Published(route.enclave.keyset.ohttp)
         async with httpx.AsyncClient(
             transport=route.transport(keys, httpx.MockTransport(lambda _: httpx.Response(500))),
             timeout=LIMIT_S,
@@ -196,19 +196,6 @@ class Person:
     async def _desk(self) -> httpx.AsyncBaseTransport:
         route = await self.find()
         return route.desk
-
-
-class Keys:
-    """The keys of one verified route."""
-
-    def __init__(self, route: AnonymousRoute) -> None:
-        self._config = preferred(parse_configs(route.enclave.keyset.ohttp))
-
-    async def current(self) -> KeyConfig:
-        return self._config
-
-    async def refresh(self, stale: KeyConfig) -> KeyConfig:
-        raise AssertionError("the enclave does not change in these tests")
 
 
 @asynccontextmanager

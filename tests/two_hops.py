@@ -13,33 +13,24 @@ from typing import Any
 
 import httpx
 
+from keys import Published
 from privity.node.relay_role import RelayRole, RelaySettings, make_relay
 from privity.seal.connections import Connections
 from privity.seal.gateway import Gateway
 from privity.seal.hops import RelayKeys, exit_url, through_relay
-from privity.seal.key_config import GatewayKeys, KeyConfig, preferred
+from privity.seal.key_config import GatewayKeys
 from privity.seal.transport import SealedTransport, Shape
+from privity.statement import PATH as STATEMENT_PATH
 
 ADMISSION = "Canary-" + "a" * 304
 QUERY_PROOF = "CanaryProof" + "b" * 2000
 _START = re.compile(rb"(?:POST|GET) /[!-~]* HTTP/1\.1\r\n")
+QUESTION = b"canary-question-7f3a"
+ANSWER = b"canary-answer-91bc"
+STATEMENT = b'{"canary":"statement"}'
+PLAIN = Shape(records=None, cadence_ms=None)
 SECOND = "canary-second"
 TARGET = "canary-target"
-
-
-class Published:
-    """The keys of one gateway; refreshing finds the same."""
-
-    def __init__(self, keys: GatewayKeys) -> None:
-        self._config = preferred(keys.configs)
-        self.refreshed = 0
-
-    async def current(self) -> KeyConfig:
-        return self._config
-
-    async def refresh(self, stale: KeyConfig) -> KeyConfig:
-        self.refreshed += 1
-        return self._config
 
 
 class Admitting(httpx.AsyncBaseTransport):
@@ -255,3 +246,57 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     except OSError:
         pass
     writer.close()
+
+
+class Enclave:
+    """An application that keeps what it was asked, and from whom."""
+
+    def __init__(self, pieces: int = 3, pause: float = 0.0) -> None:
+        self.asked: list[bytes] = []
+        self.clients: list[Any] = []
+        self.fields: list[dict[bytes, bytes]] = []
+        self._pieces = pieces
+        self._pause = pause
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.clients.append(scope["client"])
+        self.fields.append(dict(scope["headers"]))
+        if scope["path"] == STATEMENT_PATH:
+            kind = [(b"content-type", b"application/json")]
+            await send({"type": "http.response.start", "status": 200, "headers": kind})
+            await send({"type": "http.response.body", "body": STATEMENT})
+            return
+        body, more = b"", True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message["body"]
+            more = message["more_body"]
+        self.asked.append(body)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(self._pieces):
+            await send({"type": "http.response.body", "body": ANSWER, "more_body": True})
+            await asyncio.sleep(self._pause)
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def ask(laid: Chain, content: Any = QUESTION, **changes: Any) -> httpx.Response:
+    async with httpx.AsyncClient(transport=laid.transport(PLAIN, **changes)) as client:
+        return await client.post("https://enclave.test/ask", content=content)
+
+
+async def warm(laid: Chain) -> RelayKeys:
+    assert laid.second.keys_digest is not None
+    keys = RelayKeys(laid.connections, laid.client_wire.url, SECOND, laid.second.keys_digest)
+    await keys.current()
+    await settled(laid.client_wire)
+    return keys
+
+
+async def settled(wire: Wire) -> None:
+    """Wait until nothing more has come for a moment."""
+    seen = -1
+    while seen != len(wire.down):
+        seen = len(wire.down)
+        await asyncio.sleep(0.1)

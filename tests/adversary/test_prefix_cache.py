@@ -23,13 +23,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from keys import Published
 from privity.attest import DevQuoter, DevRoot
 from privity.infer.engines.embedded import EmbeddedEngine
 from privity.infer.engines.engine import Engine
 from privity.infer.engines.openai_server import OpenAIServer
 from privity.node.enclave import EnclaveApp
 from privity.seal.gateway import GATEWAY_PATH
-from privity.seal.key_config import KeyConfig, parse_configs, preferred
 from privity.seal.transport import SealedTransport
 
 needs_model = pytest.mark.skipif(
@@ -47,19 +47,6 @@ STEERING = {"cache_prompt": True, "id_slot": 0, "cache_salt": "ours", "n_cache_r
 CACHED = re.compile(r'"(cached_tokens|cache_read_input_tokens|cache_n|tokens_cached)":\s*(\d+)')
 
 
-class _Published:
-    """The enclave's own key."""
-
-    def __init__(self, app: EnclaveApp) -> None:
-        self._config = preferred(parse_configs(app.keyset.ohttp))
-
-    async def current(self) -> KeyConfig:
-        return self._config
-
-    async def refresh(self, stale: KeyConfig) -> KeyConfig:
-        return self._config
-
-
 @asynccontextmanager
 async def enclave(engine: Engine) -> AsyncIterator[EnclaveApp]:
     quoter = DevQuoter(DevRoot.generate(), now=datetime.now(UTC), measurement="sha256:" + "0" * 64)
@@ -75,7 +62,7 @@ async def enclave(engine: Engine) -> AsyncIterator[EnclaveApp]:
 async def person(app: EnclaveApp) -> AsyncIterator[httpx.AsyncClient]:
     """Return what one person asks with: a transport of their own, which nobody else uses."""
     url = f"http://enclave.test{GATEWAY_PATH}"
-    transport = SealedTransport(_Published(app), url, inner=httpx.ASGITransport(app))
+    transport = SealedTransport(Published(app.keyset.ohttp), url, inner=httpx.ASGITransport(app))
     async with httpx.AsyncClient(
         transport=transport, base_url="http://enclave.privity", timeout=120
     ) as client:

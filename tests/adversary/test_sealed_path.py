@@ -10,13 +10,14 @@ from typing import Any
 import httpx
 import pytest
 
+from keys import Published
 from privity.errors import ReplayError, SealError, TruncatedError
 from privity.hazmat.hpke import KEMS
 from privity.node.relay import relay_app
 from privity.seal import chunked_ohttp, ohttp, problem
 from privity.seal.binary_http import Limits, RequestHead, encode_request
 from privity.seal.gateway import GATEWAY_PATH, Gateway, GatewayLimits
-from privity.seal.key_config import GatewayKeys, KeyConfig, preferred
+from privity.seal.key_config import GatewayKeys, preferred
 from privity.seal.transport import SealedTransport, Shape
 
 Serve = Callable[[Any], str]
@@ -25,19 +26,6 @@ GATEWAY_URL = f"http://gateway.test{GATEWAY_PATH}"
 SMALL = GatewayKeys.generate([KEMS[0x0020]])
 
 pytestmark = pytest.mark.anyio
-
-
-class Keys:
-    """The keys of one gateway; refreshing finds the same."""
-
-    def __init__(self, keys: GatewayKeys = SMALL) -> None:
-        self._config = preferred(keys.configs)
-
-    async def current(self) -> KeyConfig:
-        return self._config
-
-    async def refresh(self, stale: KeyConfig) -> KeyConfig:
-        return self._config
 
 
 class Enclave:
@@ -90,7 +78,7 @@ class Meddler(httpx.AsyncBaseTransport):
 
 async def ask(meddler: Meddler, content: bytes = b"question", **shape: Any) -> httpx.Response:
     transport = SealedTransport(
-        Keys(),
+        Published(SMALL),
         GATEWAY_URL,
         inner=meddler,
         shape=Shape(**{"records": 32, "cadence_ms": None, **shape}),
@@ -392,7 +380,7 @@ async def test_neither_question_nor_answer_is_on_any_wire(serve: Serve) -> None:
     async with Wire(serve(Gateway(enclave, keys))).laid() as far:
         relay = serve(relay_app({"one": far.url}))
         async with Wire(relay).laid() as near:
-            transport = SealedTransport(Keys(keys), f"{near.url}/one")
+            transport = SealedTransport(Published(keys), f"{near.url}/one")
             async with httpx.AsyncClient(transport=transport) as client:
                 answer = await client.post("https://enclave.test/ask", content=CANARY_QUESTION)
     assert answer.content == CANARY_ANSWER + CANARY_QUESTION + CANARY_ANSWER
@@ -416,7 +404,7 @@ async def test_cut_connection_is_truncation(serve: Serve, where: str) -> None:
         async with Wire(serve(relay_app({"one": far.url}))).laid() as near:
             cut = near if where == "near" else far
             cut.cut_after = 6500  # after the first pieces of the answer
-            transport = SealedTransport(Keys(keys), f"{near.url}/one")
+            transport = SealedTransport(Published(keys), f"{near.url}/one")
             async with httpx.AsyncClient(transport=transport) as client:
                 async with client.stream("POST", "https://e.test/", content=b"q") as answer:
                     sealed = answer.extensions["sealed"]

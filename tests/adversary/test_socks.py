@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from keys import Published
 from privity.errors import InputError, PeerError
 from privity.node.relay_role import RelaySettings, make_relay
 from privity.seal.connections import Connections
@@ -17,7 +18,7 @@ from privity.seal.gateway import Gateway
 from privity.seal.hops import RelayKeys, exit_url, through_relay
 from privity.seal.key_config import GatewayKeys
 from privity.seal.transport import SealedTransport
-from two_hops import SECOND, TARGET, Published, Socks
+from two_hops import SECOND, TARGET, Socks
 
 Serve = Callable[[Any], str]
 NAME = "relay.hidden.example"  # no name server knows it

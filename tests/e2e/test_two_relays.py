@@ -15,12 +15,13 @@ from typing import Any
 import httpx
 import pytest
 
+from keys import Published
 from privity.seal.connections import Connections
 from privity.seal.gateway import Gateway
 from privity.seal.hops import RelayKeys, exit_url, through_relay
 from privity.seal.key_config import GatewayKeys
 from privity.seal.transport import SealedTransport, Shape
-from two_hops import SECOND, TARGET, Published
+from two_hops import SECOND, TARGET
 
 RELAY = """
 import sys

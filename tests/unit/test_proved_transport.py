@@ -9,13 +9,14 @@ from importlib.util import find_spec
 import httpx
 import pytest
 
+from keys import Published
 from privity.anon.query import QUERY_OPENING_HEADER, QUERY_PROOF_HEADER, Opening, QueryProof
 from privity.anon.query_terms import QueryTerms
 from privity.anon.vocabulary import Vocabulary
 from privity.errors import InputError, StaleKeyError
 from privity.infer.anonymous.admitted import ADMISSION_HEADER, AdmittedTransport, ProveQuery
 from privity.infer.anonymous.proved import ProvedTransport, QueryMaker
-from privity.seal.key_config import GatewayKeys, KeyConfig, parse_configs, preferred
+from privity.seal.key_config import GatewayKeys
 from privity.seal.transport import KeySource
 from tiny_tokens import tiny_tokens
 
@@ -47,21 +48,6 @@ class Noting:
         return QueryProof(bucket, vocabulary.digest, bytes(32), bytes(2000))
 
 
-class Keys:
-    """The keys of an enclave, which changes them."""
-
-    def __init__(self) -> None:
-        self.refreshed = 0
-        self._config = preferred(parse_configs(GatewayKeys.generate().configs_bytes))
-
-    async def current(self) -> KeyConfig:
-        return self._config
-
-    async def refresh(self, stale: KeyConfig) -> KeyConfig:
-        self.refreshed += 1
-        return self._config
-
-
 class Sealing(httpx.AsyncBaseTransport):
     """Stands for the seal: refuses a key as often as it is told to, as `SealedTransport` does."""
 
@@ -81,8 +67,8 @@ class Sealing(httpx.AsyncBaseTransport):
 
 def proving(
     prover: Noting, seen: list[httpx.Request], stale: int = 0, buckets: tuple[int, ...] = (128, 512)
-) -> tuple[ProvedTransport, Keys]:
-    tokens, keys, left = tiny_tokens(), Keys(), [1] * stale
+) -> tuple[ProvedTransport, Published]:
+    tokens, keys, left = tiny_tokens(), Published(GatewayKeys.generate()), [1] * stale
 
     def answer(request: httpx.Request) -> httpx.Response:
         seen.append(request)

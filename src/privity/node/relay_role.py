@@ -88,9 +88,9 @@ class RelayRole:
 
     Guarantees:
         What is opened reaches the relay's own targets, and nothing else
-        (tests/adversary/test_hops.py::test_an_exit_goes_to_its_targets_and_nowhere_else). A message
-        is carried on once, also over a restart
-        (tests/adversary/test_hops.py::test_what_was_sealed_before_a_restart_is_not_carried_on).
+        (tests/adversary/test_hop_attacks.py::test_an_exit_goes_to_its_targets_and_nowhere_else).
+        A message is carried on once, also over a restart
+        (tests/adversary/test_hop_attacks.py::test_what_was_sealed_before_a_restart_is_not_carried_on).
     """
 
     def __init__(

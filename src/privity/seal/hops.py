@@ -100,7 +100,7 @@ class _ThroughRelay(httpx.AsyncBaseTransport):
     Guarantees:
         The first relay learns nothing of the target, the second nothing of the client
         (tests/adversary/test_hops.py). A chain that stops early is `TruncatedError`
-        (tests/adversary/test_hops.py).
+        (tests/adversary/test_hop_attacks.py).
     """
 
     def __init__(
@@ -175,7 +175,7 @@ class RelayKeys:
 
     Guarantees:
         Other keys than the registry's are never sealed to
-        (tests/adversary/test_hops.py::test_a_relay_with_substituted_keys_is_refused).
+        (tests/adversary/test_hop_attacks.py::test_a_relay_with_substituted_keys_is_refused).
     """
 
     def __init__(
