@@ -13,10 +13,11 @@ import shutil
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from eth_tester import EthereumTester, PyEVMBackend
@@ -171,6 +172,9 @@ class Chain:
         return [dict(log["args"]) for log in logs]
 
 
+W = TypeVar("W", bound=Chain)
+
+
 def reason_in(refusal: Exception) -> str:
     """Return the contract's reason in an exception of eth-tester or web3."""
     text = str(getattr(refusal, "message", None) or refusal)
@@ -203,3 +207,10 @@ def signer(number: int = 1) -> tuple[str, str]:
     """Return an address and its key, the same for the same number."""
     account = Account.from_key(number.to_bytes(32, "big"))
     return str(account.address), "0x" + number.to_bytes(32, "big").hex()
+
+
+def restored(made: W) -> Iterator[W]:
+    """Yield a chain for one test, and put it back as it was."""
+    before = made.tester.take_snapshot()
+    yield made
+    made.tester.revert_to_snapshot(before)

@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 
 import evm
-from evm import Chain, Refused, artefact, odd_token, poseidon, refused, sign_exit, tree_root
+from evm import (
+    Chain,
+    Refused,
+    artefact,
+    odd_token,
+    poseidon,
+    refused,
+    restored,
+    sign_exit,
+    tree_root,
+)
 from native import needs_kernel
 
 STAKE, BOUNTY, DELAY = 100, 7, 1000
@@ -63,9 +73,7 @@ def made() -> World:
 
 @pytest.fixture
 def world(made: World) -> Iterator[World]:
-    before = made.tester.take_snapshot()
-    yield made
-    made.tester.revert_to_snapshot(before)
+    yield from restored(made)
 
 
 # The cheater.

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import evm
-from evm import NO_ONE, Chain, refused, sign_exit
+from evm import NO_ONE, Chain, refused, restored, sign_exit
 
 ROTATION, ISSUE = 2000, 500
 DENOMINATIONS = [10, 100, 1000]
@@ -75,9 +75,7 @@ def made() -> World:
 
 @pytest.fixture
 def world(made: World) -> Iterator[World]:
-    before = made.tester.take_snapshot()
-    yield made
-    made.tester.revert_to_snapshot(before)
+    yield from restored(made)
 
 
 def test_what_was_set_can_be_read(world: World) -> None:

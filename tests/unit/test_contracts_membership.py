@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import evm
-from evm import NO_ONE, Chain, poseidon, refused, tree_root
+from evm import NO_ONE, Chain, poseidon, refused, restored, tree_root
 
 P = evm.script("poseidon_vyper").P
 STAKE, BOUNTY, DELAY = 100, 7, 1000
@@ -45,9 +45,7 @@ def made() -> World:
 
 @pytest.fixture
 def world(made: World) -> Iterator[World]:
-    before = made.tester.take_snapshot()
-    yield made
-    made.tester.revert_to_snapshot(before)
+    yield from restored(made)
 
 
 def test_registering_takes_the_stake_and_places_the_leaf(world: World) -> None:

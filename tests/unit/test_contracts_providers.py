@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from evm import NO_ONE, Chain, refused
+from evm import NO_ONE, Chain, refused, restored
 
 STAKE, DELAY = 50, 900
 DID, ENDPOINT = "did:web:relay.example", "https://relay.example"
@@ -40,9 +40,7 @@ def made() -> World:
 
 @pytest.fixture
 def world(made: World) -> Iterator[World]:
-    before = made.tester.take_snapshot()
-    yield made
-    made.tester.revert_to_snapshot(before)
+    yield from restored(made)
 
 
 def test_an_entry_stakes_and_is_listed(world: World) -> None:
