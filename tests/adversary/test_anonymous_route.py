@@ -56,9 +56,9 @@ class Named:
     terms: None = None
 
 
-def table(enclave: Any = None, way: Way = WAY) -> Disclosure:
+def table(enclave: Any = None, way: Way = WAY, members: int = 9) -> Disclosure:
     given: Any = enclave or Enclave()
-    return anonymous_disclosure(given, way, GATEWAY)
+    return anonymous_disclosure(given, way, GATEWAY, members=members)
 
 
 def refused(disclosure: Disclosure) -> bool:
@@ -86,9 +86,16 @@ def test_the_ledger_has_members_and_purchases_and_its_node_an_address() -> None:
     assert disclosure[Party.LEDGER, Asset.IDENTITY].view is View.NOTHING
     assert disclosure[Party.LEDGER, Asset.ADDRESS].view is View.EVERYTHING
     enclave: Any = Enclave()
-    proxied = anonymous_disclosure(enclave, WAY, GATEWAY, proxied=True)
+    proxied = anonymous_disclosure(enclave, WAY, GATEWAY, members=9, proxied=True)
     assert proxied[Party.LEDGER, Asset.ADDRESS].view is View.NOTHING
     assert not refused(proxied)
+
+
+def test_among_one_member_nobody_is_hidden() -> None:
+    disclosure = table(members=1)
+    assert disclosure[Party.HOST, Asset.IDENTITY].view is View.EVERYTHING
+    assert refused(disclosure)
+    assert not refused(table(members=2))
 
 
 def test_where_rests_on_two_relays_and_says_so() -> None:

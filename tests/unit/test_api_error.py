@@ -10,7 +10,8 @@ from privity.node.api_error import describe, error_event, error_status, should_r
 
 def make(name: str) -> errors.PrivityError:
     kind = getattr(errors, name)
-    if kind in (errors.EvidenceError, errors.ReceiptError):
+    named = (errors.AdmissionError, errors.EvidenceError, errors.PaymentError, errors.ReceiptError)
+    if kind in named:
         made: errors.PrivityError = kind("what", check="which", hint="do")
     elif kind is errors.PolicyRefusal:
         made = kind("what", report={"policy": "x"}, hint="do")
@@ -39,3 +40,4 @@ def test_what_programs_act_on_is_kept() -> None:
 def test_only_what_may_pass_by_itself_is_worth_a_retry() -> None:
     retried = {name for name in errors.__all__ if should_retry(make(name))}
     assert retried == {"StaleKeyError", "PeerError", "EngineError"}
+    assert should_retry(errors.AdmissionError("too many this minute", check="rate"))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
+import anyio
 import httpx
 import pytest
 
@@ -14,6 +17,7 @@ from privity.anon.tariff import flat_tariff
 from privity.errors import PaymentError, ReceiptError
 from privity.identity.multibase import decode_base64url, encode_base64url
 from privity.infer.anonymous.paid import Charge, PaidTransport
+from privity.infer.anonymous.purse import SharedWallet
 from privity.receipt import EvidenceRef, JobReceipt, Outcome, Price
 from privity.statement import Model
 
@@ -43,6 +47,9 @@ class Purse:
             raise PaymentError("not this issuer's", check="proof")
         self.log.append(f"refund {spend_id} {refund.decode()}")
         return 3
+
+    def over(self, spend_id: str) -> None:
+        pass
 
     async def unsent(self, spend_id: str) -> None:
         self.log.append(f"unsent {spend_id}")
@@ -160,3 +167,37 @@ def test_an_overcharge_is_found_by_the_receipt_itself(charge: Charge, said: JobR
     with pytest.raises(ReceiptError) as caught:
         charge.check(said)
     assert caught.value.check == "price"
+
+
+async def test_a_job_waits_for_the_token_of_another_of_this_process(tmp_path: Path) -> None:
+    class Wallet:
+        free = True
+
+        def spend(self, amount: int) -> Held:
+            if not self.free:
+                raise PaymentError("in use", check="short")
+            self.free = False
+            return Held("s1", b"spend")
+
+    inner = Wallet()
+    shared = SharedWallet(tmp_path, bytes(32))
+    shared.turn = lambda terms=None: contextlib.nullcontext(inner)  # type: ignore[method-assign,assignment,misc]
+    purse = shared.purse(cast("Any", None))
+    await purse.spend(1)
+    done: list[str] = []
+
+    async def second() -> None:
+        await purse.spend(1)
+        done.append("second")
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            group.start_soon(second)
+            await anyio.sleep(0.05)
+            assert not done
+            inner.free = True
+            purse.over("s1")
+    assert done == ["second"]
+    purse.over("s1")
+    with pytest.raises(PaymentError):
+        await purse.spend(1)

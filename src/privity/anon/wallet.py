@@ -206,9 +206,9 @@ class Wallet:
             count = state.used.get(epoch, 0)
             if count >= state.membership.limit:
                 raise AdmissionError(
-                    f"all {state.membership.limit} messages of this epoch are used",
+                    f"all {state.membership.limit} messages of this minute are used",
                     check="rate",
-                    hint="wait for the next epoch, or stake for a higher limit",
+                    hint="wait for the next minute; a membership with a higher --limit sends more",
                 )
             self._do(event("ids", epoch=epoch, count=count + 1))
             return count

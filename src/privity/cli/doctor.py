@@ -291,7 +291,7 @@ def _anonymity() -> Iterator[Finding]:
     yield Finding("anonymity", State.GOOD, f"a member, with {wallet.balance} credits")
     waiting = len(wallet.unfinished())
     if waiting:
-        detail = f"{waiting} spends whose answer never came"
+        detail = f"{waiting} spends that wait for their answers"
         yield Finding("anonymity", State.NOTE, detail, "privity wallet recover")
 
 

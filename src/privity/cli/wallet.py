@@ -45,13 +45,15 @@ def balance(as_json: JsonOption = False) -> None:
         return
     rows = {"credits": str(wallet.balance)}
     if unfinished:
-        rows["unsettled"] = f"{wallet.reserved} in {len(unfinished)} spends whose answer never came"
+        rows["in use"] = (
+            f"{wallet.reserved} in {len(unfinished)} spends that wait for their answers"
+        )
     rows["member"] = "no" if member is None else f"yes, {member.limit} messages a minute"
     if waiting:
         rows["purchases"] = f"{waiting} waiting"
     output.out(output.label_rows(rows))
     if unfinished:
-        output.note("`privity wallet recover` gets them back")
+        output.note("where an answer never came, `privity wallet recover` gets its credits back")
     if waiting:
         output.note("`privity wallet top-up` fetches what was paid for")
 

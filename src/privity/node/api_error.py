@@ -62,6 +62,8 @@ _RETRY = (StaleKeyError, PeerError, EngineError)
 
 def error_status(error: PrivityError) -> tuple[int, str]:
     """Return the HTTP status and the code word of an error."""
+    if isinstance(error, AdmissionError) and error.check == "rate":
+        return 429, "rate_limited"  # clients wait, and ask again by themselves
     for kind, status, code in _KINDS:
         if isinstance(error, kind):
             return status, code
@@ -70,7 +72,7 @@ def error_status(error: PrivityError) -> tuple[int, str]:
 
 def should_retry(error: PrivityError) -> bool:
     """Tell a client that retries by itself whether to; a refusal stays one."""
-    return isinstance(error, _RETRY)
+    return isinstance(error, _RETRY) or error_status(error)[0] == 429
 
 
 def describe(error: PrivityError, code: str | None = None) -> bytes:

@@ -212,6 +212,18 @@ class DeviceMembers:
         await self.refresh()
         return self._view.tree.place(index, limit)
 
+    def __len__(self) -> int:
+        """Return how many members there are, as of the last reading."""
+        added = removed = 0
+        gone: set[int] = set()
+        for event in self._source.events:
+            if isinstance(event, LeafAdded):
+                added += 1
+            elif event.index not in gone:
+                gone.add(event.index)
+                removed += 1
+        return added - removed
+
     async def refresh(self, *, now: bool = False) -> None:
         """Read what is new, unless that was done a moment ago; raises `PeerError`."""
         async with self._lock:

@@ -138,7 +138,14 @@ class Network:
         self.registry.worked(chosen)
         scope = chosen.gateway.owner.lower()
         self.keep_warm(scope)
-        disclosure = anonymous_disclosure(inner.enclave, _way(chosen), peer, proxied=self._proxied)
+        await self.members.refresh()
+        disclosure = anonymous_disclosure(
+            inner.enclave,
+            _way(chosen),
+            peer,
+            members=len(self.members),
+            proxied=self._proxied,
+        )
         job = AnonymousJob(self, scope, target, chain, inner)
         return AnonymousRoute(inner, _way(chosen), disclosure, job, job.desk)
 

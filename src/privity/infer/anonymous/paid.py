@@ -37,6 +37,9 @@ class Purse(Protocol):
             PaymentError: it is no refund of this spend.
         """
 
+    def over(self, spend_id: str) -> None:
+        """Note that the job of a spend has ended, however it did."""
+
     async def unsent(self, spend_id: str) -> None:
         """Take a spend back of which not one byte left this device."""
 
@@ -89,6 +92,7 @@ class PaidTransport(httpx.AsyncBaseTransport):
             try:
                 response = await self._inner.handle_async_request(request)
             except BaseException:  # also where the person stops waiting
+                self._purse.over(reserved.id)
                 if departure.stayed:
                     with contextlib.suppress(PrivityError):  # it is in the journal all the same
                         await self._purse.unsent(reserved.id)
@@ -166,6 +170,7 @@ class _Refunded(httpx.AsyncByteStream):
         await self._take()
 
     async def aclose(self) -> None:
+        self._purse.over(self._id)
         await self._response.aclose()
 
     async def _take(self) -> None:

@@ -19,7 +19,7 @@ from anyio import to_thread
 from privity.anon.credits import CreditTerms
 from privity.anon.wallet import Membership, Reserved, Wallet
 from privity.anon.wallet_file import wallet_key
-from privity.errors import InputError
+from privity.errors import InputError, PaymentError
 from privity.home import home
 from privity.identity.keystore import device_key
 
@@ -35,13 +35,18 @@ class SharedWallet:
     Args:
         folder: where it is.
         key: of its file.
+
+    Attributes:
+        under_way: ids of the spends whose jobs run in this process.
+        ended: is set, and replaced, when one of these jobs ends.
     """
 
     def __init__(self, folder: Path, key: bytes) -> None:
         self._folder = folder
         self._key = key
-        self._membership: Membership | None = None
         self._inside = anyio.CapacityLimiter(1)
+        self.under_way: set[str] = set()
+        self.ended = anyio.Event()
 
     def __repr__(self) -> str:
         return "SharedWallet(…)"
@@ -97,10 +102,8 @@ class SharedWallet:
     @property
     def membership(self) -> Membership | None:
         """The registered membership; None where there is none, or the ledger gave no leaf yet."""
-        if self._membership is None:
-            found = self.read().membership
-            self._membership = found if found is not None and found.index is not None else None
-        return self._membership
+        found = self.read().membership
+        return found if found is not None and found.index is not None else None
 
     async def take_message_id(self, epoch: int) -> int:
         """Return a message id that no process of this person ever had.
@@ -132,13 +135,36 @@ class Purse:
         self._inside = inside
 
     async def spend(self, amount: int) -> Reserved:
-        """Set a spend aside, durably; raises `PaymentError` where no token holds so much."""
+        """Set a spend aside, durably.
+
+        A token pays for one job at a time: while jobs of this process have theirs, it is waited
+        for one of them to end.
+
+        Raises:
+            PaymentError: check ``short``: no token holds so much, and none is about to come back.
+        """
 
         def spend() -> Reserved:
             with self._wallet.turn(self._terms) as wallet:
                 return wallet.spend(amount)
 
-        return await to_thread.run_sync(spend, limiter=self._inside)
+        while True:
+            began = self._wallet.ended
+            try:
+                reserved = await to_thread.run_sync(spend, limiter=self._inside)
+            except PaymentError as error:
+                if error.check != "short" or not self._wallet.under_way:
+                    raise
+                await began.wait()
+                continue
+            self._wallet.under_way.add(reserved.id)
+            return reserved
+
+    def over(self, spend_id: str) -> None:
+        """Note that the job of a spend has ended, however it did."""
+        self._wallet.under_way.discard(spend_id)
+        self._wallet.ended.set()
+        self._wallet.ended = anyio.Event()
 
     async def refunded(self, spend_id: str, refund: bytes) -> int:
         """Take back what was not used, and return what was; raises `PaymentError`."""

@@ -26,7 +26,7 @@ from privity.statement import Model
 
 __all__ = ["AnonymousRoute", "Way", "anonymous_disclosure", "check_registered"]
 
-_MEMBER = Basis(Ground.MATHEMATICS, "a zero-knowledge proof of membership names nobody")
+_ALONE = Basis(Ground.NOTHING, "you are its only member: there is nobody to hide among")
 _CREDITS = Basis(Ground.MATHEMATICS, "a spend proves that it is paid, and nothing else")
 _SAME_KEYS = Basis(Ground.MATHEMATICS, "its keys are those on the ledger, the same for everyone")
 _APART = Basis(Ground.QUORUM, "two relays of different operators do not collude")
@@ -124,12 +124,24 @@ def check_registered(enclave: AttestedEnclave, keys_digest: bytes) -> None:
 
 
 def anonymous_disclosure(
-    enclave: AttestedEnclave, way: Way, gateway: EnclavePeer, *, proxied: bool = False
+    enclave: AttestedEnclave,
+    way: Way,
+    gateway: EnclavePeer,
+    *,
+    members: int,
+    proxied: bool = False,
 ) -> Disclosure:
     """Return who learns what of a job sealed to ``enclave`` by ``way``.
 
-    It never flatters: relays on the host's own machine hide no address from whoever owns it, and
-    one operator behind both relays is one party.
+    It never flatters: relays on the host's own machine hide no address from whoever owns it, one
+    operator behind both relays is one party, and among one member nobody is hidden.
+
+    Args:
+        enclave: what verification returned.
+        way: how it is reached.
+        gateway: the end of the way.
+        members: how many there are to hide among.
+        proxied: whether all that leaves goes through a proxy.
     """
     cells = dict(confidential_disclosure(enclave, gateway).cells)
     apart = _apart(way)
@@ -138,12 +150,14 @@ def anonymous_disclosure(
         if apart
         else Cell(View.EVERYTHING, frozenset({_NEAR}))
     )
-    nobody = frozenset({_MEMBER, _CREDITS, _SAME_KEYS})
+    member = Basis(Ground.MATHEMATICS, f"a zero-knowledge proof says: one of {members} members")
+    nobody = frozenset({member, _CREDITS, _SAME_KEYS})
+    who = Cell(View.NOTHING, nobody) if members > 1 else Cell(View.EVERYTHING, frozenset({_ALONE}))
     for party in _FAR_ENDS:
         cells[party, Asset.ADDRESS] = address
-        cells[party, Asset.IDENTITY] = Cell(View.NOTHING, nobody)
+        cells[party, Asset.IDENTITY] = who
         cells[party, Asset.PAYMENT] = Cell(View.PREDICATE, frozenset({_CREDITS}))
-    cells[Party.RELAY, Asset.IDENTITY] = Cell(View.NOTHING, frozenset({_MEMBER}))
+    cells[Party.RELAY, Asset.IDENTITY] = Cell(View.NOTHING, frozenset({member}))
     # Whoever serves the ledger sees who reads it: all of it, at a time of its own. Not who asks.
     cells[Party.LEDGER, Asset.ADDRESS] = (
         Cell(View.NOTHING, frozenset({_PROXY}), frozenset({"the proxy"}))
