@@ -313,11 +313,11 @@ async def test_what_was_sealed_before_a_restart_is_not_carried_on(
     assert await sent(before, message) == 200
     assert len(reached) == 1
     assert await sent(before, message) == problem.REPLAYED.status
-    after = make_relay(settings, clock=lambda: noon + 10)
+    after = make_relay(settings, clock=lambda: noon + 70)
     assert after.keys_digest == before.keys_digest
     assert await sent(after, message) == 200  # it opens: the refusal is inside the seal
     assert len(reached) == 1
-    await sent(after, await carried(after, noon + 11))
+    await sent(after, await carried(after, noon + 71))
     assert len(reached) == 2
     await before.aclose()
     await after.aclose()

@@ -271,7 +271,9 @@ def _spend_of(scope: Scope) -> bytes:
     spends = [value for name, value in scope["headers"] if name == _SPEND]
     if len(spends) != 1 or len(spends[0]) > _MAX_SPEND:
         raise PaymentError(
-            "a request is paid for with one spend", check="missing", hint="privity top-up"
+            "a request is paid for with one spend",
+            check="missing",
+            hint="`privity wallet top-up` buys credits",
         )
     return decode_base64url(spends[0].decode("latin-1"))
 
