@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import uvicorn
 from starlette.applications import Starlette
@@ -19,6 +20,10 @@ from privity.node.relay import Relay
 from privity.node.relay_role import RelayRole
 
 _RECURSION = 1000
+
+# How long an example takes says something of the machine alone.
+hypothesis.settings.register_profile("privity", deadline=None)
+hypothesis.settings.load_profile("privity")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from privity.ledger.abi import load_artefact, revert_reason
 from privity.ledger.addresses import Addresses
 from privity.ledger.history import MemberHistory
 from privity.ledger.providers import parse_entry
-from privity.ledger.wire import Address, Hash, Log
+from privity.ledger.wire import Address, Log
 
 _ENTRY = "(address,uint8,string,string,bytes32,uint256,uint256,bool)"
 _OWNER = "0x" + "99" * 20
@@ -32,7 +32,7 @@ def one(data: bytes) -> None:
         entry = attempt(parse_entry, 0, found[0])
         assert entry is None or (entry.endpoint.isascii() and len(entry.endpoint) <= 256)
     for name in ("Membership", "Credits", "Providers"):
-        log = Log(Address(_OWNER), (data[:32], data[32:64]), data[64:], 1, Hash(b""), 0)
+        log = Log(Address(_OWNER), (data[:32], data[32:64]), data[64:], 1, 0)
         attempt(load_artefact(name).event, log)
     try:
         answer = json.loads(data)

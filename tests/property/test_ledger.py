@@ -17,7 +17,7 @@ from privity.ledger.history import MemberHistory
 from privity.ledger.members import LeafAdded, LeafRemoved, MemberEvent
 from privity.ledger.providers import parse_entry
 from privity.ledger.rpc import printable
-from privity.ledger.wire import Address, Hash, Log
+from privity.ledger.wire import Address, Log
 
 HEX = st.binary(max_size=40).map(lambda data: "0x" + data.hex())
 SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=20) | HEX
@@ -69,7 +69,7 @@ def test_readers_of_logs_are_total(topics: list[bytes], data: bytes) -> None:
     for contract in ("Membership", "Credits", "Providers", "Token"):
         artefact = load_artefact(contract)
         for topic in (*artefact._events, b"\0" * 32):
-            log = Log(Address("0x"), (topic, *topics)[:4], data, 1, Hash(b""), 0)
+            log = Log(Address("0x"), (topic, *topics)[:4], data, 1, 0)
             with suppress(MalformedError):
                 artefact.event(log)
 
