@@ -269,6 +269,9 @@ class Purse:
     async def refunded(self, spend_id: str, refund: bytes) -> int:
         return 0
 
+    def over(self, spend_id: str) -> None:
+        pass
+
     async def unsent(self, spend_id: str) -> None:
         self.log.append("back")
 
