@@ -22,7 +22,7 @@ import anyio
 import httpx
 
 from privity import statement
-from privity.anon.admission import Admission, AdmittedSignal, DoubleSignalError
+from privity.anon.admission import Admission, AdmittedSignal, DoubleSignalError, Screened
 from privity.anon.field import Field
 from privity.anon.rln import ADMISSION_HEADER
 from privity.errors import AdmissionError, MalformedError, OversizeError, PeerError, PrivityError
@@ -106,6 +106,8 @@ class AdmissionGateway:
             there may be a new leaf of it in the next. Run after the request was refused. What it
             raises is logged, and tried again at the next double signal.
         query_check: of the proof of what is asked; none is asked for by default.
+        look_again: reads the members anew, for a list of them that is not known; returns whether
+            it did, which it may not do at every request.
         limits: what is taken.
         source: says where a request came from, for fairness alone; the peer's address by default.
 
@@ -121,6 +123,7 @@ class AdmissionGateway:
         *,
         on_double_signal: OnDoubleSignal | None = None,
         query_check: QueryCheck | None = None,
+        look_again: Callable[[], Awaitable[bool]] | None = None,
         limits: AdmissionLimits | None = None,
         source: Callable[[Scope], str] | None = None,
     ) -> None:
@@ -128,6 +131,7 @@ class AdmissionGateway:
         self._upstream = upstream
         self._on_double_signal = on_double_signal
         self._query_check = query_check
+        self._look_again = look_again
         self._limits = limits or AdmissionLimits()
         self._source = source or _peer
         self._uploads: Counter[str] = Counter()
@@ -200,7 +204,7 @@ class AdmissionGateway:
         if length.isdigit() and int(length[:20]) > self._limits.request_bytes:
             raise problem.Refused(problem.OVERSIZE)
         # All that the header alone decides comes before the first byte of the body is held.
-        screened = self._admission.screen(_text(scope, _ADMISSION))
+        screened = await self._screened(_text(scope, _ADMISSION))
         source = self._source(scope)
         each = self._uploads[source]
         if self._arriving >= self._limits.uploads or each >= self._limits.uploads_each:
@@ -220,6 +224,15 @@ class AdmissionGateway:
         if self._query_check is not None:
             await self._query_check(_text(scope, _QUERY), signal)
         return body
+
+    async def _screened(self, header: str | None) -> Screened:
+        """Check the header; a list of members that is not known may be newer than the last look."""
+        try:
+            return self._admission.screen(header)
+        except AdmissionError as error:
+            if error.check != "root" or self._look_again is None or not await self._look_again():
+                raise
+        return self._admission.screen(header)
 
     async def _report(self, secret: Field) -> None:
         """Hand over what a double signal revealed, though its sender may be gone."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ from privity.seal.asgi import Receive, Scope, Send
 __all__ = ["GatewayApp", "GatewaySettings", "serve"]
 
 logger = logging.getLogger("privity.admission")
+
+_LOOK_EVERY_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,8 @@ class GatewayApp:
         self._ledger: Ledger | None = None
         self._app: AdmissionGateway | None = None
         self.failure: PrivityError | None = None
+        self._members: MemberView | None = None
+        self._looked = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -120,6 +125,7 @@ class GatewayApp:
         members = MemberView(LedgerSource(self._ledger.members, self._history))
         await members.update()
         following = asyncio.create_task(members.follow(settings.every_s))
+        self._members = members
         stack.callback(following.cancel)
         gate: QueryGate | None = None
         if settings.query is not None:
@@ -129,8 +135,21 @@ class GatewayApp:
             Admission(settings.scope.lower(), members, store),
             EnclaveUpstream(settings.enclave),
             on_double_signal=None if self._account is None else self.slash,
+            look_again=self._look_again,
             query_check=gate,
         )
+
+    async def _look_again(self) -> bool:
+        """Read the members now, once a second at most; return whether that was done."""
+        now = time.monotonic()
+        if self._members is None or now - self._looked < _LOOK_EVERY_S:
+            return False
+        self._looked = now
+        try:
+            await self._members.update()
+        except PeerError:
+            return False
+        return True
 
     async def slash(self, secret: Field) -> None:
         """Have the ledger take every leaf whose secret a double signal revealed; see `slash_all`.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
+import anyio
 import httpx
 
 from privity.anon.payment_terms import MAX_BYTES
@@ -23,6 +25,8 @@ __all__ = ["AnonymousJob", "asked", "whole_minute"]
 _AUTHORITY = "https://enclave.privity"
 _TIMEOUT = httpx.Timeout(60, connect=30).as_dict()
 _MINUTE = 60
+_TRIES = 3
+_WAIT_S = (1.0, 3.0)
 
 
 class AnonymousJob(httpx.AsyncBaseTransport):
@@ -93,13 +97,31 @@ class AnonymousJob(httpx.AsyncBaseTransport):
         network, job = self._network, is_job(request.method, request.url.path)
         known = network.known_terms(self._route)
         if known is not None and known.query is not None and not job:
-            return await self._proved(await network.maker(None)).handle_async_request(request)
+            proved = self._proved(await network.maker(None))
+            return await self._asked_again(proved, request)
         try:
-            return await self._sealed(None).handle_async_request(request)
+            return await self._asked_again(self._sealed(None), request)
         except AdmissionError as error:
             if error.check != "query" or job or known is not None:
                 raise
-        return await self._proved(await network.maker(None)).handle_async_request(request)
+        return await self._asked_again(self._proved(await network.maker(None)), request)
+
+    async def _asked_again(
+        self, sealed: httpx.AsyncBaseTransport, request: httpx.Request
+    ) -> httpx.Response:
+        """Ask the desk, again where the gateway does not know this list of members yet.
+
+        Who has just joined is ahead of the gateways. Nothing is read meanwhile, and nothing is
+        spent by a question.
+        """
+        for _ in range(_TRIES):
+            try:
+                return await sealed.handle_async_request(request)
+            except AdmissionError as error:
+                if error.check != "root":
+                    raise
+            await anyio.sleep(random.uniform(*_WAIT_S))  # noqa: S311
+        return await sealed.handle_async_request(request)
 
     def _sealed(self, query: ProveQuery | None) -> SealedTransport:
         return self._seal(self._keys, query)
