@@ -174,7 +174,7 @@ def simulate(report: Report, clients: int, rate: float, count: int, seed: int = 
             joint[kind] = judged(both_ways(asked, likelihoods(answers, answering)), whose, drawn)
         waits = sorted(requests.waits())
         report.add(
-            f"{clients} clients, {rate:g}/s: {name}",
+            f"simulated, {clients} clients, {rate:g}/s: {name}",
             f"found {found:5.1%} (chance {1 / clients:.1%}), effective {effective:5.1f}; "
             f"seeing answers {joint['plain'][0]:5.1%}, answers mixed {joint['mixed'][0]:5.1%}, "
             f"effective {joint['mixed'][1]:4.1f}; "

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 
 from anonymous_net import Net, Person, needs_network, person, run, running_net
 from native import needs_kernel
-from privity.anon.query import Opening, QueryProof, prove_query
+from privity.anon.query import QUERY_PROOF_HEADER, Opening, QueryProof, prove_query
 from privity.anon.query_opening import verify_mismatch
 from privity.anon.query_terms import QueryTerms
 from privity.anon.vocabulary import Vocabulary
@@ -239,5 +240,12 @@ async def test_a_proof_that_another_made_accuses_nobody(
 
 
 def test_the_gateways_let_nothing_of_it_into_a_log(net: Net) -> None:
-    for log in Path(net.folder).glob("*.log"):
-        assert "What is a relay" not in log.read_text(errors="replace"), log.name
+    logs = sorted(Path(net.folder).glob("*.log"))
+    assert {"gateway-a.log", "gateway-b.log", "enclave.log"} <= {log.name for log in logs}
+    with closing(sqlite3.connect(Path(net.folder) / "network" / "signals.db")) as store:
+        kept = [bytes(row[0]) for row in store.execute("SELECT nullifier FROM signals")]
+    assert kept, "requests were admitted"
+    told = [QUERY_PROOF_HEADER, "What is a relay", *(one.hex() for one in kept)]
+    for log in logs:
+        text = log.read_text(errors="replace")
+        assert not [one for one in told if one in text], log.name

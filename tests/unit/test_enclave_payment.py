@@ -192,7 +192,9 @@ async def test_the_terms_are_the_same_bytes_for_everyone(enclave: Enclave) -> No
     assert reply.body == enclave.terms.to_bytes()
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"spend": 1}', b'{"spend": "_"}', b"null"])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"[" * 60_000, b'{"spend": 1}', b'{"spend": "_"}', b"null"]
+)
 async def test_what_is_no_request_to_a_desk_is_refused(enclave: Enclave, body: bytes) -> None:
     for path in (RECOVER_PATH, "/privity/credits/issue", "/privity/credits/exit"):
         assert (await enclave.send([], body, path=path)).status in (400, 402)

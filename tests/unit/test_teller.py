@@ -17,7 +17,6 @@ from native import needs_kernel
 from privity.anon.desk import CreditDesk, OpenJob, SettledBefore
 from privity.errors import InputError, PaymentError, PeerError
 from privity.identity.multibase import decode_base64url, encode_base64url
-from privity.infer.anonymous.network import deployment
 from privity.infer.anonymous.purse import SharedWallet
 from privity.infer.anonymous.teller import Teller
 from privity.ledger.addresses import Addresses
@@ -41,7 +40,7 @@ class World:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.issuer = issuer(deployment(ADDRESSES))
+        self.issuer = issuer(ADDRESSES.deployment)
         self.desk = CreditDesk(self.issuer, MemorySpends())
         self.deposits: dict[bytes, int] = {}
         self.states: dict[int, DepositState] = {}

@@ -37,6 +37,7 @@ from privity.seal.asgi import (
     answer_problem,
     read_body,
     refuse_websocket,
+    replay,
 )
 from privity.seal.gateway import GATEWAY_PATH
 from privity.seal.problem import Problem
@@ -192,7 +193,7 @@ class AdmissionGateway:
             return
         self._exchanges += 1
         try:
-            await self._upstream(_forwarded(scope, body), _again(body, receive), send)
+            await self._upstream(_forwarded(scope, body), replay(body, receive), send)
         finally:
             self._exchanges -= 1
 
@@ -346,20 +347,6 @@ def _forwarded(scope: Scope, body: bytes | None) -> Scope:
     if body is not None:
         headers.append((b"content-length", b"%d" % len(body)))
     return {**scope, "headers": headers, "client": None}
-
-
-def _again(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that gives the body once more."""
-    given = False
-
-    async def again() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return again
 
 
 def _peer(scope: Scope) -> str:

@@ -206,7 +206,7 @@ class PaymentMiddleware:
             said = await serve(Fields(json.loads(body), "request"))
         except PrivityError as error:
             await _refuse(send, error)
-        except ValueError:
+        except (ValueError, RecursionError):
             await _refuse(send, MalformedError("the request is not JSON"))
         else:
             await answer(send, 200, _JSON, json.dumps(said).encode())

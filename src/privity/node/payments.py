@@ -42,7 +42,6 @@ from privity.anon.tariff import Tariff, flat_tariff
 from privity.errors import InputError, MalformedError, PaymentError, PeerError
 from privity.home import create_private_once, read_file, read_private
 from privity.infer import tables as toml
-from privity.infer.anonymous.network import deployment
 from privity.ledger.accounts import Account, load_account
 from privity.ledger.addresses import Addresses
 from privity.ledger.client import Ledger
@@ -159,7 +158,7 @@ class PaidService:
                 hint="propose and activate it there first",
             )
         store = await self._stack.enter_async_context(open_store(settings.store))
-        named = deployment(settings.addresses)
+        named = settings.addresses.deployment
         issuer = Issuer(settings.key, named)
         terms = PaymentTerms(
             settings.key.public,

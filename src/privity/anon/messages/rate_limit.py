@@ -310,10 +310,6 @@ class RateGate:
         # Ignored, not rejected: the peer may have seen this one first, and the other not at all.
         return Verdict(Outcome.IGNORE, "double-signal")
 
-    def ban(self, secret: bytes) -> None:
-        """Cut off a member whose secret came out elsewhere, such as on the ledger."""
-        self._ban(secret)
-
     def _ban(self, secret: bytes) -> None:
         if secret not in self._banned:
             self._banned[secret] = None

@@ -5,7 +5,7 @@ person, but for what everybody's requests have in common; and no request is admi
 spec/anonymous.md lists the sentences and their tests.
 
 Public names, each imported from its module: `network.open_network` and `network.Network`, all of
-it together, and `network.deployment`, the name of a ledger's credits; `admitted.AdmittedTransport`,
+it together; `admitted.AdmittedTransport`,
 which proves, and `paid.PaidTransport`, which pays, each around another transport;
 `proved.ProvedTransport` and `proved.QueryMaker`, which prove what is asked where that is wanted;
 `members.MemberView` and `members.LedgerSource`, the tree as the ledger has it;

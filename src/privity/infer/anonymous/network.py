@@ -50,7 +50,7 @@ from privity.ledger.client import Ledger
 from privity.seal.connections import Connections
 from privity.seal.hops import RelayKeys, exit_url, through_relay
 
-__all__ = ["Network", "deployment", "open_network"]
+__all__ = ["Network", "open_network"]
 
 Find = Callable[[EnclavePeer, httpx.AsyncBaseTransport], Awaitable[ConfidentialRoute]]
 
@@ -254,11 +254,6 @@ def _way(chosen: Chosen) -> Way:
 async def _warmed(maker: QueryMaker) -> None:
     with suppress(PrivityError):  # whoever proves is told
         await maker.warm()
-
-
-def deployment(addresses: Addresses) -> str:
-    """Return the name of the credits of a ledger: its chain and its contract."""
-    return addresses.deployment
 
 
 def open_network(peer: NetworkPeer) -> Network:

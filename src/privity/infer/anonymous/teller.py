@@ -27,7 +27,6 @@ from privity.errors import InputError, MalformedError, PaymentError, PeerError, 
 from privity.identity.fields import Fields
 from privity.identity.multibase import encode_base64url
 from privity.infer.anonymous.job import asked
-from privity.infer.anonymous.network import deployment
 from privity.infer.anonymous.purse import SharedWallet
 from privity.ledger.client import Ledger
 from privity.ledger.credits import DepositState, SignedExit
@@ -315,7 +314,7 @@ class Teller:
     async def _terms(self) -> CreditTerms:
         """Return what is bought and spent under: the ledger's key, whatever an enclave says."""
         key = await self._ledger.issuer_key()
-        return CreditTerms(deployment(self._ledger.addresses), key.key)
+        return CreditTerms(self._ledger.addresses.deployment, key.key)
 
     @property
     def account(self) -> str:
