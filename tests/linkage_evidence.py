@@ -30,7 +30,7 @@ from linkage import Record, Value
 from privity.anon.field import Field
 from privity.anon.membership import poseidon
 from privity.anon.rln import Point, Proof, external_nullifier, recover_secret, signal
-from privity.infer.anonymous import network as network_module
+from privity.infer.anonymous import job as job_module
 from privity.infer.anonymous.admitted import ADMISSION_HEADER, AdmittedTransport
 from privity.infer.routes.anonymous import AnonymousRoute
 from privity.ledger.rpc import Rpc
@@ -125,7 +125,7 @@ def watching() -> Iterator[Watch]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(anonymous_net, "Person", Watched)
-        patch.setattr(network_module, "AdmittedTransport", Noted)
+        patch.setattr(job_module, "AdmittedTransport", Noted)
         patch.setattr(Rpc, "ask", noted)
         yield watch
 

@@ -171,7 +171,7 @@ def test_a_listed_address_of_this_machine_is_not_reached(
 
 def test_a_relay_without_a_ledger_says_so(operator: Operator) -> None:
     operator.deploy()
-    command = [*RELAY, "--follow-registry", "--ledger", "http://127.0.0.1:1"]
+    command = [*RELAY[:-1], "--follow-registry", "--ledger", "http://127.0.0.1:1"]
     command += ["--contracts", str(operator.contracts)]
     done = subprocess.run(
         command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60, check=False
