@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,10 @@ from privity.seal.hops import RelayKeys, exit_url, through_relay
 from privity.seal.key_config import GatewayKeys
 from privity.seal.transport import SealedTransport, Shape
 from privity.statement import PATH as STATEMENT_PATH
+from wire import Wire, pump
 
 ADMISSION = "Canary-" + "a" * 304
 QUERY_PROOF = "CanaryProof" + "b" * 2000
-_START = re.compile(rb"(?:POST|GET) /[!-~]* HTTP/1\.1\r\n")
 QUESTION = b"canary-question-7f3a"
 ANSWER = b"canary-answer-91bc"
 STATEMENT = b'{"canary":"statement"}'
@@ -44,73 +43,6 @@ class Admitting(httpx.AsyncBaseTransport):
             request.headers["privity-admission"] = ADMISSION
             request.headers["privity-query-proof"] = QUERY_PROOF
         return await self._inner.handle_async_request(request)
-
-
-@dataclass
-class Wire:
-    """Carries bytes between two hops and keeps them; cuts one direction after so many."""
-
-    far: str
-    up: bytearray = field(default_factory=bytearray)
-    down: bytearray = field(default_factory=bytearray)
-    ports: list[int] = field(default_factory=list)
-    cut_after: int | None = None
-    url: str = ""
-
-    @asynccontextmanager
-    async def laid(self) -> AsyncIterator[Wire]:
-        tasks: set[asyncio.Task[Any]] = set()
-        ends: list[asyncio.StreamWriter] = []
-
-        async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task is not None
-            tasks.add(task)
-            self.ports.append(writer.get_extra_info("peername")[1])
-            ends.append(writer)
-            far = httpx.URL(self.far)
-            far_reader, far_writer = await asyncio.open_connection(far.host, far.port)
-            ends.append(far_writer)
-            if not server.is_serving():
-                far_writer.transport.abort()
-            await asyncio.gather(
-                self._pump(reader, far_writer, self.up), self._pump(far_reader, writer, self.down)
-            )
-
-        server = await asyncio.start_server(carry, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        try:
-            yield self
-        finally:
-            server.close()
-            for end in ends:
-                end.transport.abort()
-            await asyncio.gather(*tasks)
-            await asyncio.sleep(0)  # for what was aborted to be closed
-
-    async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: bytearray
-    ) -> None:
-        try:
-            while data := await reader.read(65536):
-                seen += data
-                over = len(seen) - self.cut_after if self.cut_after and seen is self.down else 0
-                writer.write(data[: len(data) - max(over, 0)])
-                await writer.drain()
-                if over > 0:
-                    break
-        except OSError:
-            pass  # one end is gone, so the other goes too
-        writer.close()
-
-    @property
-    def both(self) -> bytes:
-        return bytes(self.up + self.down)
-
-    def heads(self) -> list[bytes]:
-        """Return the header sections of the requests that passed."""
-        starts = [found.start() for found in _START.finditer(self.up)]
-        return [bytes(self.up[at : self.up.index(b"\r\n\r\n", at)]) for at in starts]
 
 
 @dataclass
@@ -235,17 +167,7 @@ class Socks:
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._names[host])
         self._ends.append(far_writer)
         writer.write(b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00")
-        await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    except OSError:
-        pass
-    writer.close()
+        await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
 
 
 class Enclave:

@@ -36,11 +36,11 @@ from two_hops import (
     SECOND,
     TARGET,
     Enclave,
-    Wire,
     ask,
     chain,
     warm,
 )
+from wire import Wire
 
 Serve = Callable[[Any], str]
 

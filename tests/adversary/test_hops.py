@@ -30,12 +30,12 @@ from two_hops import (
     TARGET,
     Chain,
     Enclave,
-    Wire,
     ask,
     chain,
     settled,
     warm,
 )
+from wire import Wire
 
 Serve = Callable[[Any], str]
 NONCE = "N" * 43

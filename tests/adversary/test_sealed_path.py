@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -19,6 +18,7 @@ from privity.seal.binary_http import Limits, RequestHead, encode_request
 from privity.seal.gateway import GATEWAY_PATH, Gateway, GatewayLimits
 from privity.seal.key_config import GatewayKeys, preferred
 from privity.seal.transport import SealedTransport, Shape
+from wire import Wire
 
 Serve = Callable[[Any], str]
 GATEWAY_URL = f"http://gateway.test{GATEWAY_PATH}"
@@ -318,56 +318,6 @@ async def test_lengths_of_short_questions_do_not_show() -> None:
     for question in (b"?", b"a much longer question " * 20):
         await ask(meddler, content=question)
     assert len(meddler.carried[0]) == len(meddler.carried[1])
-
-
-class Wire:
-    """A stretch of network that keeps what passes, and can be cut."""
-
-    def __init__(self, target: str) -> None:
-        self._port = int(target.rpartition(":")[2])
-        self.up = bytearray()
-        self.down = bytearray()
-        self.cut_after: int | None = None
-        self.url = ""
-        self._ends: list[asyncio.StreamWriter] = []
-        self._carrying: list[asyncio.Task[None]] = []
-
-    @asynccontextmanager
-    async def laid(self) -> AsyncIterator[Wire]:
-        server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        try:
-            yield self
-        finally:
-            server.close()
-            for end in self._ends:
-                end.transport.abort()
-            await asyncio.gather(*self._carrying)
-
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._carrying.append(task)
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
-        self._ends += [writer, far_writer]
-        await asyncio.gather(
-            self._pump(reader, far_writer, self.up), self._pump(far_reader, writer, self.down)
-        )
-
-    async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: bytearray
-    ) -> None:
-        try:
-            while data := await reader.read(65536):
-                seen += data
-                over = len(seen) - self.cut_after if self.cut_after and seen is self.down else 0
-                writer.write(data[: len(data) - max(over, 0)])
-                await writer.drain()
-                if over > 0:
-                    break
-        except OSError:
-            pass  # one end is gone, so the other goes too
-        writer.close()
 
 
 CANARY_QUESTION = b"canary-question-7f3a"
