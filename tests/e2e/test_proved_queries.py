@@ -28,6 +28,8 @@ from privity.identity.timestamps import utc_now
 from privity.infer.anonymous.proved import Query, QueryMaker
 from privity.infer.engines.tokens import RequestTokens, tokens_of_file
 from privity.infer.engines.weights import find_default
+from privity.infer.routes.anonymous import AnonymousRoute
+from privity.seal.connections import Connections
 
 pytestmark = [needs_network, needs_kernel("QueryKey"), pytest.mark.anyio]
 
@@ -144,10 +146,29 @@ async def test_a_request_without_a_proof_is_refused(one: Person, net: Net) -> No
     assert caught.value.check == "query"
 
 
-async def test_a_query_that_is_too_long_never_leaves(one: Person) -> None:
+async def test_a_query_that_is_too_long_never_leaves(
+    one: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    route = await one.find()
+    sent: list[httpx.Request] = []
+    carry = Connections.handle_async_request
+
+    async def noted(self: Connections, request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return await carry(self, request)
+
+    async def found() -> AnonymousRoute:
+        return route
+
+    monkeypatch.setattr(one, "find", found)
+    monkeypatch.setattr(Connections, "handle_async_request", noted)
+    assert (await one.ask()).status_code == 200
+    assert sent, "what leaves is noted"
+    sent.clear()
     spends = one.wallet.read().unfinished()
     with pytest.raises(InputError, match="512"):
         await one.ask("word " * 600)
+    assert not sent
     assert one.wallet.read().unfinished() == spends
 
 
