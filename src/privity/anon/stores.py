@@ -14,6 +14,7 @@ Guarantees:
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -23,7 +24,7 @@ from typing import Protocol, Self
 from urllib.parse import parse_qs, urlsplit
 
 from privity.anon.field import Field
-from privity.errors import InputError, MissingDependency, PeerError
+from privity.errors import InputError, MissingDependency, PeerError, PrivityError
 
 __all__ = [
     "Began",
@@ -266,6 +267,36 @@ def _rejoined(url: str, query: Sequence[str]) -> str:
     # Not urlunsplit: it would drop the empty host of unix:///path and postgresql:///name.
     base = url.partition("?")[0]
     return base + ("?" + "&".join(query) if query else "")
+
+
+class OpenableStore(ABC):
+    """A store that is opened and closed with a block, and closed where opening it fails."""
+
+    async def __aenter__(self) -> Self:
+        """Open it; raises as `Store.__aenter__`."""
+        try:
+            await self._open()
+        except PrivityError:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        await self._close()
+
+    @abstractmethod
+    async def _open(self) -> None:
+        """Open it, or raise a `PrivityError`."""
+
+    @abstractmethod
+    async def _close(self) -> None:
+        """Close what is open of it."""
 
 
 @dataclass(frozen=True)

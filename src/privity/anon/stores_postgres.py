@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]
 
@@ -20,6 +19,7 @@ from privity.anon.stores import (
     Conflict,
     Fresh,
     Lapsed,
+    OpenableStore,
     Recorded,
     Seen,
     Standing,
@@ -57,7 +57,7 @@ _FAILURES = (
 )
 
 
-class PostgresStore:
+class PostgresStore(OpenableStore):
     """Signals and spends in a PostgreSQL database.
 
     Args:
@@ -74,7 +74,7 @@ class PostgresStore:
         self._unsafe = unsafe_durability
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
 
-    async def __aenter__(self) -> Self:
+    async def _open(self) -> None:
         """Connect, check that it is durable, and make the tables where they are missing."""
         try:
             self._pool = await asyncpg.create_pool(
@@ -94,25 +94,14 @@ class PostgresStore:
                     await session.execute("SELECT pg_advisory_xact_lock($1)", _MAKING)
                     await session.execute(_TABLES)
         except (ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            await self.__aexit__(None, None, None)
             raise InputError(
                 f"the PostgreSQL store cannot be used ({type(error).__name__})",
                 hint="look at its URL, and at what its user may do",
             ) from error
         except (OSError, TimeoutError) as error:
-            await self.__aexit__(None, None, None)
             raise PeerError("the PostgreSQL server cannot be reached") from error
-        except InputError:
-            await self.__aexit__(None, None, None)
-            raise
-        return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def _close(self) -> None:
         """Close the connections."""
         pool, self._pool = self._pool, None
         if pool is not None:

@@ -8,8 +8,7 @@ is bounded, ``maxmemory-policy noeviction`` are demanded.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import redis.asyncio
 from redis.asyncio.retry import Retry
@@ -23,6 +22,7 @@ from privity.anon.stores import (
     Conflict,
     Fresh,
     Lapsed,
+    OpenableStore,
     Recorded,
     Running,
     Seen,
@@ -94,7 +94,7 @@ return out
 """
 
 
-class RedisStore:
+class RedisStore(OpenableStore):
     """Signals and spends in a Redis server.
 
     Args:
@@ -124,26 +124,16 @@ class RedisStore:
         scripts = (_RECORD, _PRUNE, _BEGIN, _SETTLE, _CHARGED)
         self._scripts = {text: self._server.register_script(text) for text in scripts}
 
-    async def __aenter__(self) -> Self:
+    async def _open(self) -> None:
         """Connect, and check that the server is durable."""
         try:
             await self._server.ping()
             if not self._unsafe:
                 await self._refuse_forgetful()
         except RedisError as error:
-            await self._server.aclose()
             raise PeerError("the Redis server cannot be reached") from error
-        except InputError:
-            await self._server.aclose()
-            raise
-        return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def _close(self) -> None:
         """Close the connections."""
         await self._server.aclose()
 

@@ -14,8 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from privity.anon.field import Field
 from privity.anon.stores import (
@@ -24,6 +23,7 @@ from privity.anon.stores import (
     Conflict,
     Fresh,
     Lapsed,
+    OpenableStore,
     Recorded,
     Seen,
     Standing,
@@ -55,7 +55,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS spends_settled ON spends (settled) WHERE settl
 """
 
 
-class SqliteStore:
+class SqliteStore(OpenableStore):
     """Signals and spends in one file.
 
     Args:
@@ -71,26 +71,16 @@ class SqliteStore:
         self._waiting: queue.SimpleQueue[_Operation | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    async def __aenter__(self) -> Self:
+    async def _open(self) -> None:
         """Open the file."""
         opened: Future[None] = Future()
         self._thread = threading.Thread(
             target=self._run, args=(opened,), name="privity-store", daemon=True
         )
         self._thread.start()
-        try:
-            await asyncio.wrap_future(opened)
-        except PrivityError:
-            await self.__aexit__(None, None, None)
-            raise
-        return self
+        await asyncio.wrap_future(opened)
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def _close(self) -> None:
         """Do what was asked before, then close the file."""
         thread, self._thread = self._thread, None
         if thread is not None:
