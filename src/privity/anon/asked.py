@@ -9,19 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any
 
 from privity.errors import MalformedError
+from privity.identity.bounded_json import parse_object
 
 __all__ = ["Asked", "read_request"]
 
 _MOST = 2**31
 _MAX_ANSWERS = 1024
-
-# As `privity.infer.engines.isolation` has it: counted before it is parsed.
-_MAX_NESTS = 100_000
-_MAX_ITEMS = 400_000
-_MAX_DIGITS = 100
 
 # What engines read a limit of tokens from: OpenAI's three; llama.cpp's; Ollama's; TGI's.
 _LIMITS = frozenset(
@@ -99,8 +95,9 @@ def read_request(body: bytes) -> Asked:
     Where it names several limits, the largest counts. One that is no whole number above 0, or is
     spelled in other cases, is odd: it is as no limit, so the request holds the highest price.
     """
-    fields = _object(body)
-    if fields is None:
+    try:
+        fields = parse_object(body)
+    except MalformedError:
         return Asked(None, None, None, None)
     model = fields.get("model")
     odd = any(name.casefold() in _READ and name not in _READ for name in fields)
@@ -138,23 +135,3 @@ def _removed(name: str, value: Any) -> bool:
 
 def _is_count(value: Any, most: int) -> bool:
     return type(value) is int and 0 < value <= most
-
-
-def _object(body: bytes) -> dict[str, Any] | None:
-    if body.count(b"{") + body.count(b"[") > _MAX_NESTS or body.count(b",") > _MAX_ITEMS:
-        return None
-    try:
-        value = json.loads(body, parse_constant=_no_constant, parse_int=_integer)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _no_constant(_: str) -> NoReturn:
-    raise ValueError("not JSON")
-
-
-def _integer(digits: str) -> int:
-    if len(digits) > _MAX_DIGITS:
-        raise ValueError("too long")
-    return int(digits)

@@ -5,5 +5,5 @@ equal is equal byte for byte, so a digest or a signature over it can mean only o
 spelling is refused, never normalised.
 
 Public names: `SigningKey`, `VerifyKey` (keys), `device_key` (keystore), `encode_did`,
-`parse_did` (did_key), `jcs`, `multibase`, `fields`, `digests`, `timestamps`.
+`parse_did` (did_key), `bounded_json`, `jcs`, `multibase`, `fields`, `digests`, `timestamps`.
 """

@@ -16,9 +16,10 @@ import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any
 
 from privity.errors import MalformedError
+from privity.identity.bounded_json import parse_object
 from privity.infer.engines.engine import PrefixCache
 
 __all__ = ["MAX_REQUEST", "Isolated", "fields_for", "isolate", "prefix_cache_of"]
@@ -27,12 +28,6 @@ MAX_REQUEST = 32 << 20
 """Largest request in JSON, in bytes: it has to be held as a whole to be rewritten."""
 
 _SALT_BYTES = 32
-
-# What is in a request is counted before it is parsed: objects and lists take a hundred times their
-# length in memory and time. Text of a few megabytes stays far below, and token numbers too.
-_MAX_NESTS = 100_000
-_MAX_ITEMS = 400_000
-_MAX_DIGITS = 100  # of a whole number: reading and writing one takes the square of that
 
 # By engine: llama.cpp's; vLLM's, which also moves caches between machines; SGLang's; OpenAI's;
 # Ollama's; Infinity's, which makes every text an address.
@@ -116,7 +111,7 @@ def isolate(body: bytes, path: str) -> Isolated:
         it is named twice; total on any bytes (tests/property/test_isolation.py). It takes a
         fraction of a second, whatever the request (`test_no_request_keeps_others_waiting`).
     """
-    fields = _parse(body)
+    fields = parse_object(body)
     _check_reach(fields, path)
     kept = {name: value for name, value in fields.items() if not _steers(name)}
     if path == "/v1/responses":
@@ -148,28 +143,6 @@ def _steers(name: str) -> bool:
 
 def _dump(fields: Mapping[str, object]) -> bytes:
     return json.dumps(fields, separators=(",", ":"), allow_nan=False).encode()
-
-
-def _parse(body: bytes) -> dict[str, Any]:
-    if body.count(b"{") + body.count(b"[") > _MAX_NESTS or body.count(b",") > _MAX_ITEMS:
-        raise MalformedError("the request has more parts than are taken")
-    try:
-        value = json.loads(body, parse_constant=_no_constant, parse_int=_integer)
-    except (ValueError, RecursionError):  # its words could quote the request
-        raise MalformedError("the request is not JSON") from None
-    if not isinstance(value, dict):
-        raise MalformedError("the request is not a JSON object")
-    return value
-
-
-def _no_constant(_: str) -> NoReturn:
-    raise ValueError("not JSON")
-
-
-def _integer(digits: str) -> int:
-    if len(digits) > _MAX_DIGITS:
-        raise ValueError("too long")
-    return int(digits)
 
 
 def _check_reach(fields: dict[str, Any], path: str) -> None:
