@@ -9,15 +9,12 @@ from importlib.util import find_spec
 import httpx
 import pytest
 
-from keys import Published
 from privity.anon.query import QUERY_OPENING_HEADER, QUERY_PROOF_HEADER, Opening, QueryProof
 from privity.anon.query_terms import QueryTerms
 from privity.anon.vocabulary import Vocabulary
-from privity.errors import InputError, StaleKeyError
+from privity.errors import InputError
 from privity.infer.anonymous.admitted import ADMISSION_HEADER, AdmittedTransport, ProveQuery
 from privity.infer.anonymous.proved import ProvedTransport, QueryMaker
-from privity.seal.key_config import GatewayKeys
-from privity.seal.transport import KeySource
 from tiny_tokens import tiny_tokens
 
 pytestmark = [
@@ -49,26 +46,21 @@ class Noting:
 
 
 class Sealing(httpx.AsyncBaseTransport):
-    """Stands for the seal: refuses a key as often as it is told to, as `SealedTransport` does."""
+    """Stands for the seal: what it sends on begins with the opening."""
 
-    def __init__(self, inner: httpx.AsyncBaseTransport, keys: KeySource, stale: list[int]) -> None:
-        self._inner, self._keys, self._stale = inner, keys, stale
+    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+        self._inner = inner
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         sealed = request.headers[QUERY_OPENING_HEADER].encode() + await request.aread()
         outer = httpx.Request("POST", "http://exit/t", content=sealed)
-        response = await self._inner.handle_async_request(outer)
-        if self._stale:
-            self._stale.pop()
-            await self._keys.refresh(await self._keys.current())
-            raise AssertionError("sealed again under the same opening")
-        return response
+        return await self._inner.handle_async_request(outer)
 
 
 def proving(
-    prover: Noting, seen: list[httpx.Request], stale: int = 0, buckets: tuple[int, ...] = (128, 512)
-) -> tuple[ProvedTransport, Published]:
-    tokens, keys, left = tiny_tokens(), Published(GatewayKeys.generate()), [1] * stale
+    prover: Noting, seen: list[httpx.Request], buckets: tuple[int, ...] = (128, 512)
+) -> ProvedTransport:
+    tokens = tiny_tokens()
 
     def answer(request: httpx.Request) -> httpx.Response:
         seen.append(request)
@@ -77,16 +69,16 @@ def proving(
     async def admit(digest: bytes) -> str:
         return "admitted"
 
-    def seal(given: KeySource, query: ProveQuery) -> httpx.AsyncBaseTransport:
-        return Sealing(AdmittedTransport(httpx.MockTransport(answer), admit, query), given, left)
+    def seal(query: ProveQuery) -> httpx.AsyncBaseTransport:
+        return Sealing(AdmittedTransport(httpx.MockTransport(answer), admit, query))
 
     maker = QueryMaker(QueryTerms(tokens.vocabulary, buckets), tokens, prover=prover)
-    return ProvedTransport(maker, seal, keys), keys
+    return ProvedTransport(maker, seal)
 
 
 async def test_the_proof_is_over_the_sealed_bytes_and_the_opening_inside() -> None:
     prover, seen = Noting(), list[httpx.Request]()
-    transport, _ = proving(prover, seen)
+    transport = proving(prover, seen)
     async with httpx.AsyncClient(transport=transport) as client:
         await client.post(URL, json={"prompt": "hi"})
         await client.get("https://enclave.privity/v1/models")
@@ -99,28 +91,20 @@ async def test_the_proof_is_over_the_sealed_bytes_and_the_opening_inside() -> No
     assert [length for length, *_ in prover.asked] == [len('{"prompt":"hi"}'), len("{}")]
 
 
-async def test_what_is_sealed_again_has_another_opening() -> None:
+async def test_what_is_sent_again_has_another_opening() -> None:
     prover, seen = Noting(), list[httpx.Request]()
-    transport, keys = proving(prover, seen, stale=1)
-    async with httpx.AsyncClient(transport=transport) as client:
-        await client.post(URL, json={"prompt": "hi"})
+    transport = proving(prover, seen)
+    again = httpx.Request("POST", URL, json={"prompt": "hi"})
+    for _ in range(2):
+        await transport.handle_async_request(again)
     first, second = (opening.seed for *_, opening in prover.asked)
     assert first != second
-    assert keys.refreshed == 1
-
-
-async def test_keys_that_change_again_end_it() -> None:
-    prover = Noting()
-    transport, _ = proving(prover, [], stale=2)
-    async with httpx.AsyncClient(transport=transport) as client:
-        with pytest.raises(StaleKeyError):
-            await client.post(URL, json={"prompt": "hi"})
-    assert len({opening.seed for *_, opening in prover.asked}) == 2
+    assert [request.content.count(b'{"prompt"') for request in seen] == [1, 1]
 
 
 async def test_the_smallest_bucket_that_is_taken_is_proved() -> None:
     prover = Noting()
-    transport, _ = proving(prover, [], buckets=(128, 2048))
+    transport = proving(prover, [], buckets=(128, 2048))
     async with httpx.AsyncClient(transport=transport) as client:
         await client.post(URL, json={"prompt": "a" * 200})
         with pytest.raises(InputError, match="2048"):
@@ -133,7 +117,7 @@ async def test_a_stream_is_not_proved() -> None:
         yield b"{}"
 
     prover = Noting()
-    transport, _ = proving(prover, [])
+    transport = proving(prover, [])
     async with httpx.AsyncClient(transport=transport) as client:
         with pytest.raises(InputError):
             await client.post(URL, content=pieces())

@@ -124,9 +124,6 @@ class AnonymousJob(httpx.AsyncBaseTransport):
         return await sealed.handle_async_request(request)
 
     def _sealed(self, query: ProveQuery | None) -> SealedTransport:
-        return self._seal(self._keys, query)
-
-    def _seal(self, keys: object, query: ProveQuery | None) -> SealedTransport:
         async def prove(digest: bytes) -> str:
             return await self._network.prover.prove(self._scope, digest)
 
@@ -139,7 +136,7 @@ class AnonymousJob(httpx.AsyncBaseTransport):
         )
 
     def _proved(self, maker: QueryMaker) -> ProvedTransport:
-        return ProvedTransport(maker, self._seal, self._keys)
+        return ProvedTransport(maker, self._sealed)
 
 
 class _Desk(httpx.AsyncBaseTransport):

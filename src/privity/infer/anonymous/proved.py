@@ -25,13 +25,11 @@ from privity.anon.query import (
 )
 from privity.anon.query_terms import QueryTerms
 from privity.anon.vocabulary import Vocabulary
-from privity.errors import InputError, MissingDependency, StaleKeyError
+from privity.errors import InputError, MissingDependency
 from privity.infer.anonymous.admitted import ProveQuery
 from privity.infer.engines.query_tokens import tokens_of_exchange
 from privity.infer.engines.tokens import RequestTokens, tokens_of_file
 from privity.infer.engines.weights import find_default
-from privity.seal.key_config import KeyConfig
-from privity.seal.transport import KeySource
 
 __all__ = ["ProvedTransport", "Query", "QueryMaker", "QueryProver", "demo_tokens"]
 
@@ -185,24 +183,19 @@ class ProvedTransport(httpx.AsyncBaseTransport):
 
     Args:
         maker: makes its query.
-        seal: returns what seals with some keys, and asks for the proof below the seal.
-        keys: the enclave's.
+        seal: returns what seals once, and asks for the proof below the seal.
 
     Guarantees:
-        An opening is sealed once: where a request is sealed again, it has another
-        (tests/unit/test_proved_transport.py). Two proofs of one opening would show that their
-        tokens are the same.
+        Each request has an opening of its own
+        (tests/unit/test_proved_transport.py::test_what_is_sent_again_has_another_opening). Two
+        proofs of one opening would show that their tokens are the same.
     """
 
     def __init__(
-        self,
-        maker: QueryMaker,
-        seal: Callable[[KeySource, ProveQuery], httpx.AsyncBaseTransport],
-        keys: KeySource,
+        self, maker: QueryMaker, seal: Callable[[ProveQuery], httpx.AsyncBaseTransport]
     ) -> None:
         self._maker = maker
         self._seal = seal
-        self._keys = keys
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send ``request`` with its proof.
@@ -212,34 +205,9 @@ class ProvedTransport(httpx.AsyncBaseTransport):
             MalformedError: its body is not what can be proved.
             PrivityError: as the transport below.
         """
-        keys = _OneSealing(self._keys)
-        try:
-            return await self._send(request, keys)
-        except StaleKeyError:
-            if not keys.refreshed:
-                raise
-        return await self._send(request, _OneSealing(self._keys))
-
-    async def _send(self, request: httpx.Request, keys: KeySource) -> httpx.Response:
         query = await self._maker.begin(request)
         request.headers[QUERY_OPENING_HEADER] = query.opening.to_header()
-        return await self._seal(keys, query.prove).handle_async_request(request)
-
-
-class _OneSealing:
-    """Keys with which a request is sealed once; what is sealed again begins anew."""
-
-    def __init__(self, keys: KeySource) -> None:
-        self._keys = keys
-        self.refreshed = False
-
-    async def current(self) -> KeyConfig:
-        return await self._keys.current()
-
-    async def refresh(self, stale: KeyConfig) -> KeyConfig:
-        await self._keys.refresh(stale)
-        self.refreshed = True
-        raise StaleKeyError("the enclave's keys have changed", hint="ask again")
+        return await self._seal(query.prove).handle_async_request(request)
 
 
 async def demo_tokens() -> RequestTokens:
