@@ -1,10 +1,10 @@
 """What hiding who asks costs: the first token by the anonymous route, beside the confidential one.
 
 Both are asked through a daemon of `privity up`, in turn, on this machine, with one llama.cpp server
-and the bundled SmolLM2-135M behind both enclaves (``--scripted`` takes a scripted engine instead).
-The confidential way has one relay; the anonymous one has two relays, a gateway that admits by
-proof, and an enclave that takes payment, by a ledger that runs here too. What can be done ahead of
-need was done: between two questions of a side is a pause, in which a person would be typing.
+and the bundled SmolLM2-135M behind both enclaves. The confidential way has one relay; the anonymous
+one has two relays, a gateway that admits by proof, and an enclave that takes payment, by a ledger
+that runs here too. What can be done ahead of need was done: between two questions of a side is a
+pause, in which a person would be typing.
 
 Then the parts of it, each alone in this process: what a message changes of the proof, the number it
 uses up, the spend, the second seal, and at the other ends admission and the spend's verification.
@@ -19,7 +19,6 @@ import json
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -37,13 +36,11 @@ from privity.anon.membership import MemberTree, RateIdentity
 from privity.anon.rln import Prover
 from privity.anon.stores import open_store
 from privity.infer.anonymous.purse import SharedWallet
-from privity.node.role_process import RoleProcess
 from privity.seal.key_config import GatewayKeys, preferred
 from privity.seal.ohttp import encapsulate_request
-from sealed_stream import SERVE, answer
+from roles import CLI, daemon, sealed_path, stream_answer
 
 HERE = Path(__file__).parent
-CLI = [sys.executable, "-m", "privity.cli"]
 LIMIT = 1024
 CREDITS = 100_000
 TOKENS = 8
@@ -68,7 +65,8 @@ def network(home: Path, engine: str) -> Iterator[None]:
         env=environment(home),
     )
     try:
-        if process.stdout is None or not process.stdout.readline():
+        ready = process.stdout.readline() if process.stdout is not None else b""
+        if not ready or "error" in json.loads(ready):
             raise RuntimeError("the devnet did not start")
         top_up = [*CLI, "wallet", "top-up", str(CREDITS), "--limit", str(LIMIT), "--policy", "dev"]
         subprocess.run([*top_up, "--json"], check=True, capture_output=True, env=environment(home))
@@ -80,43 +78,12 @@ def network(home: Path, engine: str) -> Iterator[None]:
             process.stdout.close()
 
 
-@contextmanager
-def daemon(home: Path, *words: str) -> Iterator[httpx.Client]:
-    """Run `privity up` and return a client of it."""
-    process = subprocess.Popen(
-        [*CLI, "up", "--json", "--policy", "dev", "--port", "0", *words],
-        stdout=subprocess.PIPE,
-        env=environment(home),
-    )
-    try:
-        if process.stdout is None:
-            raise RuntimeError("no output to read")
-        ready = json.loads(process.stdout.readline())
-        token = Path(ready["token_file"]).read_text().strip()
-        headers = {"authorization": f"Bearer {token}"}
-        with httpx.Client(base_url=ready["url"], headers=headers, timeout=120) as client:
-            yield client
-    finally:
-        process.terminate()
-        process.wait(10)
-        if process.stdout is not None:
-            process.stdout.close()
-
-
 def confidential(stack: ExitStack, home: Path, engine: str) -> httpx.Client:
     """Start an enclave that takes no payment and one relay, and return a client of their daemon."""
     home.mkdir(mode=0o700)
-    options = ["--dev-root", str(home / "root.key"), "--engine", engine]
-    command = [*SERVE, "enclave", "--lifeline", "--port", "0", *options]
-    role = RoleProcess("enclave", command, home, start_limit_s=60)
-    stack.callback(role.stop)
-    target = f"bench={role.ready['url']}"
-    command = [*SERVE, "relay", "--lifeline", "--port", "0", "--target", target]
-    relay = RoleProcess("relay", command, home, start_limit_s=30)
-    stack.callback(relay.stop)
-    trust = f'[trust]\ndev_roots = ["{role.ready["root"]}"]\n'
-    (home / "config.toml").write_text(trust + SHAPE)
-    via = ["--enclave", str(role.ready["url"]), "--relay", f"{relay.ready['url']}/bench"]
+    path = stack.enter_context(sealed_path(home, engine))
+    (home / "config.toml").write_text(path.trust + SHAPE)
+    via = ["--enclave", path.enclave, "--relay", path.relay]
     return stack.enter_context(daemon(home, *via))
 
 
@@ -125,8 +92,7 @@ def whole(options: argparse.Namespace) -> dict[str, list[float]]:
     firsts: dict[str, list[float]] = {"confidential": [], "anonymous": []}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        script = "stub_engine.py" if options.scripted else "llama_server.py"
-        engine = stack.enter_context(child(str(HERE / script)))
+        engine = stack.enter_context(child(str(HERE / "llama_server.py")))
         stack.enter_context(network(folder / "anonymous", engine))
         clients = {
             "confidential": confidential(stack, folder / "confidential", engine),
@@ -135,7 +101,7 @@ def whole(options: argparse.Namespace) -> dict[str, list[float]]:
         for number in range(-2, options.runs):  # the first two warm both sides up
             for name, client in clients.items():
                 time.sleep(options.pause)
-                one = answer(client, number, TOKENS)
+                one = stream_answer(client, number, TOKENS)
                 if number >= 0:
                     firsts[name].append(one.first)
     return firsts
@@ -229,12 +195,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--runs", type=int, default=60, help="of each side")
     parser.add_argument("--pause", type=float, default=1.0, help="seconds before each question")
-    parser.add_argument("--scripted", action="store_true", help="no model: a scripted engine")
     options = parser.parse_args()
     title("Time to first token by the anonymous route, beside the confidential one")
     report = Report("anonymous")
     firsts = whole(options)
-    engine = "a scripted engine" if options.scripted else "SmolLM2-135M by llama.cpp"
     for name, pick in (("p50", 0.5), ("p95", 0.95)):
         ours, peer = (at(firsts[side], pick) for side in ("anonymous", "confidential"))
         report.add(
@@ -242,7 +206,7 @@ def main() -> None:
             f"{ours * 1e3:>6.1f} ms   confidential {peer * 1e3:>6.1f} ms   "
             f"added {(ours - peer) * 1e3:>+6.1f} ms   ratio {ours / peer:.2f}",
             seconds=ours,
-            peer=f"the confidential route through one relay, {engine} behind both",
+            peer="the confidential route through one relay, SmolLM2-135M by llama.cpp behind both",
             peer_seconds=peer,
             added_seconds=ours - peer,
             ratio=round(ours / peer, 3),

@@ -23,8 +23,9 @@ from measure import Report, title
 from privity.node.listen import bind, serve_app
 from privity.seal.asgi import Message, Receive, Scope, Send
 from privity.seal.gateway import GATEWAY_PATH, Gateway
-from privity.seal.key_config import GatewayKeys, KeyConfig, parse_configs, preferred
+from privity.seal.key_config import GatewayKeys, parse_configs, preferred
 from privity.seal.transport import SealedTransport, Shape
+from roles import OneKey
 
 BLOCK = bytes(64 * 1024)
 
@@ -58,19 +59,6 @@ def peak_kib() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-class _Published:
-    """The gateway's published key; the bench trusts its own child."""
-
-    def __init__(self, config: KeyConfig) -> None:
-        self._config = config
-
-    async def current(self) -> KeyConfig:
-        return self._config
-
-    async def refresh(self, stale: KeyConfig) -> KeyConfig:
-        return self._config
-
-
 async def upload(client: httpx.AsyncClient, url: str, size: int) -> tuple[float, int]:
     """Send ``size`` bytes; return seconds, and the server's peak in KiB."""
 
@@ -101,7 +89,7 @@ async def measure(report: Report, url: str, size: int) -> None:
     async with httpx.AsyncClient(timeout=300) as plain:
         config = preferred(parse_configs((await plain.get(url + GATEWAY_PATH)).content))
         shape = Shape(records=None, cadence_ms=None)
-        transport = SealedTransport(_Published(config), url + GATEWAY_PATH, shape=shape)
+        transport = SealedTransport(OneKey(config), url + GATEWAY_PATH, shape=shape)
         async with httpx.AsyncClient(transport=transport, timeout=300) as sealed:
             for client in (plain, sealed):  # warm, and the memory a small body takes
                 server_before = (await upload(client, url, 8 << 20))[1]

@@ -9,77 +9,17 @@ Sealed as the answer is made, and in the default shape, in which records leave a
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 
 from measure import Report, child, title
-from privity.node.role_process import RoleProcess
+from roles import Streamed, daemon, sealed_path, stream_answer
 
 HERE = Path(__file__).parent
-SERVE = [sys.executable, "-m", "privity.cli", "serve"]
-
-
-@dataclass
-class Run:
-    """One streamed answer: seconds to its first token, and tokens per second after it."""
-
-    first: float
-    rate: float
-
-
-@contextmanager
-def daemon(home: Path, enclave: str, relay: str) -> Iterator[httpx.Client]:
-    """Run `privity up` and return a client of it."""
-    command = [sys.executable, "-m", "privity.cli", "up", "--json", "--policy", "dev"]
-    command += ["--port", "0", "--enclave", enclave, "--relay", relay]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, env={**os.environ, "PRIVITY_HOME": str(home)}
-    )
-    try:
-        if process.stdout is None:
-            raise RuntimeError("no output to read")
-        ready = json.loads(process.stdout.readline())
-        token = Path(ready["token_file"]).read_text().strip()
-        headers = {"authorization": f"Bearer {token}"}
-        with httpx.Client(base_url=ready["url"], headers=headers, timeout=120) as client:
-            yield client
-    finally:
-        process.terminate()
-        process.wait(10)
-        if process.stdout is not None:
-            process.stdout.close()
-
-
-def answer(client: httpx.Client, number: int, tokens: int) -> Run:
-    """Stream one answer and time its tokens."""
-    question = f"Question {number}: tell a long story about a lighthouse and number {number * 7}."
-    body = {
-        "messages": [{"role": "user", "content": question}],
-        "stream": True,
-        "max_tokens": tokens,
-        "temperature": 0,
-        "ignore_eos": True,
-    }
-    times: list[float] = []
-    began = time.perf_counter()
-    with client.stream("POST", "/v1/chat/completions", json=body) as response:
-        for line in response.iter_lines():
-            if line.startswith("data: {") and '"content":"' in line:
-                times.append(time.perf_counter())
-    if len(times) < tokens * 0.9:
-        raise RuntimeError(f"{len(times)} tokens of {tokens} came")
-    return Run(times[0] - began, (len(times) - 1) / (times[-1] - times[0]))
 
 
 def main() -> None:
@@ -93,39 +33,23 @@ def main() -> None:
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         engine = stack.enter_context(child(str(HERE / "llama_server.py")))
-        root = ["--dev-root", str(home / "root.key"), "--engine", engine]
-        role = RoleProcess(
-            "enclave",
-            [*SERVE, "enclave", "--lifeline", "--port", "0", *root],
-            home,
-            start_limit_s=60,
-        )
-        stack.callback(role.stop)
-        target = f"bench={role.ready['url']}"
-        relay = RoleProcess(
-            "relay",
-            [*SERVE, "relay", "--lifeline", "--port", "0", "--target", target],
-            home,
-            start_limit_s=30,
-        )
-        stack.callback(relay.stop)
-        via = f"{relay.ready['url']}/bench"
+        path = stack.enter_context(sealed_path(home, engine))
         clients = {}
         for name, seal in (("sealed", "cadence_ms = 0"), ("shaped", "")):
             mine = home / name
             mine.mkdir(mode=0o700)
-            trust = f'[trust]\ndev_roots = ["{role.ready["root"]}"]\n'
-            (mine / "config.toml").write_text(f"{trust}[seal]\n{seal}\n")
-            clients[name] = stack.enter_context(daemon(mine, str(role.ready["url"]), via))
+            (mine / "config.toml").write_text(f"{path.trust}[seal]\n{seal}\n")
+            via = ["--enclave", path.enclave, "--relay", path.relay]
+            clients[name] = stack.enter_context(daemon(mine, *via))
         # llama.cpp closes idle connections after seconds, so each request gets one of its own, as
         # the enclave has it.
         fresh = httpx.Limits(max_keepalive_connections=0)
         direct = stack.enter_context(httpx.Client(base_url=engine, timeout=120, limits=fresh))
         clients["direct"] = direct
-        runs: dict[str, list[Run]] = {name: [] for name in clients}
+        runs: dict[str, list[Streamed]] = {name: [] for name in clients}
         for number in range(-2, options.runs):  # the first two warm both sides up
             for name, client in clients.items():
-                one = answer(client, number, options.tokens)
+                one = stream_answer(client, number, options.tokens)
                 if number >= 0:
                     runs[name].append(one)
     _report(report, runs["direct"], runs["sealed"])
@@ -133,7 +57,7 @@ def main() -> None:
     report.write()
 
 
-def _report(report: Report, direct: list[Run], sealed: list[Run]) -> None:
+def _report(report: Report, direct: list[Streamed], sealed: list[Streamed]) -> None:
     rate, peer = (statistics.median(run.rate for run in runs) for runs in (sealed, direct))
     report.add(
         "tokens/s, device → relay → enclave",
@@ -158,7 +82,7 @@ def _report(report: Report, direct: list[Run], sealed: list[Run]) -> None:
     )
 
 
-def _report_shaped(report: Report, direct: list[Run], shaped: list[Run]) -> None:
+def _report_shaped(report: Report, direct: list[Streamed], shaped: list[Streamed]) -> None:
     """Add what the default shape costs: a token waits for its tick, half of one in the middle."""
     added = [ours.first - theirs.first for ours, theirs in zip(shaped, direct, strict=True)]
     rate, peer = (statistics.median(run.rate for run in runs) for runs in (shaped, direct))

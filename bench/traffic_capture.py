@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,17 +19,16 @@ from pathlib import Path
 import httpx
 
 from measure import child
-from privity.node.role_process import RoleProcess
 from privity.receipt import SALT_HEADER, encode_salt, new_salt
 from privity.seal.gateway import GATEWAY_PATH
 from privity.seal.key_config import KeyConfig, parse_configs, preferred
 from privity.seal.transport import SealedTransport, Shape
+from roles import OneKey, sealed_path
 from traffic_traces import Trace
 
 __all__ = ["Capture", "Stack", "capture", "stack"]
 
 HERE = Path(__file__).parent
-SERVE = [sys.executable, "-m", "privity.cli", "serve"]
 
 
 @dataclass(frozen=True)
@@ -66,17 +64,10 @@ def stack(traces: Path, folder: Path) -> Iterator[Stack]:
     """Run the replay engine, an enclave before it and a relay before that."""
     with ExitStack() as running:
         engine = running.enter_context(child(str(HERE / "replay_engine.py"), str(traces)))
-        command = [*SERVE, "enclave", "--lifeline", "--port", "0", "--engine", engine]
         # A recording has no cache to share, but cannot say so.
-        command += ["--dev-root", str(folder / "root.key"), "--unsafe-shared-cache"]
-        enclave = RoleProcess("enclave", command, folder, start_limit_s=60)
-        running.callback(enclave.stop)
-        target = f"bench={enclave.ready['url']}"
-        command = [*SERVE, "relay", "--lifeline", "--port", "0", "--target", target]
-        relay = RoleProcess("relay", command, folder, start_limit_s=30)
-        running.callback(relay.stop)
-        published = httpx.get(f"{enclave.ready['url']}{GATEWAY_PATH}").content
-        yield Stack(f"{relay.ready['url']}/bench", preferred(parse_configs(published)))
+        path = running.enter_context(sealed_path(folder, engine, "--unsafe-shared-cache"))
+        published = httpx.get(f"{path.enclave}{GATEWAY_PATH}").content
+        yield Stack(path.relay, preferred(parse_configs(published)))
 
 
 def capture(
@@ -118,7 +109,7 @@ async def _pass(
     trace: Trace, shape: Shape, there: Stack, pool: httpx.AsyncHTTPTransport
 ) -> Capture:
     tap = _Tap(pool)
-    transport = SealedTransport(_Known(there.keys), there.relay, inner=tap, shape=shape)
+    transport = SealedTransport(OneKey(there.keys), there.relay, inner=tap, shape=shape)
     body = {"messages": [{"role": "user", "content": trace.question.key}], "stream": True}
     first = 0.0
     answer = bytearray()
@@ -140,19 +131,6 @@ async def _pass(
     beginning = tap.seen[0][0]
     seen = [(round(at - beginning, 6), size) for at, size in tap.seen]
     return Capture(seen, first - trace.first, total - trace.first - trace.seconds)
-
-
-class _Known:
-    """The key that was read when the enclave started."""
-
-    def __init__(self, config: KeyConfig) -> None:
-        self._config = config
-
-    async def current(self) -> KeyConfig:
-        return self._config
-
-    async def refresh(self, stale: KeyConfig) -> KeyConfig:
-        return self._config
 
 
 class _Tap(httpx.AsyncBaseTransport):
