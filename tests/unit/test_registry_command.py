@@ -13,7 +13,7 @@ import pytest
 
 from privity import statement
 from privity.cli.app import run
-from privity.cli.registry import place
+from privity.cli.ledger_options import chosen_ledger
 from privity.errors import InputError, PeerError, PrivityError
 from privity.ledger.providers import ProviderKind
 from privity.node.registry_entry import fetch_digest
@@ -82,21 +82,21 @@ def test_what_cannot_be_reached_is_said() -> None:
 
 def test_options_come_before_what_is_configured(home: Path) -> None:
     with pytest.raises(InputError, match="which ledger"):
-        place(None, None)
+        chosen_ledger(None, None)
     with pytest.raises(InputError, match="which ledger"):
-        place("http://node.test", None)
+        chosen_ledger("http://node.test", None)
     text = '[anonymous]\nledger = "http://mine.test"\ncontracts = "c.json"\nconfirmations = 3\n'
     (home / "config.toml").write_text(text + 'proxy = "socks5h://127.0.0.1:9050"\n')
-    found = place(None, None)
+    found = chosen_ledger(None, None)
     assert (found.url, found.contracts, found.confirmations) == (
         "http://mine.test",
         home / "c.json",
         3,
     )
     assert found.proxy
-    assert place("http://other.test", None, 0).url == "http://other.test"
-    assert place("http://other.test", None, 0).confirmations == 0
-    assert place("http://other.test", Path("d.json")).proxy  # the proxy is for all of this
+    assert chosen_ledger("http://other.test", None, 0).url == "http://other.test"
+    assert chosen_ledger("http://other.test", None, 0).confirmations == 0
+    assert chosen_ledger("http://other.test", Path("d.json")).proxy  # the proxy is for all of this
 
 
 ENTRY = ["registry", "register", "--kind", "relay", "--endpoint", "http://x.test"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -13,12 +12,19 @@ import typer
 
 from privity.cli import output
 from privity.cli.choice import JsonOption
+from privity.cli.ledger_options import (
+    ConfiguredConfirmations,
+    ConfiguredContracts,
+    ConfiguredLedger,
+    LedgerAccess,
+    chosen_ledger,
+)
 
 if TYPE_CHECKING:
     from privity.ledger.client import Ledger
     from privity.ledger.providers import Listing, ProviderEntry
 
-__all__ = ["Place", "app", "place"]
+__all__ = ["app"]
 
 app = typer.Typer(
     help="The public list of gateways and relays. Your own entries in it are changed here too.",
@@ -26,33 +32,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-LedgerUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--ledger",
-        help="JSON-RPC of a ledger's node; by default the configured one.",
-        metavar="URL",
-    ),
-]
-Contracts = Annotated[
-    Path | None,
-    typer.Option(
-        help="The file that says where the contracts are; by default the configured one.",
-        metavar="FILE",
-    ),
-]
 AccountFile = Annotated[
     Path,
     typer.Option(
         "--account", help="Key of the ledger account that the entry belongs to.", metavar="FILE"
-    ),
-]
-Confirmations = Annotated[
-    int | None,
-    typer.Option(
-        help="Blocks after one before it is believed; by default as configured, else 12.",
-        min=0,
-        max=1000,
     ),
 ]
 KeysDigest = Annotated[
@@ -81,20 +64,10 @@ class Kind(StrEnum):
     RELAY = "relay"
 
 
-@dataclass(frozen=True)
-class Place:
-    """Which ledger, and how it is reached."""
-
-    url: str
-    contracts: Path
-    confirmations: int
-    proxy: str = ""
-
-
 @app.command("list")
 def list_(
-    ledger: LedgerUrl = None,
-    contracts: Contracts = None,
+    ledger: ConfiguredLedger = None,
+    contracts: ConfiguredContracts = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the gateways and relays in service.
@@ -106,7 +79,7 @@ def list_(
     async def act(client: Ledger) -> Listing:
         return await client.providers()
 
-    listing = _acted(act, place(ledger, contracts))
+    listing = _acted(act, chosen_ledger(ledger, contracts))
     if as_json:
         output.emit_json(
             {
@@ -152,9 +125,9 @@ def register(
     price: Annotated[
         int, typer.Option(help="What it says it asks; its tariff is what counts.", min=0)
     ] = 0,
-    ledger: LedgerUrl = None,
-    contracts: Contracts = None,
-    confirmations: Confirmations = None,
+    ledger: ConfiguredLedger = None,
+    contracts: ConfiguredContracts = None,
+    confirmations: ConfiguredConfirmations = None,
     yes: Yes = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -189,7 +162,7 @@ def register(
         return {"index": index, "did": named, "keys_digest": digest.hex(), "staked": stake}
 
     output.tell_facts(
-        _acted(act, place(ledger, contracts, confirmations), account), as_json=as_json
+        _acted(act, chosen_ledger(ledger, contracts, confirmations), account), as_json=as_json
     )
 
 
@@ -201,9 +174,9 @@ def update(
     keys_digest: KeysDigest = None,
     from_: From = None,
     price: Annotated[int | None, typer.Option(help="Its new price.", min=0)] = None,
-    ledger: LedgerUrl = None,
-    contracts: Contracts = None,
-    confirmations: Confirmations = None,
+    ledger: ConfiguredLedger = None,
+    contracts: ConfiguredContracts = None,
+    confirmations: ConfiguredConfirmations = None,
     yes: Yes = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -212,7 +185,7 @@ def update(
     After an enclave was started anew its keys are others: clients refuse it until the registry
     names them.
     """
-    where = place(ledger, contracts, confirmations)
+    where = chosen_ledger(ledger, contracts, confirmations)
 
     async def read(client: Ledger) -> ProviderEntry:
         return _found(await client.providers(), index)
@@ -233,9 +206,9 @@ def update(
 def retire(
     index: Index,
     account: AccountFile,
-    ledger: LedgerUrl = None,
-    contracts: Contracts = None,
-    confirmations: Confirmations = None,
+    ledger: ConfiguredLedger = None,
+    contracts: ConfiguredContracts = None,
+    confirmations: ConfiguredConfirmations = None,
     as_json: JsonOption = False,
 ) -> None:
     """Take an entry of yours out of service; its stake can be withdrawn after a delay."""
@@ -245,7 +218,7 @@ def retire(
         return {"retired": index}
 
     output.tell_facts(
-        _acted(act, place(ledger, contracts, confirmations), account), as_json=as_json
+        _acted(act, chosen_ledger(ledger, contracts, confirmations), account), as_json=as_json
     )
 
 
@@ -253,9 +226,9 @@ def retire(
 def withdraw(
     index: Index,
     account: AccountFile,
-    ledger: LedgerUrl = None,
-    contracts: Contracts = None,
-    confirmations: Confirmations = None,
+    ledger: ConfiguredLedger = None,
+    contracts: ConfiguredContracts = None,
+    confirmations: ConfiguredConfirmations = None,
     as_json: JsonOption = False,
 ) -> None:
     """Have the stake of a retired entry sent back to its owner."""
@@ -265,34 +238,7 @@ def withdraw(
         return {"withdrawn": index, "stake": await client.registry.stake()}
 
     output.tell_facts(
-        _acted(act, place(ledger, contracts, confirmations), account), as_json=as_json
-    )
-
-
-def place(url: str | None, contracts: Path | None, confirmations: int | None = None) -> Place:
-    """Return which ledger is meant: options first, then what is configured.
-
-    Raises:
-        InputError: nothing says so, or one of the two is missing.
-    """
-    from privity.errors import InputError
-    from privity.home import home
-    from privity.infer.config import load_config
-
-    peer = load_config().network
-    if url is not None and contracts is not None:
-        proxy = "" if peer is None else peer.proxy
-        return Place(url, contracts, 12 if confirmations is None else confirmations, proxy)
-    if peer is None:
-        raise InputError(
-            "nothing says which ledger is meant",
-            hint="give --ledger and --contracts, or an [anonymous] table in config.toml",
-        )
-    return Place(
-        url or peer.ledger,
-        contracts or home() / peer.contracts,
-        peer.confirmations if confirmations is None else confirmations,
-        peer.proxy,
+        _acted(act, chosen_ledger(ledger, contracts, confirmations), account), as_json=as_json
     )
 
 
@@ -341,7 +287,9 @@ def _facts(entry: ProviderEntry) -> dict[str, Any]:
     }
 
 
-def _acted(act: Callable[[Ledger], Awaitable[T]], where: Place, account: Path | None = None) -> T:
+def _acted(
+    act: Callable[[Ledger], Awaitable[T]], where: LedgerAccess, account: Path | None = None
+) -> T:
     """Run one act with the ledger, signed by an account where one is given."""
     import anyio
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from privity.cli import attesting, output
+from privity.cli.ledger_options import ConfiguredContracts, chosen_ledger
+from privity.cli.role_options import Host, Lifeline, Port
 
 if TYPE_CHECKING:
     from privity.node.registry_targets import FollowingRelay
@@ -25,12 +27,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-
-Host = Annotated[str, typer.Option(help="Address to listen on.", metavar="ADDRESS")]
-Port = Annotated[int, typer.Option(help="TCP port; 0 takes a free one.", min=0, max=65535)]
-Lifeline = Annotated[
-    bool, typer.Option("--lifeline", help="End when standard input ends.", hidden=True)
-]
 
 
 @app.command("enclave")
@@ -178,13 +174,7 @@ def relay(
             metavar="URL",
         ),
     ] = None,
-    contracts: Annotated[
-        Path | None,
-        typer.Option(
-            help="The file that says where the contracts are; by default the configured one.",
-            metavar="FILE",
-        ),
-    ] = None,
+    contracts: ConfiguredContracts = None,
     local_targets: Annotated[
         bool,
         typer.Option(
@@ -266,10 +256,9 @@ def relay(
 def _following(
     settings: RelaySettings, ledger: str | None, contracts: Path | None, local: bool
 ) -> FollowingRelay:
-    from privity.cli.registry import place
     from privity.node.registry_targets import FollowingRelay, FollowSettings
 
-    found = place(ledger, contracts)
+    found = chosen_ledger(ledger, contracts)
     follow = FollowSettings(found.url, found.contracts, local=local, proxy=found.proxy)
     return FollowingRelay(settings, follow)
 

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from privity.cli import output
+from privity.cli.ledger_options import Confirmations, LookEvery
+from privity.cli.role_options import Lifeline
 
 __all__ = ["bus"]
 
@@ -68,15 +70,9 @@ def bus(
             metavar="FILE",
         ),
     ] = None,
-    confirmations: Annotated[
-        int, typer.Option(help="Blocks after one before it is believed.", min=0, max=1000)
-    ] = 12,
-    every: Annotated[
-        float, typer.Option(help="Seconds between two looks at the ledger.", min=0.1, max=3600)
-    ] = 5.0,
-    lifeline: Annotated[
-        bool, typer.Option("--lifeline", help="End when standard input ends.", hidden=True)
-    ] = False,
+    confirmations: Confirmations = 12,
+    every: LookEvery = 5.0,
+    lifeline: Lifeline = False,
 ) -> None:
     """Relay messages of the bus, and keep them for those who are away.
 

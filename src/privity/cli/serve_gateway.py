@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from privity.cli import output
+from privity.cli.ledger_options import Confirmations, ContractsFile, LedgerUrl, LookEvery
+from privity.cli.role_options import Host, Lifeline, Port
 
 __all__ = ["gateway"]
 
@@ -29,10 +31,8 @@ def gateway(
             metavar="URL",
         ),
     ],
-    ledger: Annotated[str, typer.Option(help="JSON-RPC of a ledger's node.", metavar="URL")],
-    contracts: Annotated[
-        Path, typer.Option(help="The file that says where the contracts are.", metavar="FILE")
-    ],
+    ledger: LedgerUrl,
+    contracts: ContractsFile,
     account: Annotated[
         Path | None,
         typer.Option(
@@ -41,12 +41,8 @@ def gateway(
             metavar="FILE",
         ),
     ] = None,
-    confirmations: Annotated[
-        int, typer.Option(help="Blocks after one before it is believed.", min=0, max=1000)
-    ] = 12,
-    every: Annotated[
-        float, typer.Option(help="Seconds between two looks at the ledger.", min=0.1, max=3600)
-    ] = 5.0,
+    confirmations: Confirmations = 12,
+    every: LookEvery = 5.0,
     query: Annotated[
         Path | None,
         typer.Option(
@@ -55,13 +51,9 @@ def gateway(
             metavar="FILE",
         ),
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on.", metavar="ADDRESS")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, typer.Option(help="TCP port; 0 takes a free one.", min=0, max=65535)] = 0,
-    lifeline: Annotated[
-        bool, typer.Option("--lifeline", help="End when standard input ends.", hidden=True)
-    ] = False,
+    host: Host = "127.0.0.1",
+    port: Port = 0,
+    lifeline: Lifeline = False,
 ) -> None:
     """Admit sealed requests by proofs of membership, and pass them on.
 

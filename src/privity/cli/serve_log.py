@@ -9,14 +9,9 @@ from typing import Annotated
 import typer
 
 from privity.cli import output
+from privity.cli.role_options import Host, Lifeline, Port
 
 __all__ = ["log", "witness"]
-
-Host = Annotated[str, typer.Option(help="Address to listen on.", metavar="ADDRESS")]
-Port = Annotated[int, typer.Option(help="TCP port; 0 takes a free one.", min=0, max=65535)]
-Lifeline = Annotated[
-    bool, typer.Option("--lifeline", help="End when standard input ends.", hidden=True)
-]
 
 
 def log(

@@ -16,6 +16,7 @@ import typer
 
 from privity.cli import attesting, output
 from privity.cli.adapter import opened, tell, verified, write
+from privity.cli.role_options import Lifeline
 
 if TYPE_CHECKING:
     from privity.train.settings import LoraSettings
@@ -240,9 +241,7 @@ def trainer(
     threads: Annotated[
         int | None, typer.Option(help="Processor threads; by default all.", min=1)
     ] = None,
-    lifeline: Annotated[
-        bool, typer.Option("--lifeline", help="End when standard input ends.", hidden=True)
-    ] = False,
+    lifeline: Lifeline = False,
     unsafe_inspectable: Annotated[
         bool, typer.Option("--unsafe-inspectable", help="Let others look into it.", hidden=True)
     ] = False,
