@@ -29,7 +29,7 @@ from privity.ledger.credits import DepositState, sign_exit
 from privity.ledger.deploy import UNIT, DevTerms, deploy_all
 from privity.ledger.history import MemberHistory
 from privity.ledger.local_chain import LocalChain
-from privity.ledger.members import LeafAdded, LeafRemoved, MemberEvent
+from privity.ledger.members import LeafAdded, LeafRemoved, MemberEvent, Standing
 from privity.ledger.providers import ProviderKind
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -116,8 +116,14 @@ async def test_members_slashing_and_exit_make_the_tree_the_contract_has(world: W
         stake = await gateway.members.stake_per_message() * LIMIT
         assert 0 < bounty <= stake // 10
 
+        assert await person.members.standing(5) == Standing(LIMIT, 0)
+        assert await person.members.standing(3) is None  # slashed
         leaving = await person.members.request_exit(5)
         assert leaving.succeeded
+        asked = await person.members.standing(5)
+        block = await person.members.block(leaving.block)
+        assert asked is not None and block is not None
+        assert asked.withdrawable_at - block.time == await person.members.exit_delay()
         with pytest.raises(InputError, match="too early"):
             await person.members.withdraw(5)
         update = await history.update(gateway.members)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,10 +19,11 @@ from privity.anon.desk import CreditDesk, OpenJob, SettledBefore
 from privity.errors import InputError, PaymentError, PeerError
 from privity.identity.multibase import decode_base64url, encode_base64url
 from privity.infer.anonymous.purse import SharedWallet
-from privity.infer.anonymous.teller import Teller
+from privity.infer.anonymous.teller import Stake, Teller
 from privity.ledger.addresses import Addresses
 from privity.ledger.client import Ledger
 from privity.ledger.credits import DepositState, SignedExit
+from privity.ledger.members import Standing
 from privity.ledger.wire import Address
 
 pytestmark = [needs_kernel("Act"), pytest.mark.anyio]
@@ -35,12 +37,13 @@ class World:
     """A ledger and an enclave's desk, over the real wallet and the real credits.
 
     Attributes:
+        issuer: makes what the desk answers; `on_ledger` has the key that the ledger shows.
         late: the contract's time: deposits can no longer be claimed.
         refuse: what the desk refuses, by path and number of the call.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.issuer = issuer(ADDRESSES.deployment)
+        self.issuer = self.on_ledger = issuer(ADDRESSES.deployment)
         self.desk = CreditDesk(self.issuer, MemorySpends())
         self.deposits: dict[bytes, int] = {}
         self.states: dict[int, DepositState] = {}
@@ -62,7 +65,11 @@ class World:
     # The ledger
 
     async def issuer_key(self) -> Any:
-        return SimpleNamespace(key=self.issuer.terms.public)
+        return SimpleNamespace(key=self.on_ledger.terms.public)
+
+    def rotate(self) -> None:
+        """Put another issuer's key in force, on the ledger and at the desk."""
+        self.issuer = self.on_ledger = issuer(ADDRESSES.deployment)
 
     async def denominations(self) -> tuple[int, ...]:
         return (100, 1000)
@@ -315,3 +322,142 @@ async def test_what_another_process_took_back_before_it_was_sent_is_not_served(
     with world.wallet.turn(world.issuer.terms) as mine:
         mine.refunded(reserved.id, found.refund)
         assert mine.balance == 100
+
+
+class Members:
+    """The contract of members, with one who joined."""
+
+    def __init__(self) -> None:
+        self.at = 0
+        self.late = False
+        self.gone = False
+
+    async def stake_per_message(self) -> int:
+        return 1000
+
+    async def exit_delay(self) -> int:
+        return 86_400
+
+    async def standing(self, index: int) -> Standing | None:
+        assert index == 3
+        return None if self.gone else Standing(16, self.at)
+
+    async def request_exit(self, index: int) -> None:
+        if self.at:
+            raise InputError("the contract Membership refused requestExit: leaving already")
+        self.at = 1_800_000_000
+
+    async def withdraw(self, index: int) -> None:
+        if not self.late:
+            raise InputError("the contract Membership refused withdraw: too early")
+        self.gone = True
+
+
+def joined(world: World) -> Members:
+    """Make the person a member."""
+    members = world.members = Members()  # type: ignore[assignment]
+    with world.wallet.turn() as wallet:
+        wallet.join(bytes(31) + b"\1", 16)
+        wallet.joined(3)
+    return members
+
+
+async def test_who_leaves_is_told_what_comes_back_and_when(world: World) -> None:
+    with pytest.raises(InputError, match="no membership"):
+        await world.teller.stake()
+    members = joined(world)
+    assert await world.teller.stake() == Stake(16_000, 86_400)
+    assert members.at == 0  # looking asks for nothing
+    asked = Stake(16_000, 86_400, at=1_800_000_000)
+    assert await world.teller.leave_or_collect() == asked
+    assert await world.teller.leave_or_collect() == asked  # too early: as it was
+    assert world.wallet.membership is not None
+    members.late = True
+    assert await world.teller.leave_or_collect() == replace(asked, returned=True)
+    assert world.wallet.membership is None
+
+
+async def test_a_stake_that_is_gone_forgets_no_membership(world: World) -> None:
+    """A node that lies could else have a person forget a secret that has a stake."""
+    joined(world).gone = True
+    with pytest.raises(InputError, match="no stake"):
+        await world.teller.leave_or_collect()
+    assert world.wallet.membership is not None
+
+
+@pytest.mark.parametrize("claimed", [True, False])
+async def test_a_purchase_that_waits_while_the_issuers_key_changes_is_fetched(
+    world: World, claimed: bool
+) -> None:
+    """The request is bound to no key: who has the new one answers it, for the same deposit."""
+    issue = world._issue
+
+    async def lost(body: Any) -> Any:
+        if claimed:
+            await issue(body)
+        raise PaymentError("the answer does not arrive", check="missing")
+
+    world._issue = lost  # type: ignore[method-assign]
+    with pytest.raises(PaymentError):
+        await world.teller.top_up(100)
+    world._issue = issue  # type: ignore[method-assign]
+    world.rotate()
+    assert await world.teller.top_up(100) == 100
+    assert len(world.deposits) == 1 and world.states == {0: DepositState.CLAIMED}
+    assert not world.wallet.read().purchases()
+    with world.wallet.turn(world.issuer.terms) as wallet:  # the new key's: it can be spent
+        assert wallet.balance == 100
+
+
+async def test_an_enclave_that_still_has_the_replaced_key_loses_no_deposit(world: World) -> None:
+    """Its credits could not be spent: they wait for the answer under the new key."""
+    before = world.issuer
+    world.rotate()
+    world.on_ledger, world.issuer = world.issuer, before
+    for _ in range(2):
+        with pytest.raises(PaymentError, match="key that the ledger has now") as refused:
+            await world.teller.top_up(100)
+        assert refused.value.check == "issuer" and "wallet top-up" in refused.value.hint
+    assert len(world.deposits) == 1 and len(world.wallet.read().purchases()) == 1
+    world.issuer = world.on_ledger  # the enclave was started with it
+    assert await world.teller.finish_purchases() == 100
+    assert len(world.deposits) == 1
+
+
+async def test_a_deposit_that_nobody_claims_after_a_change_of_keys_is_taken_back(
+    world: World,
+) -> None:
+    world.refuse = {("issue", -1): "deposit"}
+    with pytest.raises(PaymentError):
+        await world.teller.top_up(100)
+    world.rotate()
+    world.late = True
+    with pytest.raises(PaymentError, match="back in your account"):
+        await world.teller.top_up(100)
+    assert world.states == {0: DepositState.REFUNDED}
+
+
+async def test_a_person_who_waits_is_told_how_far_it_is(world: World) -> None:
+    for _ in range(3):
+        await world.teller.top_up(100)
+    world.spend(3)
+    told: list[str] = []
+
+    async def sleep(seconds: float) -> None:
+        assert f"{seconds:.0f} s" in told[-1]
+
+    ledger = cast("Ledger", world)
+    teller = Teller(
+        world.wallet,
+        ledger,
+        world._way,
+        told.append,
+        between_s=9,
+        sleep=sleep,
+        chance=random.Random(7),
+    )
+    await teller.recover()
+    assert [one for one in told if "of 3" in one] == [
+        f"asking for spend {n} of 3" for n in (1, 2, 3)
+    ]
+    assert sum("waiting" in one for one in told) == 2

@@ -213,6 +213,12 @@ class Wallet:
             self._do(event("ids", epoch=epoch, count=count + 1))
             return count
 
+    def messages_left(self, epoch: int) -> int:
+        """Return how many messages of an epoch are not used yet; 0 without a membership."""
+        with self._busy:
+            member = self._state.membership
+            return 0 if member is None else member.limit - self._state.used.get(epoch, 0)
+
     # Buying
 
     def buy(self, amount: int) -> tuple[str, bytes]:
@@ -238,6 +244,9 @@ class Wallet:
     def bought(self, name: str, response: bytes, note: Mapping[str, Any] | None = None) -> int:
         """Take the issuer's answer; return the credits it brought. Again it changes nothing.
 
+        A request is bound to no key: what was asked for under an earlier one is answered under the
+        one that the wallet's terms have now, under which it can be spent.
+
         Raises:
             InputError: there is no such purchase.
             MalformedError, PaymentError: as `PendingPurchase.complete`; the purchase still waits.
@@ -246,6 +255,8 @@ class Wallet:
             pending = self._state.buying.get(name)
             if pending is None:
                 return self._settled(name)
+            if self.terms is not None and self.terms.deployment == pending.terms.deployment:
+                pending = replace(pending, terms=self.terms)
             token = pending.complete(response)
             self._do(token_event("bought", name, token, time=self._now(), note=_note(note)))
             return token.balance

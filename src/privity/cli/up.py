@@ -49,7 +49,8 @@ def up(
     An app needs nothing but this base URL, and the daemon's token as its API key; apps that speak
     Anthropic's API take the URL without `/v1`. The daemon listens on loopback only, applies your
     policy to each request, verifies and seals to an enclave, replaces what is personal before a
-    provider gets it, streams, and keeps a receipt of every job.
+    provider gets it, streams, and keeps a receipt of every job. On the anonymous route it gets
+    back, in its own time, what was spent on answers that never came.
     """
     from privity.cli.job import settings
     from privity.home import home
@@ -111,11 +112,16 @@ class _Screen:
             self._live.stop()
 
     def _tell(self) -> None:
-        from privity.node.live import live_state
+        from privity.node.live import came_back, live_state
 
+        spends = 0
         told: dict[str, str] = {}
         while not self._stop.wait(_POLL_S):
             state = live_state(self._transport)
+            recovered = state["recovered"]
+            if recovered is not None and recovered["spends"] > spends:
+                spends = recovered["spends"]
+                output.note(came_back(recovered))
             for route in state["rungs"] or [state["route"]]:
                 name = str(route.get("name", ""))
                 said = _said(route)

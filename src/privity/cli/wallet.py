@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -12,7 +12,7 @@ from privity.cli.choice import JsonOption, PolicyOption
 
 if TYPE_CHECKING:
     from privity.infer.anonymous.purse import SharedWallet
-    from privity.infer.anonymous.teller import Teller
+    from privity.infer.anonymous.teller import Stake, Teller
 
 __all__ = ["app"]
 
@@ -53,7 +53,10 @@ def balance(as_json: JsonOption = False) -> None:
         rows["purchases"] = f"{waiting} waiting"
     output.out(output.label_rows(rows))
     if unfinished:
-        output.note("where an answer never came, `privity wallet recover` gets its credits back")
+        output.note(
+            "where an answer never came, a running `privity up` gets its credits back in time; "
+            "`privity wallet recover` does at once"
+        )
     if waiting:
         output.note("`privity wallet top-up` fetches what was paid for")
 
@@ -104,8 +107,25 @@ def history(as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def recover(policy: PolicyOption = None, as_json: JsonOption = False) -> None:
-    """Get back what was spent on answers that never came."""
+def recover(
+    wait: Annotated[
+        float,
+        typer.Option(
+            help="About how many seconds between two spends that are asked for. Those asked for "
+            "in one breath are known for one person's.",
+            metavar="SECONDS",
+            min=0,
+            max=3600,
+        ),
+    ] = 30,
+    policy: PolicyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Get back what was spent on answers that never came.
+
+    One spend at a time, in an order and after waits that are drawn. A running `privity up` does it
+    too, by itself and slower.
+    """
 
     async def act(teller: Teller) -> dict[str, int]:
         found = await teller.recover()
@@ -116,7 +136,7 @@ def recover(policy: PolicyOption = None, as_json: JsonOption = False) -> None:
             "refused": found.refused,
         }
 
-    output.tell_facts(_acted(act, policy, quiet=as_json), as_json=as_json)
+    output.tell_facts(_acted(act, policy, quiet=as_json, between_s=wait), as_json=as_json)
 
 
 @app.command("exit")
@@ -128,6 +148,7 @@ def exit_(
     leave: Annotated[
         bool, typer.Option("--leave", help="Leave the members too: asks for the stake back.")
     ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Leave without asking.")] = False,
     policy: PolicyOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -137,13 +158,20 @@ def exit_(
     comes after a delay, in which whoever cheated can still be slashed; then run it once more.
     """
 
-    async def act(teller: Teller) -> dict[str, int]:
+    async def act(teller: Teller) -> dict[str, Any]:
+        if not leave:
+            return {"paid_out": await teller.exit(to)}
+        before = await teller.stake()
+        if before.at is None and not yes and not _agreed(before):
+            output.note("nothing was done")
+            raise typer.Exit(output.FAILURE)
         paid = await teller.exit(to)
-        if leave:
-            await teller.leave_or_collect()
-        return {"paid_out": paid}
+        return {"paid_out": paid} | _stake_facts(await teller.leave_or_collect())
 
-    output.tell_facts(_acted(act, policy, quiet=as_json), as_json=as_json)
+    facts = _acted(act, policy, quiet=as_json)
+    output.tell_facts(facts, as_json=as_json)
+    if facts.get("stake_back") is False and not as_json:
+        output.note(f"from {facts['stake_from']} on, `privity wallet exit --leave` takes the stake")
 
 
 @app.command()
@@ -156,20 +184,64 @@ def account(as_json: JsonOption = False) -> None:
     output.tell_facts(_acted(act, None, quiet=as_json), as_json=as_json)
 
 
+def _agreed(stake: Stake) -> bool:
+    """Ask whether to leave, having said what comes back and what would not."""
+    from datetime import UTC, datetime
+
+    waiting = sum(one.purpose == "job" for one in _shared().read().unfinished())
+    if waiting:
+        output.note(
+            f"{waiting} spends wait for their answers; what of them would come back is lost to who "
+            "is no member: `privity wallet recover` first"
+        )
+    moment = _moment(int(datetime.now(UTC).timestamp()) + stake.delay_s)
+    return output.confirm(
+        f"Leave the members? You can ask nothing more; the stake of {stake.amount} can be taken "
+        f"back from about {moment} on."
+    )
+
+
+def _stake_facts(stake: Stake) -> dict[str, Any]:
+    return {
+        "stake": stake.amount,
+        "stake_back": stake.returned,
+        "stake_from": None if stake.at is None or stake.returned else _moment(stake.at),
+    }
+
+
+def _moment(seconds: int) -> str:
+    """Return a time of the ledger; it may be any number."""
+    from datetime import UTC, datetime, timedelta
+
+    from privity.errors import PeerError
+    from privity.identity.timestamps import format_time
+
+    try:
+        return format_time(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds))
+    except OverflowError:
+        raise PeerError("the ledger's node answered with a time that is none") from None
+
+
 def _shared() -> SharedWallet:
     from privity.infer.anonymous.opening import configured_wallet
 
     return configured_wallet()
 
 
-def _acted(act: Callable[[Teller], Awaitable[T]], policy: str | None, *, quiet: bool) -> T:
+def _acted(
+    act: Callable[[Teller], Awaitable[T]],
+    policy: str | None,
+    *,
+    quiet: bool,
+    between_s: float = 0.0,
+) -> T:
     """Run one act of a teller, showing its steps."""
     import anyio
 
     from privity.infer.anonymous.opening import open_teller
 
     async def run() -> T:
-        async with open_teller(policy, told=say) as teller:
+        async with open_teller(policy, told=say, between_s=between_s) as teller:
             return await act(teller)
 
     def say(step: str) -> None:

@@ -133,7 +133,7 @@ class Ladder:
         raise first or InputError("there is no way to have anything answered")
 
     async def keep_fresh(self) -> None:
-        """Renew the routes that age, for as long as this runs."""
+        """Renew the routes that age, and get back what was spent in vain, while this runs."""
         for rung in self.rungs:
             if rung.route == "zdr":  # nobody is asked for that: who would read it can be shown
                 with suppress(PrivityError):
@@ -141,6 +141,9 @@ class Ladder:
         async with anyio.create_task_group() as group:
             for rung in self.kept_fresh:
                 group.start_soon(rung.keeper.keep_fresh)
+            for rung in self.rungs:
+                if rung.recovery is not None:
+                    group.start_soon(rung.recovery.run)
 
     @property
     def kept_fresh(self) -> Sequence[Rung]:

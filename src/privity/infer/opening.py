@@ -14,6 +14,7 @@ from privity.attest.log.memory import LogMemory, Remembered
 from privity.errors import InputError
 from privity.home import home
 from privity.identity.keystore import device_key
+from privity.infer.anonymous.recovery import Recovery
 from privity.infer.budget import Spending
 from privity.infer.catalogue import Shelf
 from privity.infer.config import Config, load_config, load_devnet
@@ -23,6 +24,7 @@ from privity.infer.local_engine import LocalEngine
 from privity.infer.peers import EnclavePeer, NetworkPeer
 from privity.infer.provider_rung import LazyPseudonyms, provider_rung
 from privity.infer.receipts import ReceiptStore
+from privity.infer.routes.anonymous import AnonymousRoute
 from privity.infer.routes.confidential import ConfidentialRoute, discover
 from privity.infer.routes.keeper import RouteKeeper
 from privity.infer.routes.route import Route
@@ -33,6 +35,7 @@ from privity.seal.transport import default_pool
 
 if TYPE_CHECKING:
     from privity.infer.anonymous.network import Network
+    from privity.infer.anonymous.purse import SharedWallet
 
 __all__ = ["AnonymousWay", "RouteName", "SessionSettings", "open_session", "shelves"]
 
@@ -144,7 +147,8 @@ def _anonymous(settings: SessionSettings, config: Config, policy: Policy) -> lis
     way = AnonymousWay(peer, config, policy)
     keeper = RouteKeeper(way.find, policy, max_age=config.max_age, once=True)
     name = peer.provider or urlsplit(peer.ledger).netloc
-    return [Rung("anonymous", name, keeper, close=way.aclose)]
+    recovery = Recovery(way.wallet, way.desk)
+    return [Rung("anonymous", name, keeper, close=way.aclose, recovery=recovery)]
 
 
 class _Forgetful(LogMemory):
@@ -204,6 +208,22 @@ class AnonymousWay:
             return await discover(peer, trust, chain, shape=current.shape, memory=_Forgetful())
 
         return await network.find(verified)
+
+    async def desk(self) -> httpx.AsyncBaseTransport:
+        """Return a new way to the enclave's desk, verified and admitted.
+
+        Raises:
+            PolicyRefusal: the policy admits no such way.
+            PrivityError: as `find`.
+        """
+        route = self._policy.admit(await self.find()).route
+        if not isinstance(route, AnonymousRoute):
+            raise InputError("this is no anonymous way")
+        return route.desk
+
+    async def wallet(self) -> SharedWallet:
+        """Return the person's wallet; raises as `network`."""
+        return (await self.network()).wallet
 
     async def aclose(self) -> None:
         """Close what was opened."""

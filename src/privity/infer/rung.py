@@ -10,6 +10,7 @@ import anyio
 
 from privity.disclosure import Disclosure
 from privity.errors import PeerError, PolicyRefusal, PrivityError
+from privity.infer.anonymous.recovery import Recovery
 from privity.infer.breaker import Breaker
 from privity.infer.catalogue import Offer, Shelf
 from privity.infer.routes.keeper import RouteKeeper
@@ -31,6 +32,7 @@ class Rung:
         list_offers: returns what an admitted route has; None takes its models as they are.
         shown: its disclosure where that is known before it is started; None asks the keeper.
         lazy: what it has where that is known before it is started.
+        recovery: gets back, in a daemon, what its jobs spent in vain; None where nothing is spent.
         version: says which release of an engine it is; empty where it does not say.
         breaker: whether it is worth trying.
     """
@@ -43,6 +45,7 @@ class Rung:
     lazy: tuple[Offer, ...] = ()
     version: Callable[[], str] | None = None
     close: Callable[[], Awaitable[None]] | None = None
+    recovery: Recovery | None = None
     breaker: Breaker = field(default_factory=Breaker)
     _listed: tuple[Route, tuple[Offer, ...]] | None = field(default=None, repr=False)
     _last: Disclosure | None = field(default=None, repr=False)

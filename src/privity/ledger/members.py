@@ -1,7 +1,7 @@
 """Who is a member: leaves registered and removed, in the ledger's order.
 
 Everybody reads the whole list. Whoever asked for one leaf, or for the path to it, would tell the
-node which leaf is theirs; so nothing here can.
+node which leaf is theirs; so nothing here can, but for who leaves (`Members.standing`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from privity.ledger.rpc import Refused, Rpc, TooLarge
 from privity.ledger.sending import Sender, event_of, signing
 from privity.ledger.wire import Address, Block, Receipt, read_block, read_quantity, text_of
 
-__all__ = ["LeafAdded", "LeafRemoved", "MemberEvent", "MemberPage", "Members"]
+__all__ = ["LeafAdded", "LeafRemoved", "MemberEvent", "MemberPage", "Members", "Standing"]
 
 _SPAN = 10_000  # blocks in one question; halved where a node refuses
 _FIELD = 21888242871839275222246405745257275088548364400416034343698204186575808495617  # EIP-196
@@ -55,6 +55,20 @@ class LeafRemoved:
     leaf: bytes
     slashed: bool
     block: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is staked for a leaf.
+
+    Attributes:
+        limit: messages an epoch.
+        withdrawable_at: from when on the stake can be withdrawn, in seconds since 1970; 0 for a
+            member who did not ask to leave.
+    """
+
+    limit: int
+    withdrawable_at: int
 
 
 MemberEvent = LeafAdded | LeafRemoved
@@ -164,6 +178,20 @@ class Members:
     async def stake_per_message(self) -> int:
         """Return the stake for each message an epoch, in the token's smallest unit."""
         return int(await self._contract.call("stakePerMessage"))
+
+    async def exit_delay(self) -> int:
+        """Return the seconds between asking to leave and the stake's return."""
+        return int(await self._contract.call("exitDelay"))
+
+    async def standing(self, index: int) -> Standing | None:
+        """Return what is staked for one leaf; None where nothing is, or no longer.
+
+        Requires:
+            Who asks shows this leaf on the ledger anyway, by leaving: the node learns that they
+            mean it.
+        """
+        staker, limit, at = await self._contract.call("member", index)
+        return Standing(int(limit), int(at)) if int(staker, 16) else None
 
     async def register(self, commitment: bytes, limit: int, *, intent: str = "") -> LeafAdded:
         """Stake for ``limit`` messages an epoch, the token's allowance set before.

@@ -24,7 +24,7 @@ from privity.policy import AdmittedRoute
 from privity.receipt import Outcome
 from privity.wording import printable, summarise
 
-__all__ = ["live_state", "live_view", "render"]
+__all__ = ["came_back", "live_state", "live_view", "render"]
 
 _READY, _STALE, _STARTING = "ready", "ready, but not renewed", "starting"
 _REFUSED, _LEFT = "refused by policy", "left alone for a while"
@@ -51,6 +51,7 @@ def live_state(transport: PrivateTransport, *, clock: Clock = utc_now) -> dict[s
         "policy": ladder.policy.name,
         "route": _foremost(rungs) if rungs else _route_state(ladder.cached, ladder.problem),
         "rungs": rungs,
+        "recovered": _recovered(ladder),
         "streams": [_job_state(job, now) for job in list(journal.running.values())],
         "totals": {outcome.value: journal.totals[outcome.value] for outcome in _ENDED},
         "recent": [_job_state(job, now) for job in list(journal.recent)],
@@ -85,6 +86,24 @@ def _route_state(
             "verified_at": format_time(enclave.verified_at),
         }
     return state
+
+
+def _recovered(ladder: Ladder) -> dict[str, int] | None:
+    """Return what came back of answers that never came; None where nothing is spent."""
+    found = [rung.recovery for rung in ladder.rungs if rung.recovery is not None]
+    if not found:
+        return None
+    return {
+        "spends": sum(one.spends for one in found),
+        "credits": sum(one.credits for one in found),
+    }
+
+
+def came_back(recovered: dict[str, int]) -> str:
+    """Return what came back by itself, in words, since the daemon began."""
+    return (
+        f"{recovered['credits']} credits came back of {recovered['spends']} jobs without an answer"
+    )
 
 
 def _rungs_state(ladder: Ladder) -> list[dict[str, Any]]:
@@ -170,6 +189,9 @@ def render(state: dict[str, Any]) -> RenderableType:
     parts.append(_jobs_table(jobs) if jobs else Text("no requests yet", style="dim"))
     totals = "  ".join(f"{count} {outcome}" for outcome, count in state["totals"].items())
     parts.append(Text(f"{len(state['streams'])} running  {totals}", style="dim"))
+    recovered = state.get("recovered")
+    if recovered and recovered["spends"]:
+        parts.append(Text(came_back(recovered), style="dim"))
     return Group(*parts)
 
 

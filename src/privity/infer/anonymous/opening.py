@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import httpx
-
 from privity.errors import InputError
 from privity.home import home
 from privity.infer.anonymous.purse import SharedWallet, person_wallet, wallet_folder
@@ -15,19 +13,15 @@ from privity.infer.anonymous.teller import Teller
 from privity.infer.config import Config, load_config
 from privity.infer.opening import AnonymousWay
 from privity.infer.peers import NetworkPeer
-from privity.infer.routes.anonymous import AnonymousRoute
 from privity.ledger.accounts import load_or_create_account
 from privity.ledger.addresses import Addresses
 from privity.ledger.client import Ledger
 from privity.policy import Policy
 
-__all__ = ["ACCOUNT", "RECOVER_BETWEEN_S", "configured_wallet", "open_teller"]
+__all__ = ["ACCOUNT", "configured_wallet", "open_teller"]
 
 ACCOUNT = "account.key"
 """The key of the ledger account that buys, beside the wallet."""
-
-RECOVER_BETWEEN_S = 30.0
-"""Seconds, about, between two spends that are recovered."""
 
 
 def configured_wallet() -> SharedWallet:
@@ -40,7 +34,7 @@ async def open_teller(
     policy: str | Path | None = None,
     *,
     told: Callable[[str], None] = lambda step: None,
-    between_s: float = RECOVER_BETWEEN_S,
+    between_s: float = 30.0,
 ) -> AsyncIterator[Teller]:
     """Open what acts for the person on the ledger and at the enclave's desk.
 
@@ -59,16 +53,7 @@ async def open_teller(
     wallet = person_wallet(addresses.deployment)
     folder = wallet_folder(addresses.deployment)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    ceiling = Policy.load(policy or config.policy_source)
-    way = AnonymousWay(peer, config, ceiling)
-
-    async def desk() -> httpx.AsyncBaseTransport:
-        admitted = ceiling.admit(await way.find())
-        route = admitted.route
-        if not isinstance(route, AnonymousRoute):
-            raise InputError("this is no anonymous way")
-        return route.desk
-
+    way = AnonymousWay(peer, config, Policy.load(policy or config.policy_source))
     try:
         async with Ledger(
             peer.ledger,
@@ -78,7 +63,7 @@ async def open_teller(
             proxy=peer.proxy or None,
             journal=folder / "account.journal",
         ) as ledger:
-            yield Teller(wallet, ledger, desk, told, between_s=between_s)
+            yield Teller(wallet, ledger, way.desk, told, between_s=between_s)
     finally:
         await way.aclose()
 

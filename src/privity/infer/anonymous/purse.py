@@ -38,6 +38,7 @@ class SharedWallet:
 
     Attributes:
         under_way: ids of the spends whose jobs run in this process.
+        over: ids of those whose jobs ran here and have ended; `Recovery` drops what came back.
         ended: is set, and replaced, when one of these jobs ends.
     """
 
@@ -46,6 +47,7 @@ class SharedWallet:
         self._key = key
         self._inside = anyio.CapacityLimiter(1)
         self.under_way: set[str] = set()
+        self.over: set[str] = set()
         self.ended = anyio.Event()
 
     def __repr__(self) -> str:
@@ -163,6 +165,7 @@ class Purse:
     def over(self, spend_id: str) -> None:
         """Note that the job of a spend has ended, however it did."""
         self._wallet.under_way.discard(spend_id)
+        self._wallet.over.add(spend_id)
         self._wallet.ended.set()
         self._wallet.ended = anyio.Event()
 

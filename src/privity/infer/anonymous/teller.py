@@ -8,38 +8,32 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import anyio
-import httpx
 from anyio import to_thread
 
 from privity.anon.credits import CreditTerms, PendingPurchase
 from privity.anon.membership import RateIdentity
-from privity.anon.payment_terms import EXIT_PATH, ISSUE_PATH, RECOVER_PATH
+from privity.anon.payment_terms import EXIT_PATH, ISSUE_PATH
 from privity.anon.wallet import Membership, Reserved, Wallet
-from privity.errors import InputError, MalformedError, PaymentError, PeerError, PrivityError
-from privity.identity.fields import Fields
+from privity.errors import InputError, MalformedError, PaymentError, PrivityError
 from privity.identity.multibase import encode_base64url
-from privity.infer.anonymous.job import asked
+from privity.infer.anonymous.desk import MAX_ANSWER, Desk, recovered, said
 from privity.infer.anonymous.purse import SharedWallet
 from privity.ledger.client import Ledger
 from privity.ledger.credits import DepositState, SignedExit
 from privity.ledger.wire import check_address
 
-__all__ = ["LIMIT", "Recovered", "Teller"]
+__all__ = ["LIMIT", "Recovered", "Stake", "Teller"]
 
 LIMIT = 16
 """Messages an epoch that a membership stakes for, where nothing else is asked."""
 
-_MAX_ANSWER = 16 << 10
-
-Desk = Callable[[], Awaitable[httpx.AsyncBaseTransport]]
 Told = Callable[[str], None]
 T = TypeVar("T")
 
@@ -59,6 +53,23 @@ class Recovered:
     credits: int
     running: int
     refused: int = 0
+
+
+@dataclass(frozen=True)
+class Stake:
+    """What a member staked, and when it comes back.
+
+    Attributes:
+        amount: in the token's smallest unit.
+        delay_s: seconds between asking for it and taking it.
+        at: from when on it can be taken, in seconds since 1970; None before it was asked for.
+        returned: whether it is back in the account.
+    """
+
+    amount: int
+    delay_s: int
+    at: int | None = None
+    returned: bool = False
 
 
 class Teller:
@@ -162,8 +173,10 @@ class Teller:
         deposit = await self._ledger.deposit(one.amount, digest)
         self._told("fetching the credits, blind")
         try:
-            said = await self._said(
-                ISSUE_PATH, {"deposit": deposit, "request": encode_base64url(one.request)}
+            answer = await said(
+                self._desk,
+                ISSUE_PATH,
+                {"deposit": deposit, "request": encode_base64url(one.request)},
             )
         except PrivityError as error:
             if await self._taken_back(deposit):
@@ -174,9 +187,22 @@ class Teller:
                     hint="run it again to buy anew",
                 ) from error
             raise
-        response = said.blob("response", most=_MAX_ANSWER)
+        response = answer.blob("response", most=MAX_ANSWER)
         take = partial(Wallet.bought, name=name, response=response, note={"deposit": deposit})
-        return await self._turn(take, one.terms)
+        terms = await self._terms()
+        try:
+            return await self._turn(take, terms)
+        except PaymentError as error:
+            if error.check != "proof":
+                raise
+            # Both keys are the ledger's, so nobody is marked; but credits of the earlier one can
+            # not be spent. A desk that has the new one answers the same request again.
+            raise PaymentError(
+                "the enclave's answer is not under the issuer's key that the ledger has now",
+                check="issuer",
+                hint="what was paid waits: `privity wallet top-up` fetches it, once the enclave "
+                "has the new key. If the key did not change of late, tell the provider",
+            ) from error
 
     async def _taken_back(self, deposit: int) -> bool:
         """Take a deposit back if it is too late for the issuer to claim it; tell whether it is."""
@@ -205,15 +231,16 @@ class Teller:
         Raises:
             PeerError: the enclave cannot be reached; run again.
         """
-        terms, settled, cost, running, refused = await self._terms(), 0, 0, 0, 0
+        settled = cost = running = refused = 0
         with self._wallet.recovering():
             waiting = list(await self._unfinished("job"))
             self._chance.shuffle(waiting)
             for place, one in enumerate(waiting):
                 if place:
                     await self._wait(len(waiting) - place)
+                self._told(f"asking for spend {place + 1} of {len(waiting)}")
                 try:
-                    cost += await self._recovered(one, terms)
+                    cost += await recovered(self._wallet, self._desk, one)
                 except (PaymentError, MalformedError) as error:
                     still = isinstance(error, PaymentError) and error.check == "running"
                     running, refused = running + still, refused + (not still)
@@ -221,15 +248,11 @@ class Teller:
                     settled += 1
         return Recovered(settled, cost, running, refused)
 
-    async def _recovered(self, one: Reserved, terms: CreditTerms) -> int:
-        said = await self._said(RECOVER_PATH, {"spend": encode_base64url(one.spend)})
-        refund = said.blob("refund", most=_MAX_ANSWER)
-        return await self._turn(partial(Wallet.refunded, name=one.id, refund=refund), terms)
-
     async def _wait(self, left: int) -> None:
         if self._between_s > 0:
-            self._told(f"waiting, so that {left} more are not asked for in one breath")
-            await self._sleep(self._chance.uniform(0.0, 2 * self._between_s))
+            seconds = self._chance.uniform(0.0, 2 * self._between_s)
+            self._told(f"waiting {seconds:.0f} s: {left} more, not asked for in one breath")
+            await self._sleep(seconds)
 
     async def exit(self, to: str | None = None) -> int:
         """Have all unspent credits paid out on the ledger, and return how many.
@@ -268,37 +291,65 @@ class Teller:
         """Return what the person's account holds of the token."""
         return await self._ledger.token.balance(check_address(self.account))
 
-    async def leave_or_collect(self) -> None:
-        """Ask for the stake, or take it where it was asked for before; raises `InputError`."""
-        try:
+    async def stake(self) -> Stake:
+        """Return what was staked and when it comes back.
+
+        It asks the ledger about one leaf: for who is about to show it there anyway, by leaving.
+
+        Raises:
+            InputError: there is no membership, or its stake is gone.
+        """
+        index = self._index()
+        members = self._ledger.members
+        found = await members.standing(index)
+        if found is None:
+            raise InputError("the ledger has no stake for this membership: it was taken or slashed")
+        amount = await members.stake_per_message() * found.limit
+        return Stake(amount, await members.exit_delay(), found.withdrawable_at or None)
+
+    async def leave_or_collect(self) -> Stake:
+        """Ask for the stake, or take it where it was asked for before and its time has come.
+
+        Raises:
+            InputError: there is no membership, or the ledger refuses.
+            PeerError: it cannot be reached; run again.
+        """
+        found = await self.stake()
+        if found.at is None:
+            self._told("asking for the stake")
             await self.leave()
-        except InputError:
+            return await self.stake()
+        self._told("taking the stake")
+        try:
             await self.collect()
+        except InputError:  # the contract alone knows its time
+            return found
+        return replace(found, returned=True)
 
     async def leave(self) -> None:
         """Ask for the stake back; it comes after the ledger's delay, with `collect`."""
-        member = self._wallet.membership
-        if member is None or member.index is None:
-            raise InputError("there is no membership to leave")
-        await self._ledger.members.request_exit(member.index)
+        await self._ledger.members.request_exit(self._index())
 
     async def collect(self) -> None:
         """Take the stake back, and forget the membership; raises `InputError` before its time."""
+        await self._ledger.members.withdraw(self._index())
+        await self._turn(lambda wallet: wallet.left())
+
+    def _index(self) -> int:
         member = self._wallet.membership
         if member is None or member.index is None:
             raise InputError("there is no membership to leave")
-        index = member.index
-        await self._ledger.members.withdraw(index)
-        await self._turn(lambda wallet: wallet.left())
+        return member.index
 
     async def _pay_out(self, one: Reserved, receiver: str) -> int:
         self._told("having the rest signed out")
-        said = await self._said(EXIT_PATH, {"spend": encode_base64url(one.spend), "to": receiver})
+        asked = {"spend": encode_base64url(one.spend), "to": receiver}
+        answer = await said(self._desk, EXIT_PATH, asked)
         signed = SignedExit(
-            said.count("amount"),
+            answer.count("amount"),
             check_address(receiver),
-            said.blob("nonce", least=32, most=32),
-            said.blob("signature", least=65, most=65),
+            answer.blob("nonce", least=32, most=32),
+            answer.blob("signature", least=65, most=65),
         )
         if signed.amount != one.amount:
             raise PaymentError("the enclave signed another amount out", check="amount")
@@ -331,20 +382,6 @@ class Teller:
 
         return await to_thread.run_sync(run)
 
-    async def _said(self, path: str, request: dict[str, Any]) -> Fields:
-        """Ask the enclave's desk; return what it said."""
-        status, body = await asked(await self._desk(), "POST", path, json.dumps(request).encode())
-        try:
-            parsed = json.loads(body)
-        except (ValueError, RecursionError):
-            raise PeerError("the enclave's desk did not answer in JSON") from None
-        if status != 200:
-            raise _refusal(status, parsed)
-        try:
-            return Fields(parsed, "answer of the desk")
-        except MalformedError as error:
-            raise PeerError(f"the enclave's desk: {error.message}") from None
-
 
 def _begun(wallet: Wallet, secret: bytes, limit: int) -> Membership:
     """Return the membership, begun if there is none."""
@@ -353,15 +390,3 @@ def _begun(wallet: Wallet, secret: bytes, limit: int) -> Membership:
     if wallet.membership is None:
         raise InputError("the wallet did not keep the membership")
     return wallet.membership
-
-
-_CHECKS = frozenset({"deposit", "missing", "proof", "running", "short", "spent", "to", "amount"})
-
-
-def _refusal(status: int, parsed: Any) -> PaymentError | PeerError:
-    """Return the error that a desk's refusal stands for; its words are not repeated."""
-    error = parsed.get("error") if isinstance(parsed, dict) else None
-    check = error.get("code") if isinstance(error, dict) else None
-    if check in _CHECKS:
-        return PaymentError(f"the enclave's desk refused: {check}", check=check)
-    return PeerError(f"the enclave's desk answered {status}", hint="try again in a moment")

@@ -1,0 +1,131 @@
+"""What `privity wallet` says and asks; the teller behind it is a script."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from privity.cli import output, wallet
+from privity.cli.app import run
+from privity.infer.anonymous import opening
+from privity.infer.anonymous.teller import Recovered, Stake
+
+Output = pytest.CaptureFixture[str]
+STAKE = Stake(16_000, 86_400)
+
+
+@dataclass
+class Script:
+    """A teller that notes what it was asked for."""
+
+    staked: Stake = STAKE
+    did: list[str] = field(default_factory=list)
+    opened: dict[str, Any] = field(default_factory=dict)
+    told: Callable[[str], None] = print
+
+    async def recover(self) -> Recovered:
+        self.told("waiting 3 s")
+        return Recovered(2, 5, 1, 0)
+
+    async def stake(self) -> Stake:
+        return self.staked
+
+    async def exit(self, to: str | None) -> int:
+        self.did.append("exit")
+        return 70
+
+    async def leave_or_collect(self) -> Stake:
+        self.did.append("leave")
+        if self.staked.at is None:
+            return replace(self.staked, at=1_800_000_000)
+        return replace(self.staked, returned=True)
+
+
+@pytest.fixture
+def teller(monkeypatch: pytest.MonkeyPatch) -> Script:
+    script = Script()
+
+    @asynccontextmanager
+    async def opened(policy: str | None, *, told: Any, between_s: float) -> AsyncIterator[Script]:
+        script.opened = {"policy": policy, "between_s": between_s}
+        script.told = told
+        yield script
+
+    monkeypatch.setattr(opening, "open_teller", opened)
+    job = SimpleNamespace(purpose="job")
+    state = SimpleNamespace(unfinished=lambda: [job])
+    monkeypatch.setattr(wallet, "_shared", lambda: SimpleNamespace(read=lambda: state))
+    return script
+
+
+def test_how_far_apart_spends_are_asked_for_is_an_option(teller: Script, capsys: Output) -> None:
+    assert run(["wallet", "recover", "--wait", "4", "--policy", "dev"]) == 0
+    said = capsys.readouterr()
+    assert teller.opened == {"policy": "dev", "between_s": 4.0}
+    assert "waiting 3 s" in said.err and "running  1" in said.out
+    assert run(["wallet", "recover", "--json"]) == 0
+    said = capsys.readouterr()
+    assert teller.opened["between_s"] == 30 and not said.err
+    assert json.loads(said.out) == {"spends": 2, "cost": 5, "running": 1, "refused": 0}
+
+
+def test_who_leaves_is_asked_first_and_told_what_comes_back(
+    teller: Script, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def confirm(question: str) -> bool:
+        asked.append(question)
+        return len(asked) > 1
+
+    monkeypatch.setattr(output, "confirm", confirm)
+    assert run(["wallet", "exit", "--leave"]) == 1
+    assert teller.did == [] and "nothing was done" in capsys.readouterr().err
+    assert "16000" in asked[0] and "Z" in asked[0]
+    assert run(["wallet", "exit", "--leave"]) == 0
+    said = capsys.readouterr()
+    assert teller.did == ["exit", "leave"]
+    assert "privity wallet recover" in said.err  # a spend waits
+    assert "16000" in said.out and "2027-01-15T08:00:00Z" in said.out
+
+
+def test_leaving_without_a_terminal_needs_yes(teller: Script, capsys: Output) -> None:
+    assert run(["wallet", "exit", "--leave", "--json"]) == 2
+    assert "--yes" in json.loads(capsys.readouterr().out)["error"]["hint"] and not teller.did
+    assert run(["wallet", "exit", "--leave", "--yes", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "paid_out": 70,
+        "stake": 16_000,
+        "stake_back": False,
+        "stake_from": "2027-01-15T08:00:00Z",
+    }
+
+
+def test_a_stake_that_was_asked_for_is_taken_without_asking(teller: Script, capsys: Output) -> None:
+    teller.staked = replace(teller.staked, at=1)
+    assert run(["wallet", "exit", "--leave", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["stake"], said["stake_back"], said["stake_from"]) == (16_000, True, None)
+
+
+def test_a_payout_alone_needs_no_yes(teller: Script, capsys: Output) -> None:
+    assert run(["wallet", "exit", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"paid_out": 70} and teller.did == ["exit"]
+
+
+def test_a_time_that_is_none_is_no_crash(teller: Script, capsys: Output) -> None:
+    teller.staked = replace(teller.staked, delay_s=2**255)
+    assert run(["wallet", "exit", "--leave"]) == 1
+    assert "time" in capsys.readouterr().err
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRIVITY_HOME", str(tmp_path))
