@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from privity.cli import grant_text, output
+from privity.cli.choice import JsonOption
 
 if TYPE_CHECKING:
     from privity.node.broker_log import Line
@@ -33,7 +34,7 @@ def log(
         str | None,
         typer.Option(help="The broker's folder; by default your own.", metavar="FOLDER"),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Read a broker's log of decisions.
 

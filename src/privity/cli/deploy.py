@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from privity.cli import output
+from privity.cli.choice import JsonOption
 
 if TYPE_CHECKING:
     from privity.node.deploy import Rendered
@@ -123,7 +124,7 @@ def render(
         str | None, typer.Option(help="The version in that source.", metavar="COMMIT")
     ] = None,
     days: Annotated[int, typer.Option(help="How long the approval holds.", min=1)] = 90,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Render one enclave for a platform, offline.
 

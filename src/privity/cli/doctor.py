@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from privity.cli import output
+from privity.cli.choice import JsonOption
 
 if TYPE_CHECKING:
     from privity.infer.config import Config
@@ -53,7 +54,7 @@ def doctor(
         list[str] | None,
         typer.Option(help="Look at one subject only; may be given again.", metavar="SUBJECT"),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Look at what is there, and what to do about the rest.
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from privity.cli import grant_options, grant_text, output
+from privity.cli.choice import JsonOption
 
 if TYPE_CHECKING:
     from privity.attest.grant import Grant, SignedGrant
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["grant", "grants", "revoke"]
 
-Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 BrokerAt = Annotated[
     str | None,
     typer.Option(
@@ -98,7 +98,7 @@ def grant(
         typer.Option(help="What a use costs, such as '250 EUR-cent'.", metavar="AMOUNT UNIT"),
     ] = None,
     broker: BrokerAt = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Let attested code use what you sealed.
 
@@ -156,7 +156,7 @@ def revoke(
         ),
     ],
     reason: Annotated[str, typer.Option(help="Why, for the log.")] = "no reason given",
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Take a grant back. Enclaves that use the key drop it within their lease."""
     from privity.attest.grant_revocation import GrantRevocation
@@ -184,7 +184,7 @@ def revoke(
     _tell_revoked(done, as_json=as_json)
 
 
-def grants(as_json: Json = False) -> None:
+def grants(as_json: JsonOption = False) -> None:
     """List the grants you gave.
 
     How they stand is shown too, where the broker is on this machine.

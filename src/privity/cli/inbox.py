@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from privity.cli import output
+from privity.cli.choice import JsonOption
 
 if TYPE_CHECKING:
     from privity.infer.anonymous.inbox import Letters
@@ -21,7 +22,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 ChannelName = Annotated[
     str, typer.Option("--channel", help="The channel, which every relay sees.", metavar="NAME")
 ]
@@ -38,7 +38,7 @@ Direct = Annotated[
 
 
 @app.command()
-def address(channel: ChannelName = "inbox", as_json: Json = False) -> None:
+def address(channel: ChannelName = "inbox", as_json: JsonOption = False) -> None:
     """Show the address that others send to.
 
     Its key is made on first use, and stays here. Two channels have two keys, so that nobody sees
@@ -65,7 +65,7 @@ def send(
         bool, typer.Option("--no-proof", help="For a closed bus, which asks for no membership.")
     ] = False,
     direct: Direct = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Send a sealed message without your name, within your rate.
 
@@ -106,7 +106,7 @@ def read(
     peer: Peers,
     channel: ChannelName = "inbox",
     direct: Direct = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Read what stores kept for you; each message once.
 

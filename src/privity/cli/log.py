@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from privity.cli import output
+from privity.cli.choice import JsonOption
 
 if TYPE_CHECKING:
     from privity.attest.log import Entry, LogContents
@@ -34,7 +35,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 Folder = Annotated[Path, typer.Argument(help="The log's folder.", metavar="FOLDER")]
 Place = Annotated[str, typer.Argument(help="The log's folder or URL.", metavar="FOLDER|URL")]
 Key = Annotated[
@@ -61,7 +61,7 @@ def init(
         typer.Option(help="Its name for good: its URL without the scheme.", metavar="NAME"),
     ],
     key: Key = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Make an empty log, and its key if there is none.
 
@@ -128,7 +128,7 @@ def add(
 
 
 @app.command("show")
-def show(place: Place, as_json: Json = False) -> None:
+def show(place: Place, as_json: JsonOption = False) -> None:
     """Show a log's latest checkpoint, unchecked.
 
     `privity log verify` checks it.
@@ -178,7 +178,7 @@ def verify(
             metavar="VKEY",
         ),
     ] = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Check a whole log, and that it only grew.
 
@@ -214,7 +214,7 @@ def keysets(
     name: Annotated[str, typer.Argument(help="An enclave's name.", metavar="NAME")],
     place: Place,
     log: Vkey = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """List every keyset a log has for an enclave.
 

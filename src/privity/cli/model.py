@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from privity.cli import output
+from privity.cli.choice import JsonOption
 from privity.cli.meter import bytes_text, meter
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 IdentityFile = Annotated[
     Path | None,
     typer.Option(
@@ -67,7 +67,7 @@ def seal(
             "--unsafe-classical", help="Allow age1… keys, which a quantum computer would break."
         ),
     ] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Seal a file to your own key, and those you name.
 
@@ -115,7 +115,7 @@ def open_sealed(
         typer.Option("--output", "-o", help="Where the plaintext goes; a new file.", metavar="OUT"),
     ],
     identity: IdentityFile = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Open an artefact into a file that only you can read.
 
@@ -141,7 +141,7 @@ def open_sealed(
 
 
 @app.command("show")
-def show(sealed: Sealed, identity: IdentityFile = None, as_json: Json = False) -> None:
+def show(sealed: Sealed, identity: IdentityFile = None, as_json: JsonOption = False) -> None:
     """Show what an artefact is; its contents are not read.
 
     What lies under its seal is shown where your key opens that.
@@ -179,7 +179,7 @@ def push(
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace another artefact that lies there.")
     ] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Upload a sealed artefact. After an interruption, the same command sends what is missing.
 
@@ -198,7 +198,7 @@ def push(
 def pull(
     url: Place,
     file: Annotated[Path, typer.Argument(help="Where to; a new file.", metavar="FILE")],
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Download a sealed artefact. After an interruption, the same command fetches what is missing.
 
@@ -215,7 +215,7 @@ def pull(
 
 
 @app.command("key")
-def key(as_json: Json = False) -> None:
+def key(as_json: JsonOption = False) -> None:
     """Print your own key, age1pq1…, that others seal to.
 
     It is made on first use.

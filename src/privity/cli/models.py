@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from privity.cli import output
-from privity.cli.choice import PolicyOption
+from privity.cli.choice import JsonOption, PolicyOption
 from privity.cli.meter import bytes_text, meter
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 _OLLAMA = "http://127.0.0.1:11434"
 _TIMEOUT_S = 10.0
 
@@ -42,7 +41,7 @@ def list_models(
         ),
     ] = None,
     policy: PolicyOption = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """List the models you can reach, and who would read.
 
@@ -115,7 +114,7 @@ def show(
         str,
         typer.Argument(help="A model's id, or its whole name: ROUTE/RUNG/MODEL.", metavar="NAME"),
     ],
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show what is known of a model, and who would be privy to a job on each route to it."""
     from privity.errors import InputError
@@ -187,7 +186,7 @@ def pull(
         typer.Option(help="Which Ollama: its URL, or its name in config.toml.", metavar="URL"),
     ] = _OLLAMA,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it starts.")] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Have Ollama download a model.
 

@@ -9,6 +9,7 @@ import typer
 from privity.cli import output
 from privity.cli.choice import (
     EnclaveOption,
+    JsonOption,
     RelayOption,
     RouteKind,
     RouteOption,
@@ -29,7 +30,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 _ADMITTED, _REFUSED, _UNKNOWN = "admitted", "refused", "cannot be had now"
 
 
@@ -42,7 +42,7 @@ def show(
             autocompletion=complete_policy,
         ),
     ] = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show what a policy allows, as TOML to copy.
 
@@ -108,7 +108,7 @@ def check(
     route: RouteOption = RouteKind.AUTO,
     enclave: EnclaveOption = None,
     relay: RelayOption = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Say whether a policy would admit a job, or why not.
 

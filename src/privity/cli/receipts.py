@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from privity.cli import output
-from privity.cli.choice import complete_receipt
+from privity.cli.choice import JsonOption, complete_receipt
 
 if TYPE_CHECKING:
     from privity.attested import Check
@@ -26,7 +26,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 Which = Annotated[
     str,
     typer.Argument(
@@ -44,7 +43,7 @@ def list_receipts(
     limit: Annotated[
         int, typer.Option("--limit", "-n", help="How many, newest first.", min=1)
     ] = 20,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """List your receipts: when, how it ended, and who read."""
     from itertools import islice
@@ -72,7 +71,7 @@ def list_receipts(
 
 
 @app.command("show")
-def show(receipt: Which = "last", as_json: Json = False) -> None:
+def show(receipt: Which = "last", as_json: JsonOption = False) -> None:
     """Show who was privy to what in one job.
 
     What the device and the enclave signed, their signatures checked; `privity receipts verify`
@@ -106,7 +105,7 @@ def verify(
     every: Annotated[
         bool, typer.Option("--all", "-a", help="A line for each check, with what it found.")
     ] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Check everything a receipt claims.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from privity.cli import output
+from privity.cli.choice import JsonOption
 
 if TYPE_CHECKING:
     from privity.attest.signed_manifest import SignedManifest, SignedRevocation
@@ -24,7 +25,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 Key = Annotated[
     Path | None,
     typer.Option(
@@ -114,7 +114,7 @@ def sign(
 
 
 @app.command("show")
-def show(manifest: Signed, as_json: Json = False) -> None:
+def show(manifest: Signed, as_json: JsonOption = False) -> None:
     """Show what a manifest approves, and who signed it.
 
     Its signatures are checked; whether you trust the signers is yours to say.
@@ -189,7 +189,7 @@ def verify(
         str | None,
         typer.Option(help="Judge it for this time, such as 2026-06-01T12:00:00Z.", metavar="TIME"),
     ] = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Check that a manifest is good now.
 

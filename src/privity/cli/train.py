@@ -16,6 +16,7 @@ import typer
 
 from privity.cli import attesting, output
 from privity.cli.adapter import opened, tell, verified, write
+from privity.cli.choice import JsonOption
 from privity.cli.role_options import Lifeline
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 DevRoots = Annotated[
     list[str] | None,
     typer.Option("--dev-root", help="A development root to trust, beside those of config.toml."),
@@ -47,7 +47,7 @@ _TERMINAL_S, _PLAIN_S = 0.2, 10.0
 
 
 @app.command("program")
-def program(as_json: Json = False) -> None:
+def program(as_json: JsonOption = False) -> None:
     """Show the digest of the training program.
 
     It is of the program installed here; a grant lists it.
@@ -85,7 +85,7 @@ def seal(
         bool,
         typer.Option("--tell-loss", help="Let whoever runs it see the loss of each step: a leak."),
     ] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Check records, and seal them to your own key.
 
@@ -131,7 +131,7 @@ def run(
         Path | None,
         typer.Option(help="A GGUF file to start from; by default the embedded model's."),
     ] = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Do all of it here: seal, grant, train and open.
 
@@ -184,7 +184,7 @@ def open_adapter(
     dataset: Annotated[
         str | None, typer.Option(help="Id of the dataset it must be of.", metavar="ID")
     ] = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Open an adapter, check its receipt, write its files.
 
@@ -207,7 +207,7 @@ def verify(
         Path, typer.Argument(help="An opened adapter, its receipt in it.", metavar="FOLDER")
     ],
     dev_root: DevRoots = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Check what the enclave signed of a run.
 
