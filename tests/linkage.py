@@ -41,6 +41,10 @@ class Record:
         """Return a record with more columns."""
         return Record({**self.columns, **columns})
 
+    def without(self, name: str) -> Record:
+        """Return a record that lacks a column."""
+        return Record({key: value for key, value in self.columns.items() if key != name})
+
 
 @dataclass(frozen=True)
 class Evidence:

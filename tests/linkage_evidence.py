@@ -87,19 +87,18 @@ class Watch:
 
     Attributes:
         sightings: of sealed requests.
-        reads: when the ledger's node was asked something, and by which person's device.
+        reads: when the ledger's node was asked something, and by which client of it.
         way: second relay and gateway of the last way that was found.
-        acting: whose turn it is.
     """
 
     sightings: list[Sighting] = field(default_factory=list)
-    reads: list[tuple[float, int]] = field(default_factory=list)
+    reads: list[tuple[float, Rpc]] = field(default_factory=list)
     way: tuple[str, str] = ("", "")
-    acting: int = -1
 
-    def last_read(self, who: int, before: float) -> float:
-        """Return when a device last read the ledger before a time."""
-        return max((at for at, one in self.reads if one == who and at < before), default=0.0)
+    def last_read(self, who: Person, before: float) -> float:
+        """Return when a person's device last read the ledger before a time."""
+        rpc = who.network.ledger.rpc
+        return max((at for at, one in self.reads if one is rpc and at < before), default=0.0)
 
 
 @contextmanager
@@ -120,7 +119,7 @@ def watching() -> Iterator[Watch]:
 
     async def noted(self: Rpc, method: str, *params: Any) -> Any:
         if method in _READS_OF_LEDGER:
-            watch.reads.append((time.time(), watch.acting))
+            watch.reads.append((time.time(), self))
         return await ask(self, method, *params)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -111,10 +111,13 @@ class Network:
     def __init__(self) -> None:
         self.proofs = 0
         self.made = 0
-        self.prover = self
+        self.prover = self.queries = self
 
     def clock(self) -> float:
         return 1_800_000_037.0
+
+    async def wait_until_settled(self) -> None:
+        pass
 
     async def prove(self, scope: str, digest: bytes) -> str:
         self.proofs += 1
@@ -126,7 +129,7 @@ class Network:
     async def terms(self, route: Any, desk: Any) -> None:
         return None
 
-    async def maker(self, terms: Any) -> Any:
+    async def for_desk(self, terms: Any) -> Any:
         self.made += 1
         raise AdmissionError("a proof was made", check="query")
 

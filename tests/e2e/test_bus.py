@@ -26,7 +26,7 @@ from privity.errors import PeerError, PrivityError
 from privity.home import write_private
 from privity.infer.anonymous import sending
 from privity.infer.anonymous.inbox import open_box
-from privity.infer.anonymous.members import DeviceMembers
+from privity.infer.anonymous.device_members import DeviceMembers
 from privity.infer.anonymous.purse import SharedWallet, person_wallet
 from privity.infer.anonymous.sending import Sender
 from privity.infer.anonymous.teller import Teller
@@ -193,7 +193,7 @@ async def test_a_member_that_sends_two_under_one_id_is_cut_off_and_slashed(
         member = wallet.membership
         assert member is not None and member.index is not None
         async with ground.ledger() as ledger:
-            cheat = Cheat(wallet, DeviceMembers(ledger.members))
+            cheat = Cheat(wallet, DeviceMembers(ledger.members, settle_s=ledger.addresses.settle_s))
             sent = 0
             with pytest.raises(PrivityError):
                 while sent < 4:  # an epoch may end between two of them

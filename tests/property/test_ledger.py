@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 import cbor2
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -89,9 +90,26 @@ def test_the_reader_of_addresses_is_total(data: bytes) -> None:
 ADDRESS = st.binary(min_size=20, max_size=20).map(lambda data: Address("0x" + data.hex()))
 
 
-@given(st.builds(Addresses, st.integers(1, 2**53 - 1), st.integers(0, 2**53 - 1), *[ADDRESS] * 4))
+@given(
+    st.builds(
+        Addresses,
+        st.integers(1, 2**53 - 1),
+        st.integers(0, 2**53 - 1),
+        *[ADDRESS] * 4,
+        settle_s=st.integers(1, 3600),
+    )
+)
 def test_addresses_have_one_spelling(addresses: Addresses) -> None:
     assert Addresses.from_bytes(addresses.to_bytes()) == addresses
+
+
+def test_a_document_without_a_period_has_the_usual_one() -> None:
+    addresses = Addresses(1, 0, *[Address("0x" + "11" * 20)] * 4, settle_s=7)
+    older = addresses.to_bytes().replace(b'"settle":7,', b"")
+    assert Addresses.from_bytes(older).settle_s == 60
+    for wrong in (b"0", b"-1", b"3601", b"1.5", b"true", b'"7"', b"null"):
+        with pytest.raises(MalformedError):
+            Addresses.from_bytes(addresses.to_bytes().replace(b":7,", b":" + wrong + b","))
 
 
 @given(st.binary(max_size=300) | VALUES.map(cbor2.dumps))

@@ -164,6 +164,9 @@ class Members:
     async def refresh(self, *, now: bool = False) -> None:
         return
 
+    async def wait_until_settled(self, index: int) -> None:
+        return
+
     async def place(self, index: int, limit: int) -> Any:
         return self.tree.place(index, limit)
 

@@ -57,7 +57,8 @@ class Closed:
 
 
 def network(members: Members, prover: Prover) -> Network:
-    ledger: Any = SimpleNamespace(members=None, aclose=Closed().aclose)
+    addresses = SimpleNamespace(settle_s=60)
+    ledger: Any = SimpleNamespace(members=None, aclose=Closed().aclose, addresses=addresses)
     member = SimpleNamespace(index=3, limit=16, secret=bytes(32))
     wallet: Any = SimpleNamespace(membership=member)
     connections: Any = Closed()

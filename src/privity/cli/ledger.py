@@ -82,6 +82,14 @@ def deploy(
             max=365 * 86400,
         ),
     ] = 86_400,
+    settle: Annotated[
+        int,
+        typer.Option(
+            help="Seconds after which a new member asks like everyone else; the same for all.",
+            min=1,
+            max=3600,
+        ),
+    ] = 60,
     as_json: Json = False,
 ) -> None:
     """Put the contracts on a chain, with a test token that has no worth.
@@ -114,6 +122,7 @@ def deploy(
         issue_delay=delay,
         provider_stake=provider_stake,
         provider_exit_delay=delay,
+        settle_s=settle,
         mint=() if to is None else (to,),
     )
     journal = account.with_suffix(".journal")

@@ -3,7 +3,7 @@
 ::
 
     {"form": "privity/ledger/v1", "chain": 31337, "block": 1,
-     "token": "0x…", "membership": "0x…", "credits": "0x…", "providers": "0x…"}
+     "token": "0x…", "membership": "0x…", "credits": "0x…", "providers": "0x…", "settle": 60}
 """
 
 from __future__ import annotations
@@ -18,10 +18,15 @@ from privity.identity.fields import Fields
 from privity.identity.jcs import canonical
 from privity.ledger.wire import Address, check_address
 
-__all__ = ["Addresses"]
+__all__ = ["SETTLE_S", "Addresses"]
 
 _FORM = "privity/ledger/v1"
 _MAX_BYTES = 4096
+
+SETTLE_S = 60
+"""Seconds of a period, where a document says nothing."""
+
+_MOST_SETTLE_S = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,8 @@ class Addresses:
         membership: of the contract of members.
         credits: of the contract of credits.
         providers: of the registry of gateways and relays.
+        settle_s: the period, in seconds, after whose end devices prove of what happened in it; 60
+            where a document says nothing. It is no contract's, but has to be the same for all.
     """
 
     chain: int
@@ -43,6 +50,7 @@ class Addresses:
     membership: Address
     credits: Address
     providers: Address
+    settle_s: int = SETTLE_S
 
     @property
     def deployment(self) -> str:
@@ -59,6 +67,7 @@ class Addresses:
                 "form": _FORM,
                 "membership": self.membership,
                 "providers": self.providers,
+                "settle": self.settle_s,
                 "token": self.token,
             }
         )
@@ -86,6 +95,7 @@ class Addresses:
             membership=_address(fields, "membership"),
             credits=_address(fields, "credits"),
             providers=_address(fields, "providers"),
+            settle_s=_period(fields),
         )
         fields.done()
         return addresses
@@ -101,6 +111,12 @@ class Addresses:
             return cls.from_bytes(read_file(path, most=_MAX_BYTES, what="the contracts' addresses"))
         except (MalformedError, OversizeError) as error:
             raise InputError(f"{path} does not say where contracts are: {error.message}") from None
+
+
+def _period(fields: Fields) -> int:
+    if "settle" not in fields:
+        return SETTLE_S
+    return fields.count("settle", least=1, most=_MOST_SETTLE_S)
 
 
 def _address(fields: Fields, name: str) -> Address:

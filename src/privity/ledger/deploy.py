@@ -14,7 +14,7 @@ import httpx
 from privity.errors import PeerError
 from privity.ledger.abi import load_artefact
 from privity.ledger.accounts import Account
-from privity.ledger.addresses import Addresses
+from privity.ledger.addresses import SETTLE_S, Addresses
 from privity.ledger.contract import Contract
 from privity.ledger.journal import Journal
 from privity.ledger.rpc import Rpc
@@ -48,6 +48,7 @@ class DevTerms:
         provider_exit_delay: between retiring and the stake.
         mint: accounts that get ``minted`` each, beside the deployer.
         minted: how much.
+        settle_s: see `Addresses.settle_s`.
     """
 
     issuer_key: bytes
@@ -65,6 +66,7 @@ class DevTerms:
     provider_exit_delay: int = 60
     mint: Sequence[Address] = ()
     minted: int = 10_000 * UNIT
+    settle_s: int = SETTLE_S
 
 
 async def deploy_all(
@@ -123,7 +125,9 @@ async def deploy_all(
         minting = Token(Contract(rpc, "Token", token), sender=sender)
         for holder in dict.fromkeys([me, *terms.mint]):
             await minting.mint(holder, terms.minted)
-        return Addresses(chain, first, token, membership, credits, providers)
+        return Addresses(
+            chain, first, token, membership, credits, providers, settle_s=terms.settle_s
+        )
 
 
 async def _deploy(sender: Sender, name: str, *values: object) -> Address:

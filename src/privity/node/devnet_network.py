@@ -41,6 +41,7 @@ DENOMINATIONS = (1_000, 10_000, 100_000)
 """Credits that are sold; one credit is the token's smallest unit here."""
 
 _MINTED = 10**9
+_SETTLE_S = 4  # of a person who tries it, not of a crowd
 _RELAYS = ("relay-a", "relay-b")
 _GATEWAYS = ("gateway-a", "gateway-b")
 _BUCKETS = (128, 512)  # the third takes seconds to get ready
@@ -174,6 +175,7 @@ def _lay_ground(folder: Path, stack: ExitStack) -> _Ground:
         issue_delay=60,
         mint=[account.address for account in accounts.values()],
         minted=_MINTED,
+        settle_s=_SETTLE_S,
     )
 
     async def deploy() -> Addresses:

@@ -70,12 +70,16 @@ class AnonymousJob(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request, paid for where the provider asks for something.
 
+        Who has only just joined waits first; their questions to the desk, as for the credits of a
+        deposit that the ledger shows, do not.
+
         Raises:
             AdmissionError: the gateway did not let it in; or check ``rate``: too many this minute.
             PaymentError: the wallet has not enough, or the enclave did not take the spend.
             PrivityError: what else can go wrong on the way.
         """
         network = self._network
+        await network.prover.wait_until_settled()
         terms = await network.terms(self._route, self.desk)
         if terms is None:
             return await self._sealed(None).handle_async_request(request)

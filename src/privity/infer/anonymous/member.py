@@ -13,7 +13,7 @@ from privity.anon.membership import RateIdentity
 from privity.anon.rln import Prover
 from privity.anon.wallet import Membership
 from privity.errors import InputError
-from privity.infer.anonymous.members import DeviceMembers
+from privity.infer.anonymous.device_members import DeviceMembers
 from privity.infer.anonymous.purse import SharedWallet
 
 __all__ = ["MemberProver"]
@@ -58,6 +58,16 @@ class MemberProver:
             lambda: prover.prove(place, epoch=epoch, message_id=message_id, digest=digest)
         )
         return proof.to_header()
+
+    async def wait_until_settled(self) -> None:
+        """Wait, where this person has only just joined, until that no longer shows.
+
+        Raises:
+            InputError: this person is no member.
+            PeerError: the ledger cannot be read.
+        """
+        _, index = self._member()
+        await self._members.wait_until_settled(index)
 
     async def warm(self, scope: str) -> None:
         """Read the tree, and work out ahead what no message changes; raises `PrivityError`."""

@@ -31,9 +31,9 @@ from privity.anon.query_terms import QueryTerms
 from privity.anon.relays import target_name
 from privity.errors import InputError, MalformedError, PeerError, PrivityError
 from privity.home import home
+from privity.infer.anonymous.device_members import DeviceMembers
 from privity.infer.anonymous.job import AnonymousJob, asked, whole_minute
 from privity.infer.anonymous.member import MemberProver
-from privity.infer.anonymous.members import FRESH_S, DeviceMembers
 from privity.infer.anonymous.proved import QueryMaker, demo_tokens
 from privity.infer.anonymous.purse import SharedWallet, person_wallet, wallet_folder
 from privity.infer.anonymous.registry import Chosen, RegistryView
@@ -85,7 +85,12 @@ class Network:
         self.ledger = ledger
         self.wallet = wallet
         self.clock = clock
-        self.members = DeviceMembers(ledger.members, None if folder is None else folder / "members")
+        self.members = DeviceMembers(
+            ledger.members,
+            None if folder is None else folder / "members",
+            settle_s=ledger.addresses.settle_s,
+            clock=clock,
+        )
         self.prover = MemberProver(wallet, self.members, clock=clock)
         guards = None if folder is None else folder / "guards.json"
         self.registry = RegistryView(ledger, provider=provider, guards=guards, clock=clock)
@@ -165,18 +170,19 @@ class Network:
             clock=lambda: whole_minute(self.clock()),
         )
 
-    def keep_warm(self, scope: str, every_s: float = FRESH_S / 2) -> None:
+    def keep_warm(self, scope: str, every_s: float | None = None) -> None:
         """Read the ledger on a rhythm of its own, and work out ahead what no message changes.
 
         So a request waits for neither, and the ledger's node sees no reading when one is made.
 
         Args:
             scope: the provider's account.
-            every_s: seconds between two readings, up to a quarter more or less.
+            every_s: seconds between two readings, up to a quarter more or less; by default half
+                of what a reading stays fresh.
         """
         if scope not in self._followed:
             self._followed.add(scope)
-            self._run(self._warm_again(scope, every_s))
+            self._run(self._warm_again(scope, every_s or self.members.fresh_s / 2))
 
     async def _warm_again(self, scope: str, every_s: float) -> None:
         while True:

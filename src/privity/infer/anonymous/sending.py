@@ -22,7 +22,7 @@ from privity.anon.messages import (
 from privity.anon.wallet import Membership
 from privity.errors import InputError, MalformedError, PeerError
 from privity.home import home
-from privity.infer.anonymous.members import DeviceMembers
+from privity.infer.anonymous.device_members import DeviceMembers
 from privity.infer.anonymous.purse import SharedWallet, person_wallet, wallet_folder
 from privity.infer.peers import NetworkPeer
 from privity.ledger.addresses import Addresses
@@ -83,6 +83,7 @@ class Sender:
         """
         member = self._member()
         await self._members.refresh(now=again)
+        await self._members.wait_until_settled(int(member.index or 0))
         place = await self._members.place(int(member.index or 0), member.limit)
         stamp = RateStamp(
             self._engine,
@@ -124,7 +125,9 @@ async def membership_sender(peer: NetworkPeer) -> AsyncIterator[Sender]:
     async with Ledger(
         peer.ledger, addresses, proxy=peer.proxy or None, confirmations=peer.confirmations
     ) as ledger:
-        members = DeviceMembers(ledger.members, folder / "members")
+        members = DeviceMembers(
+            ledger.members, folder / "members", settle_s=ledger.addresses.settle_s
+        )
         yield Sender(person_wallet(name), members)
 
 
