@@ -15,7 +15,7 @@ from privity.errors import InputError
 from privity.ledger.client import Ledger
 from privity.ledger.credits import BATCH
 from privity.node.withdrawals import (
-    Place,
+    Watermark,
     WithdrawalRecord,
     store_name,
     waiting,
@@ -138,9 +138,9 @@ async def test_a_crash_at_any_step_loses_and_doubles_nothing(
         deadly, killed, chain = deadly + 1, False, Chain()
         chain.deadly = deadly
 
-        def written(self: WithdrawalRecord, place: Place, chain: Chain = chain) -> None:
+        def written(self: WithdrawalRecord, mark: Watermark, chain: Chain = chain) -> None:
             chain.step()
-            write(self, place)
+            write(self, mark)
             chain.step()
 
         monkeypatch.setattr(WithdrawalRecord, "write", written)
@@ -165,7 +165,7 @@ async def test_a_record_of_another_ledger_or_store_is_as_none(
     await serve(store, 0, 2)
     await withdraw(Chain(), store, record)
     other = WithdrawalRecord(tmp_path / "payments.withdrawn", "another ledger")
-    assert other.read() == Place() != record.read()
+    assert other.read() == Watermark() != record.read()
     chain = Chain()
     assert (await withdraw(chain, store, other)).credits == sum(chain.used_up.values()) == 6
 

@@ -25,14 +25,14 @@ from privity.ledger.client import Ledger
 from privity.ledger.credits import BATCH
 from privity.ledger.sending import signing
 
-__all__ = ["Place", "WithdrawalRecord", "Withdrawn", "store_name", "waiting", "withdraw_spent"]
+__all__ = ["Watermark", "WithdrawalRecord", "Withdrawn", "store_name", "waiting", "withdraw_spent"]
 
 _FORM = "privity/withdrawals/v1"
 _MOST = 4096
 
 
 @dataclass(frozen=True)
-class Place:
+class Watermark:
     """How far the withdrawals went.
 
     Attributes:
@@ -91,7 +91,7 @@ class WithdrawalRecord:
         finally:
             os.close(fd)
 
-    def read(self) -> Place:
+    def read(self) -> Watermark:
         """Return how far it went; the beginning where nothing is known of this store and ledger.
 
         Raises:
@@ -99,23 +99,23 @@ class WithdrawalRecord:
         """
         data = read_file(self._path, most=_MOST, what="the record of withdrawals", absent=b"")
         if not data:
-            return Place()
+            return Watermark()
         try:
             fields = Fields(_json(data), "the record of withdrawals")
             fields.constant("form", _FORM)
             same = fields.text("of") == self._of
-            place = Place(fields.count("cursor"), fields.count("batch", most=BATCH))
+            mark = Watermark(fields.count("cursor"), fields.count("batch", most=BATCH))
             fields.done()
         except MalformedError as error:
             raise InputError(
                 f"{self._path} is damaged: {error.message}",
                 hint="remove it: every spend is looked at again, and the ledger takes each once",
             ) from None
-        return place if same else Place()
+        return mark if same else Watermark()
 
-    def write(self, place: Place) -> None:
+    def write(self, mark: Watermark) -> None:
         """Keep how far it went, durably; raises `InputError` where it cannot be written."""
-        kept = {"batch": place.batch, "cursor": place.cursor, "form": _FORM, "of": self._of}
+        kept = {"batch": mark.batch, "cursor": mark.cursor, "form": _FORM, "of": self._of}
         try:
             write_private(self._path, json.dumps(kept).encode() + b"\n")
         except OSError as error:
@@ -142,24 +142,24 @@ async def withdraw_spent(
         (tests/unit/test_operator.py::test_a_crash_at_any_step_loses_and_doubles_nothing).
     """
     with record.held():
-        place = Place() if again else record.read()
+        mark = Watermark() if again else record.read()
         spends = credits = 0
         while True:
-            charged, after = await store.charged_since(place.cursor, place.batch or BATCH)
+            charged, after = await store.charged_since(mark.cursor, mark.batch or BATCH)
             if not charged:
                 return Withdrawn(spends, credits)
             # Before it is sent: more is charged meanwhile, and the batch must not grow by it.
-            record.write(Place(place.cursor, len(charged)))
+            record.write(Watermark(mark.cursor, len(charged)))
             taken = await _take(ledger, charged)
             spends, credits = spends + taken.spends, credits + taken.credits
-            place = Place(after)
-            record.write(place)
+            mark = Watermark(after)
+            record.write(mark)
 
 
-async def waiting(store: SpendStore, place: Place) -> Withdrawn:
+async def waiting(store: SpendStore, mark: Watermark) -> Withdrawn:
     """Return what was charged and not taken out yet, as far as the record knows."""
     spends = credits = 0
-    cursor = place.cursor
+    cursor = mark.cursor
     while True:
         charged, after = await store.charged_since(cursor, BATCH)
         if not charged:
