@@ -88,7 +88,8 @@ class DeviceMembers:
             wait = self._settled.until_next_s
             if not said:
                 most = wait + self._settle_s
-                logger.info("new here: for up to %.0f s a question would stand out; waiting", most)
+                # A warning, so that whoever waits sees why.
+                logger.warning("new here, a question would stand out: waiting up to %.0f s", most)
                 said = True
             # Not for keys or secrets: so that those who waited do not all ask at one moment.
             await anyio.sleep(wait + random.uniform(0, _SPREAD * self._settle_s))  # noqa: S311
