@@ -100,6 +100,15 @@ def test_an_entry_is_made_changed_and_withdrawn_by_the_commands(operator: Operat
     (entry,) = operator("registry", "list", *operator.where)["entries"]
     assert (entry["price"], entry["keys_digest"]) == (7, "ab" * 32)
 
+    # Who has no tokens is told so before anything is sent.
+    words = ["register", "--kind", "gateway", "--endpoint", "https://poor.example"]
+    words += ["--key", str(operator.folder / "poor.did"), "--keys-digest", "ab" * 32]
+    sent = operator.chain.ask("eth_blockNumber")
+    poor = operator.act(*words, account=stranger, code=2)["error"]
+    assert "stakes 100000" in poor["message"] and "has 0" in poor["message"]
+    assert "100000 more" in poor["hint"] and "privity ledger mint" in poor["hint"]
+    assert operator.chain.ask("eth_blockNumber") == sent
+
     assert operator.act("withdraw", "0", account=owner, code=2)["error"]
     operator.act("retire", "0", account=owner)
     assert operator("registry", "list", *operator.where)["entries"] == []

@@ -55,6 +55,46 @@ async def test_calls_are_numbered_in_order(node: ScriptedNode, make: Callable[..
     assert len(node.mined) == 3
 
 
+async def test_who_waits_is_told_how_many_blocks_follow(node: ScriptedNode, tmp_path: Path) -> None:
+    told: list[str] = []
+    sender = Sender(
+        Rpc("http://node.test", transport=node.transport),
+        ACCOUNT,
+        chain_id=CHAIN,
+        journal=Journal(tmp_path / "journal.json"),
+        confirmations=2,
+        limits=Limits(poll_s=0),
+        told=told.append,
+    )
+    heads = iter([1, 1, 2, 3])
+    node.answers["eth_blockNumber"] = lambda *_: hex(next(heads))
+    receipt = await sender.send(TO, b"pay", what=WHAT)
+    assert receipt.block == 1
+    assert told == ["Contract.act: 0 of 2 blocks follow", "Contract.act: 1 of 2 blocks follow"]
+
+
+async def test_a_transaction_that_is_not_mined_is_told_of_once(
+    node: ScriptedNode, tmp_path: Path
+) -> None:
+    told: list[str] = []
+    sender = Sender(
+        Rpc("http://node.test", transport=node.transport),
+        ACCOUNT,
+        chain_id=CHAIN,
+        journal=Journal(tmp_path / "journal.json"),
+        limits=Limits(poll_s=0),
+        told=told.append,
+    )
+    looks = iter(range(30))
+
+    def receipt(hash_: str) -> Any:
+        return node.eth_getTransactionReceipt(hash_) if next(looks) > 20 else None
+
+    node.answers["eth_getTransactionReceipt"] = receipt
+    await sender.send(TO, b"pay", what=WHAT)
+    assert told == ["Contract.act: sent, not mined yet"]
+
+
 async def test_a_crash_after_writing_down_sends_nothing_twice(
     node: ScriptedNode, make: Callable[..., Sender]
 ) -> None:

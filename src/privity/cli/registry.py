@@ -135,7 +135,8 @@ def register(
 
     A gateway is listed with the keyset of the enclave behind it, and under the account that is the
     provider's: gateways of one enclave are of one account. A relay is listed with its keys. The
-    stake comes back after `privity registry retire`, a delay, and `privity registry withdraw`.
+    stake comes back after `privity registry retire`, a delay, and `privity registry withdraw`. Its
+    tokens, and what transactions cost, have to be in the account before.
     """
     from privity.errors import InputError
     from privity.identity.keystore import load_or_create_key
@@ -147,6 +148,7 @@ def register(
     digest = _digest(which, keys_digest, from_, yes=yes)
     if digest is None:
         raise InputError("an entry has a digest of keys", hint="give --keys-digest or --from")
+    say = _teller(quiet=as_json)
     named = did or (load_or_create_key(key).did if key is not None else "")
 
     async def act(client: Ledger) -> dict[str, Any]:
@@ -157,13 +159,14 @@ def register(
                 hint="`privity registry update` changes yours; for another give another --key",
             )
         stake = await client.registry.stake()
+        await _check_funds(client, stake)
+        say(f"allowing the stake of {stake} to be taken, then listing it")
         await client.token.allow(client.addresses.providers, stake)
         index = await client.registry.register(which, named, endpoint, digest, price)
         return {"index": index, "did": named, "keys_digest": digest.hex(), "staked": stake}
 
-    output.tell_facts(
-        _acted(act, chosen_ledger(ledger, contracts, confirmations), account), as_json=as_json
-    )
+    where = chosen_ledger(ledger, contracts, confirmations)
+    output.tell_facts(_acted(act, where, account, quiet=as_json), as_json=as_json)
 
 
 @app.command()
@@ -199,7 +202,7 @@ def update(
         await client.registry.update(index, url, digest, asked)
         return {"index": index, "endpoint": url, "keys_digest": digest.hex(), "price": asked}
 
-    output.tell_facts(_acted(act, where, account), as_json=as_json)
+    output.tell_facts(_acted(act, where, account, quiet=as_json), as_json=as_json)
 
 
 @app.command()
@@ -217,9 +220,8 @@ def retire(
         await client.registry.retire(index)
         return {"retired": index}
 
-    output.tell_facts(
-        _acted(act, chosen_ledger(ledger, contracts, confirmations), account), as_json=as_json
-    )
+    where = chosen_ledger(ledger, contracts, confirmations)
+    output.tell_facts(_acted(act, where, account, quiet=as_json), as_json=as_json)
 
 
 @app.command()
@@ -237,9 +239,8 @@ def withdraw(
         await client.registry.withdraw(index)
         return {"withdrawn": index, "stake": await client.registry.stake()}
 
-    output.tell_facts(
-        _acted(act, chosen_ledger(ledger, contracts, confirmations), account), as_json=as_json
-    )
+    where = chosen_ledger(ledger, contracts, confirmations)
+    output.tell_facts(_acted(act, where, account, quiet=as_json), as_json=as_json)
 
 
 def _digest(kind: Any, given: str | None, url: str | None, *, yes: bool) -> bytes | None:
@@ -287,8 +288,36 @@ def _facts(entry: ProviderEntry) -> dict[str, Any]:
     }
 
 
+async def _check_funds(client: Ledger, stake: int) -> None:
+    """Refuse before anything is sent where the stake's tokens are missing.
+
+    Raises:
+        InputError: the account has fewer.
+    """
+    from privity.errors import InputError
+    from privity.ledger.sending import signing
+
+    account = signing(client.sender).account.address
+    held = await client.token.balance(account)
+    if held < stake:
+        raise InputError(
+            f"an entry stakes {stake} of the token {client.addresses.token}; {account} has {held}",
+            hint=f"have {stake - held} more sent to this account; of a test token its owner makes "
+            "more with `privity ledger mint`",
+        )
+
+
+def _teller(*, quiet: bool) -> Callable[[str], None]:
+    """Return what says on stderr how far a command is; nothing under ``--json``."""
+    return (lambda step: None) if quiet else output.note
+
+
 def _acted(
-    act: Callable[[Ledger], Awaitable[T]], where: LedgerAccess, account: Path | None = None
+    act: Callable[[Ledger], Awaitable[T]],
+    where: LedgerAccess,
+    account: Path | None = None,
+    *,
+    quiet: bool = False,
 ) -> T:
     """Run one act with the ledger, signed by an account where one is given."""
     import anyio
@@ -309,6 +338,7 @@ def _acted(
             confirmations=where.confirmations,
             proxy=where.proxy or None,
             journal=journal,
+            told=_teller(quiet=quiet),
         )
         async with client:
             return await act(client)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -11,7 +12,7 @@ from privity.home import home
 from privity.ledger.accounts import Account
 from privity.ledger.addresses import Addresses
 from privity.ledger.contract import Contract
-from privity.ledger.credits import IssuerKey, SignedExit, Till
+from privity.ledger.credits import Credits, KeyRotation, SignedExit
 from privity.ledger.journal import Journal
 from privity.ledger.members import LeafAdded, MemberPage, Members
 from privity.ledger.providers import Listing, Registry
@@ -39,6 +40,7 @@ class Ledger:
         transport: an httpx transport to use in place of the network.
         journal: the file of the account's transactions; None for one in the privity home.
         limits: what a transaction may cost.
+        told: is told how far a transaction is, for a person who waits.
 
     Raises:
         InputError: the URL or the proxy is none.
@@ -56,6 +58,7 @@ class Ledger:
         transport: httpx.AsyncBaseTransport | None = None,
         journal: Path | None = None,
         limits: Limits | None = None,
+        told: Callable[[str], None] = lambda step: None,
     ) -> None:
         self.addresses = addresses
         self.rpc = Rpc(rpc_url, proxy=proxy, transport=transport)
@@ -69,6 +72,7 @@ class Ledger:
                 journal=Journal(journal or journal_path(addresses.chain, signer)),
                 confirmations=confirmations,
                 limits=limits,
+                told=told,
             )
         )
         self._membership = Contract(self.rpc, "Membership", addresses.membership)
@@ -82,7 +86,7 @@ class Ledger:
             confirmations=confirmations,
             sender=self.sender,
         )
-        self.credits = Till(self._credits, sender=self.sender)
+        self.credits = Credits(self._credits, sender=self.sender)
         self.registry = Registry(self.rpc, self._providers, sender=self.sender)
 
     async def __aenter__(self) -> Self:
@@ -99,8 +103,8 @@ class Ledger:
         """Return the events of leaves from a block on; see `Members.page`, `MemberHistory`."""
         return await self.members.page(since_block)
 
-    async def issuer_key(self) -> IssuerKey:
-        """Return the key that credits are issued under; see `Till.issuer_key`."""
+    async def issuer_key(self) -> KeyRotation:
+        """Return the key that credits are issued under; see `Credits.issuer_key`."""
         return await self.credits.issuer_key()
 
     async def providers(self) -> Listing:
@@ -122,14 +126,14 @@ class Ledger:
         return await self.members.slash(index, secret, to)
 
     async def deposit(self, amount: int, request_digest: bytes) -> int:
-        """Allow the amount and deposit it for a blind request; see `Till.deposit`."""
+        """Allow the amount and deposit it for a blind request; see `Credits.deposit`."""
         intent = f"deposit:{request_digest.hex()}"  # a request is paid for once
         if not await signing(self.sender).begun(intent):
             await self.token.allow(self.addresses.credits, amount)
         return await self.credits.deposit(amount, request_digest, intent=intent)
 
     async def exit_unspent(self, exit_: SignedExit) -> Receipt:
-        """Have unspent credits paid out; see `Till.exit_unspent`."""
+        """Have unspent credits paid out; see `Credits.exit_unspent`."""
         return await self.credits.exit_unspent(exit_)
 
 

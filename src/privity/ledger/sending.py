@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import anyio
@@ -26,6 +27,7 @@ from privity.ledger.wire import (
 __all__ = ["Limits", "Sender", "event_of", "signing"]
 
 _GWEI = 10**9
+_QUIET = 10  # looks before a person is told that it takes time
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Sender:
         journal: where they are written down.
         confirmations: how many blocks must follow a transaction's own.
         limits: of fees and patience.
+        told: is told how far a transaction is, for a person who waits.
 
     Guarantees:
         A call taken up again after a crash is mined once
@@ -72,6 +75,7 @@ class Sender:
         journal: Journal,
         confirmations: int = 0,
         limits: Limits | None = None,
+        told: Callable[[str], None] = lambda step: None,
     ) -> None:
         self._rpc = rpc
         self.account = account
@@ -79,6 +83,7 @@ class Sender:
         self._journal = journal
         self._confirmations = confirmations
         self._limits = limits or Limits()
+        self._told = told
         self._checked = False
 
     async def transact(
@@ -119,7 +124,7 @@ class Sender:
                 await self._broadcast_new(entry, entries)
             else:
                 self._journal.write(entries)
-        receipt = await self._confirmed(entry)
+        receipt = await self._confirmed(entry, ".".join(what))
         async with self._journal.held():
             self._journal.write(
                 [
@@ -259,16 +264,21 @@ class Sender:
     async def _known(self, hash_: Hash) -> bool:
         return await self._rpc.ask("eth_getTransactionByHash", "0x" + hash_.hex()) is not None
 
-    async def _confirmed(self, entry: Entry) -> Receipt:
+    async def _confirmed(self, entry: Entry, name: str) -> Receipt:
         """Wait until a transaction is mined and enough blocks follow; it may be mined anew."""
         with anyio.move_on_after(self._limits.wait_s):
-            looks = 0
+            looks, seen = 0, -1
             while True:
                 receipt = await self._receipt(entry.hash)
                 if receipt is not None:
                     head = read_quantity(await self._rpc.ask("eth_blockNumber"))
                     if head >= receipt.block + self._confirmations:
                         return receipt
+                    if head - receipt.block != seen:
+                        seen = head - receipt.block
+                        self._told(f"{name}: {max(0, seen)} of {self._confirmations} blocks follow")
+                elif looks == _QUIET:
+                    self._told(f"{name}: sent, not mined yet")
                 elif looks % 50 == 49:
                     await self._broadcast(entry)  # a reorganisation may have dropped it
                 looks += 1

@@ -62,6 +62,7 @@ async def open_teller(
             confirmations=peer.confirmations,
             proxy=peer.proxy or None,
             journal=folder / "account.journal",
+            told=told,
         ) as ledger:
             yield Teller(wallet, ledger, way.desk, told, between_s=between_s)
     finally:
