@@ -13,7 +13,7 @@ from privity.anon.relays import Guards, RelayEntry, choose_relays, target_name
 from privity.errors import InputError
 from privity.infer.anonymous.registry import RegistryView
 from privity.ledger import providers
-from privity.ledger.credits import IssuerKey
+from privity.ledger.credits import KeyRotation
 from privity.ledger.providers import (
     MOST,
     MOST_PLACES,
@@ -116,8 +116,8 @@ class Ledger:
     async def providers(self) -> Listing:
         return Listing(BLOCK, self._entries)
 
-    async def issuer_key(self) -> IssuerKey:
-        return object.__new__(IssuerKey)
+    async def issuer_key(self) -> KeyRotation:
+        return object.__new__(KeyRotation)
 
 
 RELAYS = (entry(10, OTHER, "did:key:r"), entry(11, THIRD, "did:key:s"))

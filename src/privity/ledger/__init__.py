@@ -10,7 +10,7 @@ Public names, each imported from its module: `client.Ledger`; `addresses.Address
 `history.MemberHistory`, `history.Update`; `members.Members`, `members.LeafAdded`,
 `members.LeafRemoved`, `members.MemberEvent`, `members.MemberPage`; `providers.Listing`,
 `providers.ProviderEntry`, `providers.ProviderKind`; `credits.Deposit`, `credits.DepositState`,
-`credits.IssuerKey`, `credits.SignedExit`, `credits.sign_exit`, `credits.BATCH`; `sending.Limits`;
+`credits.KeyRotation`, `credits.SignedExit`, `credits.sign_exit`, `credits.BATCH`; `sending.Limits`;
 `deploy.DevTerms`, `deploy.deploy_all`; `local_chain.LocalChain`, `local_chain.find_anvil`,
 `local_chain.run_chain`; `wire.check_address`.
 """

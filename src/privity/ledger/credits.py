@@ -17,7 +17,7 @@ from privity.ledger.contract import Contract
 from privity.ledger.sending import Sender, event_of, signing
 from privity.ledger.wire import Address, Block, Receipt, check_address, read_address
 
-__all__ = ["Deposit", "DepositState", "IssuerKey", "SignedExit", "Till", "Totals", "sign_exit"]
+__all__ = ["Credits", "Deposit", "DepositState", "KeyRotation", "SignedExit", "Totals", "sign_exit"]
 
 BATCH = 256  # nullifiers in one withdrawal
 _EXIT = {
@@ -60,7 +60,7 @@ class Deposit:
 
 
 @dataclass(frozen=True, slots=True)
-class IssuerKey:
+class KeyRotation:
     """The key that credits are issued under, and the one announced to follow it.
 
     Attributes:
@@ -129,7 +129,7 @@ def sign_exit(
     return SignedExit(amount, receiver, nonce, account.sign_typed(domain, _EXIT, message))
 
 
-class Till:
+class Credits:
     """The contract of credits.
 
     Args:
@@ -141,12 +141,12 @@ class Till:
         self._contract = contract
         self._sender = sender
 
-    async def issuer_key(self, block: Block | None = None) -> IssuerKey:
+    async def issuer_key(self, block: Block | None = None) -> KeyRotation:
         """Return the issuer's key; everyone asks this alike."""
         key = await self._contract.call("issuerKey", block=block)
         following = await self._contract.call("proposedIssuerKey", block=block)
         since = await self._contract.call("issuerKeyActiveFrom", block=block)
-        return IssuerKey(key, following if any(following) else None, since)
+        return KeyRotation(key, following if any(following) else None, since)
 
     async def denominations(self) -> tuple[int, ...]:
         """Return what one may deposit, ascending, in the token's smallest unit."""

@@ -18,7 +18,7 @@ import anyio
 from privity.anon.relays import Guard, Guards, RelayEntry, choose_relays, load_guards, save_guards
 from privity.errors import InputError, MalformedError
 from privity.ledger.client import Ledger
-from privity.ledger.credits import IssuerKey
+from privity.ledger.credits import KeyRotation
 from privity.ledger.providers import Listing, ProviderEntry, ProviderKind, listed_providers
 
 __all__ = ["Chosen", "RegistryView"]
@@ -42,7 +42,7 @@ class Chosen:
 class _Read:
     at: float
     listing: Listing
-    issuer: IssuerKey
+    issuer: KeyRotation
 
 
 @dataclass
@@ -91,7 +91,7 @@ class RegistryView:
         async with self._lock:
             await self._read_now()
 
-    async def issuer(self) -> IssuerKey:
+    async def issuer(self) -> KeyRotation:
         """Return the issuer's key as of the last reading; raises `PeerError`."""
         return (await self._current()).issuer
 
