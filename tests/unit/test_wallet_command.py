@@ -89,10 +89,11 @@ def test_who_leaves_is_asked_first_and_told_what_comes_back(
     assert run(["wallet", "exit", "--leave"]) == 1
     assert teller.did == [] and "nothing was done" in capsys.readouterr().err
     assert "16000" in asked[0] and "Z" in asked[0]
-    assert run(["wallet", "exit", "--leave"]) == 0
+    assert run(["wallet", "exit", "--leave", "--policy", "my own.toml"]) == 0
     said = capsys.readouterr()
+    assert "`privity wallet exit --leave --policy 'my own.toml'` takes" in said.err
     assert teller.did == ["exit", "leave"]
-    assert "privity wallet recover" in said.err  # a spend waits
+    assert "`privity wallet recover --policy 'my own.toml'` first" in said.err  # a spend waits
     assert "16000" in said.out and "2027-01-15T08:00:00Z" in said.out
 
 

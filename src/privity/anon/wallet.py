@@ -372,7 +372,7 @@ class Wallet:
             check="short",
             hint="one that does is being spent: try again when its job is over"
             if busy
-            else "privity wallet top-up",
+            else "`privity wallet top-up` buys more",
         )
 
     def _unfinished(self, name: str, purpose: Purpose | None) -> Reserved:

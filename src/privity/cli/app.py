@@ -14,6 +14,7 @@ from importlib.metadata import version
 from typing import Annotated, NoReturn
 
 import typer
+from typer.main import get_command
 
 from privity.cli import (
     ask,
@@ -44,6 +45,7 @@ from privity.cli import (
     verify,
     wallet,
 )
+from privity.cli.hints import with_policy
 from privity.errors import PrivityError
 
 __all__ = ["build_app", "main"]
@@ -135,12 +137,14 @@ def run(arguments: list[str]) -> int:
         arguments: without the program's name.
     """
     as_json = "--json" in _options(arguments)
+    app = build_app()
     try:
-        result = build_app()(arguments, prog_name="privity", standalone_mode=False)
+        result = app(arguments, prog_name="privity", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except typer.TyperException as error:
         return _report_usage(error, as_json)
     except PrivityError as error:
+        error.hint = with_policy(error.hint, arguments, get_command(app))
         if as_json:
             output.json_line(output.error_json(error))
         else:

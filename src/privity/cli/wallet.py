@@ -162,7 +162,7 @@ def exit_(
         if not leave:
             return {"paid_out": await teller.exit(to)}
         before = await teller.stake()
-        if before.at is None and not yes and not _agreed(before):
+        if before.at is None and not yes and not _agreed(before, policy):
             output.note("nothing was done")
             raise typer.Exit(output.FAILURE)
         paid = await teller.exit(to)
@@ -171,7 +171,8 @@ def exit_(
     facts = _acted(act, policy, quiet=as_json)
     output.tell_facts(facts, as_json=as_json)
     if facts.get("stake_back") is False and not as_json:
-        output.note(f"from {facts['stake_from']} on, `privity wallet exit --leave` takes the stake")
+        again = _command("exit --leave", policy)
+        output.note(f"from {facts['stake_from']} on, {again} takes the stake")
 
 
 @app.command()
@@ -184,7 +185,14 @@ def account(as_json: JsonOption = False) -> None:
     output.tell_facts(_acted(act, None, quiet=as_json), as_json=as_json)
 
 
-def _agreed(stake: Stake) -> bool:
+def _command(words: str, policy: str | None) -> str:
+    """Return a command to run next, with the policy that was given."""
+    from shlex import quote
+
+    return f"`privity wallet {words}{'' if policy is None else ' --policy ' + quote(policy)}`"
+
+
+def _agreed(stake: Stake, policy: str | None) -> bool:
     """Ask whether to leave, having said what comes back and what would not."""
     from datetime import UTC, datetime
 
@@ -192,7 +200,7 @@ def _agreed(stake: Stake) -> bool:
     if waiting:
         output.note(
             f"{waiting} spends wait for their answers; what of them would come back is lost to who "
-            "is no member: `privity wallet recover` first"
+            f"is no member: {_command('recover', policy)} first"
         )
     moment = _moment(int(datetime.now(UTC).timestamp()) + stake.delay_s)
     return output.confirm(
