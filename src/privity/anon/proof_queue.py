@@ -5,7 +5,8 @@ are only by where they come from (of relays, which relay). So each source has a 
 
 - *proven* sources, whose proofs lately were nearly all true, share batches, in turns;
 - all others, new ones among them, are *on probation*: one lane at a time, in small batches, for a
-  bounded share of the worker's time while proven sources are being served.
+  bounded share of the worker's time while proven sources are being served;
+- of these, *forgers*, whose proofs lately were for the most part false, for a smaller share yet.
 
 A batch is whatever waits when the worker is free. An idle worker begins at once, with one proof.
 """
@@ -30,6 +31,7 @@ Verify = Callable[[Sequence[Claimed]], Sequence[Verdict]]
 _HALF_LIFE_S = 120.0  # after which a verdict weighs half
 _MOST_BAD = 0.1  # share of false proofs up to which a source counts as proven
 _LEAST_GOOD = 0.5  # weight of true proofs from which on it does
+_FORGED = 4.0  # weight of false proofs from which on a source can count as a forger
 _QUIET_S = 2.0  # without a proven source, those on probation have the worker to themselves
 _MOST_SOURCES = 4096  # whose record is kept
 
@@ -43,16 +45,20 @@ class QueueLimits:
         waiting: proofs of one source that wait.
         probation: proofs that wait of all sources on probation together.
         share: of the worker's time that those get while proven sources are served, 0 to 1.
+        forged: the same, of those whose proofs are for the most part false.
     """
 
     batch: int = 32
     waiting: int = 64
     probation: int = 256
     share: float = 0.2
+    forged: float = 0.05
 
     def __post_init__(self) -> None:
-        if min(self.batch, self.waiting, self.probation) < 1 or not 0 < self.share <= 1:
-            raise InputError("a queue's limits are 1 or more, and its share above 0 and up to 1")
+        if min(self.batch, self.waiting, self.probation) < 1:
+            raise InputError("a queue's limits are 1 or more")
+        if not (0 < self.share <= 1 and 0 < self.forged <= 1):
+            raise InputError("a share of a queue is above 0 and up to 1")
 
 
 @dataclass
@@ -74,6 +80,10 @@ class _Lane:
     def proven(self, now: float) -> bool:
         self._fade(now)
         return self.good >= _LEAST_GOOD and self.bad <= _MOST_BAD * (self.good + self.bad)
+
+    def forges(self, now: float) -> bool:
+        self._fade(now)
+        return self.bad >= _FORGED and self.bad > self.good
 
     def portion(self, most: int) -> int:
         """Return how many go together: few enough that half of such batches have none false."""
@@ -102,9 +112,11 @@ class ProofQueue:
         clock: seconds, monotonic.
 
     Guarantees:
-        Proofs of a proven source wait for those of others at most ``share`` of the time, however
-        many those are (`test_a_flood_leaves_a_proven_source_its_worker`), and a full lane fills
-        nobody else's (`test_a_flood_fills_its_own_lane_alone`).
+        Proofs of a proven source wait for those of new ones at most ``share`` of the time, and for
+        those of forgers at most ``forged``, however many those are
+        (`test_a_flood_leaves_a_proven_source_its_worker`); forgers delay new sources no more than
+        that (`test_a_new_source_does_not_wait_for_forgers`); and a full lane fills nobody else's
+        (`test_a_flood_fills_its_own_lane_alone`).
     """
 
     def __init__(
@@ -120,7 +132,7 @@ class ProofQueue:
         self._sources: OrderedDict[str, _Lane] = OrderedDict()
         self._active: deque[_Lane] = deque()  # lanes in which something waits, next one first
         self._on_probation = 0
-        self._probation_from = 0.0  # when those on probation have their next turn
+        self._turns = {False: 0.0, True: 0.0}  # when new ones, and forgers, have their next
         self._proven_seen = -_QUIET_S
         self._running: list[_Waiting] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -176,37 +188,43 @@ class ProofQueue:
         """Give the worker its next batch, if it is free and there is one."""
         if self._running:
             return
-        probation, batch = self._next()
+        forged, batch = self._next()
         while batch == []:  # nobody waits any more for what that lane held
-            probation, batch = self._next()
+            forged, batch = self._next()
         if batch is None:
             return
         self._running = batch
         began = self._clock()
         claims = [waiting.claim for waiting in batch]
         job = asyncio.get_running_loop().run_in_executor(self._worker, self._verify, claims)
-        job.add_done_callback(lambda job: self._ended(job, began if probation else None))
+        job.add_done_callback(lambda job: self._ended(job, forged, began))
 
-    def _next(self) -> tuple[bool, list[_Waiting] | None]:
-        """Take the next batch, None where it is nobody's turn; say whether it is on probation."""
+    def _next(self) -> tuple[bool | None, list[_Waiting] | None]:
+        """Take the next batch, None where it is nobody's turn.
+
+        With it: whether it is of a forger; None for proven sources, who have no turns.
+        """
         now = self._clock()
         proven = [lane for lane in self._active if lane.proven(now)]
         others = [lane for lane in self._active if not lane.proven(now)]
         alone = now - self._proven_seen > _QUIET_S
-        if others and (alone or now >= self._probation_from):
-            return True, self._take(others[0], self._limits.batch)
+        for lane in others:
+            forged = lane.forges(now)
+            if alone or now >= self._turns[forged]:
+                return forged, self._take(lane, self._limits.batch)
         if proven:
             batch: list[_Waiting] = []
             for lane in proven:
                 if len(batch) < self._limits.batch:
                     batch += self._take(lane, self._limits.batch - len(batch))
-            return False, batch
+            return None, batch
         if others and self._timer is None:
             # Not sooner than the quiet is over: a proven source may be silent for longer.
-            wait = min(self._probation_from, self._proven_seen + _QUIET_S) - now
+            turn = min(self._turns[lane.forges(now)] for lane in others)
+            wait = min(turn, self._proven_seen + _QUIET_S) - now
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(max(wait, 0.001), self._wake)
-        return False, None
+        return None, None
 
     def _wake(self) -> None:
         self._timer = None
@@ -226,12 +244,15 @@ class ProofQueue:
             self._active.append(lane)
         return taken
 
-    def _ended(self, job: asyncio.Future[Sequence[Verdict]], began: float | None) -> None:
+    def _ended(
+        self, job: asyncio.Future[Sequence[Verdict]], forged: bool | None, began: float
+    ) -> None:
         """Tell each its verdict, and go on."""
         now, batch = self._clock(), self._running
         self._running = []
-        if began is not None:
-            self._probation_from = now + (now - began) * (1 / self._limits.share - 1)
+        if forged is not None:
+            share = self._limits.forged if forged else self._limits.share
+            self._turns[forged] = now + (now - began) * (1 / share - 1)
         if job.cancelled():
             for waiting in batch:
                 _refuse(waiting, busy())
