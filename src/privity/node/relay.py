@@ -15,7 +15,6 @@ Two relays in a row: relay_role.py.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import nullcontext
@@ -24,11 +23,11 @@ from dataclasses import dataclass, field
 import anyio
 import httpx
 
-from privity import statement
 from privity.errors import InputError
 from privity.node.client_rates import ClientRates
 from privity.node.mixing import Held, Mixer, MixSettings
-from privity.seal import chunked_ohttp, ohttp, problem
+from privity.node.relay_plan import Plan, checked_target, plan_request, returned_fields
+from privity.seal import problem
 from privity.seal.asgi import (
     Receive,
     Scope,
@@ -37,26 +36,12 @@ from privity.seal.asgi import (
     answer_problem,
     refuse_websocket,
 )
-from privity.seal.fields import ADMISSION_FIELDS
-from privity.seal.gateway import GATEWAY_PATH
-from privity.seal.key_config import KEYS_TYPE
 from privity.seal.problem import Refused
 
 __all__ = ["Relay", "RelayLimits", "connection_pool", "relay_app"]
 
-_SEALED = {  # media type of a sealed request -> of its response
-    ohttp.REQUEST_TYPE.encode(): ohttp.RESPONSE_TYPE,
-    chunked_ohttp.REQUEST_TYPE.encode(): chunked_ohttp.RESPONSE_TYPE,
-}
-# A gateway may be hostile: nothing of it shall run in a browser as if it were the relay's.
-_ANSWERED = frozenset(
-    (*_SEALED.values(), KEYS_TYPE, statement.MEDIA_TYPE, "application/json", problem.MEDIA_TYPE)
-)
-_OPAQUE = b"application/octet-stream"
 _FIRST_BYTES = 2048
 _REFUSAL_COSTS = 50.0  # messages: what a false proof costs a gateway, and who shares the relay
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,63}")
-_STATEMENT_QUERY = re.compile(rb"nonce=[A-Za-z0-9_-]{43}")  # 32 bytes, base64url
 
 
 @dataclass(frozen=True)
@@ -80,16 +65,6 @@ class RelayLimits:
     first_s: float = 30.0
     each_per_s: float = 50.0
     each_burst: float = 500.0
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """A request the relay will make: all of it is fixed by the target and the media type."""
-
-    method: str
-    url: str
-    headers: dict[str, str]
-    has_body: bool = False
 
 
 class _ClientGone(Exception):
@@ -148,7 +123,7 @@ class Relay:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._rates = ClientRates(limits.each_per_s, limits.each_burst, clock=clock)
-        self._targets = {name: _checked_target(name, url) for name, url in targets.items()}
+        self._targets = {name: checked_target(name, url) for name, url in targets.items()}
         self._limits = limits
         self._upstream = transport or connection_pool(limits)
         self._running = 0
@@ -176,7 +151,7 @@ class Relay:
         Raises:
             InputError: a name or URL cannot be a target.
         """
-        self._targets = {name: _checked_target(name, url) for name, url in targets.items()}
+        self._targets = {name: checked_target(name, url) for name, url in targets.items()}
 
     def drain(self) -> None:
         """Send on what is held to be mixed, and hold nothing more. Run before the relay ends."""
@@ -191,7 +166,7 @@ class Relay:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            plan = self._plan(scope)
+            plan = plan_request(self._targets, scope, most_bytes=self._limits.request_bytes)
         except Refused as refused:
             await answer_problem(send, refused.problem)
             return
@@ -213,51 +188,8 @@ class Relay:
                 pass
             group.cancel_scope.cancel()
 
-    def _plan(self, scope: Scope) -> _Plan:
-        """Say what to ask of which target, or refuse."""
-        name, slash, rest = scope["path"].removeprefix("/").partition("/")
-        base = self._targets.get(name)
-        if base is None:
-            raise Refused(problem.NO_TARGET)
-        if scope["method"] == "POST" and not slash:
-            return self._plan_sealed(base, scope)
-        if scope["method"] not in ("GET", "POST"):
-            raise Refused(problem.NO_METHOD)
-        if scope["method"] == "GET" and not slash:
-            return _Plan("GET", base + GATEWAY_PATH, {"accept": KEYS_TYPE})
-        if scope["method"] == "GET" and slash + rest == statement.PATH:
-            query = scope["query_string"]
-            if not _STATEMENT_QUERY.fullmatch(query):
-                raise Refused(problem.NOT_FOUND)
-            return _Plan(
-                "GET", f"{base}{statement.PATH}?{query.decode()}", {"accept": statement.MEDIA_TYPE}
-            )
-        raise Refused(problem.NOT_FOUND)
-
-    def _plan_sealed(self, base: str, scope: Scope) -> _Plan:
-        fields: dict[bytes, bytes] = dict(scope["headers"])
-        kind = fields.get(b"content-type", b"").partition(b";")[0].strip().lower()
-        if kind not in _SEALED:
-            raise Refused(problem.NOT_SEALED)
-        headers = {"content-type": kind.decode(), "accept": _SEALED[kind]}
-        length = fields.get(b"content-length")
-        if length is not None and length.isdigit():
-            if int(length) > self._limits.request_bytes:
-                raise Refused(problem.OVERSIZE)
-            headers["content-length"] = str(int(length))
-        if kind == chunked_ohttp.REQUEST_TYPE.encode():
-            headers["incremental"] = "?1"
-        for name, form in ADMISSION_FIELDS.items():
-            value = fields.get(name)
-            if value is None:
-                continue
-            if not form.fullmatch(value):
-                raise Refused(problem.UNADMITTABLE)
-            headers[name.decode()] = value.decode()
-        return _Plan("POST", base + GATEWAY_PATH, headers, has_body=True)
-
     async def _exchange(
-        self, plan: _Plan, receive: Receive, send: Send, progress: _Progress
+        self, plan: Plan, receive: Receive, send: Send, progress: _Progress
     ) -> None:
         """Carry one request up and its response down."""
         if not plan.has_body:
@@ -282,7 +214,7 @@ class Relay:
             raise Refused(problem.UNREACHABLE) from error
 
     async def _forward(
-        self, plan: _Plan, body: bytes | AsyncIterator[bytes], send: Send, progress: _Progress
+        self, plan: Plan, body: bytes | AsyncIterator[bytes], send: Send, progress: _Progress
     ) -> None:
         """Make the request that is planned, and send the client its answer."""
         idle = self._limits.idle_s
@@ -339,7 +271,7 @@ class Relay:
             whole = await held.gather(pieces)
             await self._answers.wait()
             pieces = _only(whole)
-        headers = _returned(response.headers)
+        headers = returned_fields(response.headers)
         await send(
             {"type": "http.response.start", "status": response.status_code, "headers": headers}
         )
@@ -366,15 +298,6 @@ async def _watch(receive: Receive, progress: _Progress, scope: anyio.CancelScope
     scope.cancel()
 
 
-def _returned(fields: httpx.Headers) -> list[tuple[bytes, bytes]]:
-    """Return what a client learns of the gateway's header: two fields at most."""
-    kind = fields.get("content-type", "").partition(";")[0].strip().lower()
-    returned = [(b"content-type", kind.encode() if kind in _ANSWERED else _OPAQUE)]
-    if "cache-control" in fields:
-        returned.append((b"cache-control", fields["cache-control"].encode("latin-1", "replace")))
-    return returned
-
-
 def _stream(response: httpx.Response) -> httpx.AsyncByteStream:
     if not isinstance(response.stream, httpx.AsyncByteStream):
         raise InputError("the relay's transport must be asynchronous")
@@ -391,27 +314,3 @@ def connection_pool(limits: RelayLimits) -> httpx.AsyncHTTPTransport:
         ),
         trust_env=False,
     )
-
-
-def _checked_target(name: str, url: str) -> str:
-    """Return the base URL without a slash at its end."""
-    if not _NAME.fullmatch(name):
-        raise InputError(
-            f"{name!r} cannot name a target", hint="use letters, digits and . _ ~ - only"
-        )
-    try:
-        parsed = httpx.URL(url)
-    except (httpx.InvalidURL, TypeError) as error:
-        raise InputError(f"the URL of target {name!r} is not one") from error
-    if (
-        parsed.scheme not in ("http", "https")
-        or not parsed.host
-        or parsed.query
-        or parsed.fragment
-        or parsed.userinfo
-    ):
-        raise InputError(
-            f"the URL of target {name!r} is not that of an enclave",
-            hint="give http(s)://HOST[:PORT] with an optional path, without a query",
-        )
-    return url.rstrip("/")
