@@ -8,8 +8,14 @@ from typing import Any
 
 import pytest
 
+from privity.anon.vocabulary import DESK_TOKENS, DESK_VOCABULARY
 from privity.errors import InputError, MalformedError
-from privity.infer.engines.query_tokens import JOBS, MOST_BESIDE, tokens_of_exchange
+from privity.infer.engines.query_tokens import (
+    JOBS,
+    MOST_BESIDE,
+    DeskTokens,
+    tokens_of_exchange,
+)
 from privity.infer.engines.tokens import RequestTokens
 from tiny_tokens import tiny_tokens
 
@@ -76,3 +82,11 @@ def test_what_no_proof_is_of_is_short(tokens: RequestTokens) -> None:
 def test_what_is_no_object_is_refused(tokens: RequestTokens, data: bytes) -> None:
     with pytest.raises(MalformedError):
         tokens_of_exchange(tokens, "POST", CHAT, data)
+
+
+def test_what_no_model_reads_has_its_tokens_in_bytes_too() -> None:
+    desk = DeskTokens()
+    assert bytes(tokens_of_exchange(desk, "GET", "/privity/payment", b"anything")) == b"{}"
+    assert max(DESK_TOKENS) < DESK_VOCABULARY.size == 256
+    with pytest.raises(InputError):
+        tokens_of_exchange(desk, "POST", CHAT, body(prompt="hi"))

@@ -15,6 +15,7 @@ from privity.infer.engines.tokens import (
     READ,
     RequestTokens,
     canonical_text,
+    smollm_tokens,
     tokens_of_file,
 )
 from privity.infer.engines.weights import Weights, find_default
@@ -112,11 +113,11 @@ def test_half_a_vocabulary_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no whole vocabulary"):
         tokens_of_file(Weights(gguf(tmp_path, names), "m"))
     with pytest.raises(InputError, match="one number"):
-        RequestTokens(["a", "b"], [], [1])
+        smollm_tokens(["a", "b"], [], [1])
     with pytest.raises(InputError, match="pairs"):
-        RequestTokens(["a", "b"], ["ab"], [1, 1])
+        smollm_tokens(["a", "b"], ["ab"], [1, 1])
     with pytest.raises(InputError, match="makes no tokenizer"):
-        RequestTokens(["a", "b"], ["a c"], [1, 1])
+        smollm_tokens(["a", "b"], ["a c"], [1, 1])
 
 
 @pytest.mark.parametrize("data", [b"", b"GGUF", b"GGML" + bytes(20), b"GGUF" + bytes(20)])

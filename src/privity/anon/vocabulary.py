@@ -17,7 +17,15 @@ from privity.identity.digests import check_digest
 from privity.identity.fields import Fields
 from privity.identity.jcs import canonical
 
-__all__ = ["BUCKETS", "MOST_DENIED", "MOST_TOKENS", "Vocabulary", "bucket_for"]
+__all__ = [
+    "BUCKETS",
+    "DESK_TOKENS",
+    "DESK_VOCABULARY",
+    "MOST_DENIED",
+    "MOST_TOKENS",
+    "Vocabulary",
+    "bucket_for",
+]
 
 BUCKETS = (128, 512, 2048)
 """Price buckets: a proof says that a query has at most so many tokens, no more of its length."""
@@ -95,6 +103,15 @@ class Vocabulary:
             return cls(size, tuple(denied), tokenizer)
         except InputError as error:
             raise MalformedError(error.message) from None
+
+
+DESK_VOCABULARY = Vocabulary(
+    256, (), f"sha256:{hashlib.sha256(b'privity/tokenizer/bytes/v1').hexdigest()}"
+)
+"""Of bytes: in it a question to a desk is proved where the provider's is not known or not here."""
+
+DESK_TOKENS = (0x7B, 0x7D)
+"""Of ``{}``: what such a proof is of."""
 
 
 def bucket_for(length: int) -> int:

@@ -2,19 +2,29 @@
 
 Device and enclave call `tokens_of_exchange` on the same method, path and body. A job has the tokens
 of what its model reads. All else, such as a question to the desk, has those of ``{}``: no model
-reads anything of it, and its proof says nothing but that.
+reads anything of it, and its proof says nothing but that. Where the provider's vocabulary is not
+known, or not on the device, those are `DeskTokens`.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn
+from collections.abc import Mapping
+from typing import Any, NoReturn, Protocol
 
+from privity.anon.vocabulary import DESK_TOKENS, DESK_VOCABULARY, Vocabulary
 from privity.errors import InputError, MalformedError
 from privity.identity.jcs import canonical
-from privity.infer.engines.tokens import READ, RequestTokens
+from privity.infer.engines.tokens import READ
 
-__all__ = ["JOBS", "MOST_BESIDE", "is_job", "tokens_of_exchange"]
+__all__ = [
+    "JOBS",
+    "MOST_BESIDE",
+    "DeskTokens",
+    "ExchangeTokens",
+    "is_job",
+    "tokens_of_exchange",
+]
 
 JOBS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
 """The paths that can be proved: of others a model reads members that are not in `READ`."""
@@ -23,13 +33,34 @@ MOST_BESIDE = 1024
 """Most bytes of canonical JSON of what is beside `READ`, which no proof is of."""
 
 
+class ExchangeTokens(Protocol):
+    """Makes what a model reads into tokens: `tokens.RequestTokens`, or `DeskTokens`."""
+
+    vocabulary: Vocabulary
+
+    def of_request(self, body: Mapping[str, Any]) -> tuple[int, ...]:
+        """Return the tokens of what a model reads of a request; raises `InputError`."""
+
+
+class DeskTokens:
+    """The tokens of what no model reads, in the vocabulary of bytes: no model is needed for it."""
+
+    vocabulary = DESK_VOCABULARY
+
+    def of_request(self, body: Mapping[str, Any]) -> tuple[int, ...]:
+        """Return the tokens of ``{}``; raises `InputError` for anything else."""
+        if body:
+            raise InputError("a question to the desk holds nothing that a model reads")
+        return DESK_TOKENS
+
+
 def is_job(method: str, path: str) -> bool:
     """Tell whether a request is one that an engine answers."""
     return method == "POST" and path.startswith("/v1/")
 
 
 def tokens_of_exchange(
-    tokens: RequestTokens, method: str, path: str, body: bytes
+    tokens: ExchangeTokens, method: str, path: str, body: bytes
 ) -> tuple[int, ...]:
     """Return the tokens that a proof of this request is of. Run by the client and the enclave.
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,15 @@ from privity.identity.jcs import canonical
 from privity.infer.engines.gguf_metadata import read_metadata
 from privity.infer.engines.weights import Weights
 
-__all__ = ["READ", "RequestTokens", "canonical_text", "tokens_of_file"]
+__all__ = [
+    "READ",
+    "RequestTokens",
+    "byte_alphabet",
+    "canonical_text",
+    "smollm_tokens",
+    "tokenizers_library",
+    "tokens_of_file",
+]
 
 READ = ("functions", "input", "instructions", "messages", "prompt", "response_format", "tools")
 """The members of a request that a model reads; the others steer sampling, or nothing."""
@@ -36,40 +44,27 @@ class RequestTokens:
     """Makes requests into tokens of one model.
 
     Args:
-        tokens: the vocabulary's texts, in the byte alphabet of byte-level BPE, by token.
-        merges: pairs in order of priority, each two texts with a space between.
-        kinds: llama.cpp's type of each token; all but 1, normal, are denied.
-
-    Attributes:
+        tokenizer: of the tokenizers library; it has no added tokens and no normaliser.
+        texts: by token, in the byte alphabet of byte-level BPE.
         vocabulary: what a proof is made in.
-
-    Raises:
-        InputError: they do not make a vocabulary.
-        MissingDependency: the tokenizers library is not installed.
     """
 
-    def __init__(self, tokens: list[str], merges: list[str], kinds: list[int]) -> None:
-        if len(kinds) != len(tokens):
-            raise InputError("the file's tokens and their types are not of one number")
-        numbers = {text: at for at, text in enumerate(tokens)}
-        pairs = [tuple(merge.split(" ")) for merge in merges]
-        if any(len(pair) != 2 for pair in pairs):
-            raise InputError("the file's merges are not pairs")
-        self._tokenizer = _byte_level(numbers, pairs)
-        self._spelled = frozenset(text for text in tokens if len(text) == 1)
-        denied = (at for at, kind in enumerate(kinds) if kind != _NORMAL)
-        digest = hashlib.sha256(b"privity/tokenizer/v1\0" + canonical([tokens, merges]))
-        self.vocabulary = Vocabulary.of(len(tokens), denied, f"sha256:{digest.hexdigest()}")
+    def __init__(self, tokenizer: Any, texts: Mapping[int, str], vocabulary: Vocabulary) -> None:
+        self._tokenizer = tokenizer
+        self._texts = texts
+        self.vocabulary = vocabulary
 
     def of_text(self, text: str) -> tuple[int, ...]:
-        """Return the tokens of a text.
+        """Return the tokens of a text; together they spell it.
 
         Raises:
             InputError: it has a character the vocabulary cannot spell; it would vanish unseen.
         """
-        if not {_ALPHABET[byte] for byte in set(text.encode())} <= self._spelled:
+        tokens = tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        spelled = "".join(self._texts.get(token, "") for token in tokens)
+        if spelled != "".join(_ALPHABET[byte] for byte in text.encode()):
             raise InputError("the text has a character that this model's vocabulary cannot spell")
-        return tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        return tokens
 
     def of_request(self, body: Mapping[str, Any]) -> tuple[int, ...]:
         """Return the canonical tokens of a request in the OpenAI shape. Run by client and enclave.
@@ -83,6 +78,32 @@ class RequestTokens:
             (tests/unit/test_tokens.py).
         """
         return self.of_text(canonical_text(body))
+
+
+def smollm_tokens(
+    tokens: Sequence[str], merges: Sequence[str], kinds: Sequence[int]
+) -> RequestTokens:
+    """Return a tokenizer of SmolLM2's kind: byte-level BPE with single digits.
+
+    Args:
+        tokens: the vocabulary's texts, in the byte alphabet of byte-level BPE, by token.
+        merges: pairs in order of priority, each two texts with a space between.
+        kinds: llama.cpp's type of each token; all but 1, normal, are denied.
+
+    Raises:
+        InputError: they do not make a vocabulary.
+        MissingDependency: the tokenizers library is not installed.
+    """
+    if len(kinds) != len(tokens):
+        raise InputError("the file's tokens and their types are not of one number")
+    pairs = [tuple(merge.split(" ")) for merge in merges]
+    if any(len(pair) != 2 for pair in pairs):
+        raise InputError("the file's merges are not pairs")
+    made = _byte_level({text: at for at, text in enumerate(tokens)}, pairs)
+    denied = (at for at, kind in enumerate(kinds) if kind != _NORMAL)
+    named = hashlib.sha256(b"privity/tokenizer/v1\0" + canonical([list(tokens), list(merges)]))
+    vocabulary = Vocabulary.of(len(tokens), denied, f"sha256:{named.hexdigest()}")
+    return RequestTokens(made, dict(enumerate(tokens)), vocabulary)
 
 
 def canonical_text(body: Mapping[str, Any]) -> str:
@@ -119,17 +140,27 @@ def _tokens_at(path: Path) -> RequestTokens:
     tokens, merges, kinds = parts
     if not all(isinstance(text, str) for text in (*tokens, *merges)):  # type: ignore[misc]
         raise InputError(f"{path.name} has tokens that are not texts")
-    return RequestTokens(tokens, merges, kinds)  # type: ignore[arg-type]
+    return smollm_tokens(tokens, merges, kinds)  # type: ignore[arg-type]
 
 
-def _byte_level(numbers: dict[str, int], pairs: list[Any]) -> Any:
-    """Return the tokenizer; the library's own, so that its tables of Unicode are one version's."""
+def tokenizers_library() -> Any:
+    """Return the tokenizers library.
+
+    Its own pre-tokenizers are used, so that its tables of Unicode are one version's.
+
+    Raises:
+        MissingDependency: it is not installed.
+    """
     try:
-        library = importlib.import_module(_LIBRARY)
+        return importlib.import_module(_LIBRARY)
     except ImportError:
         raise MissingDependency(
             "the tokenizers library is not installed", hint="pip install 'privity[anonymous]'"
         ) from None
+
+
+def _byte_level(numbers: dict[str, int], pairs: list[Any]) -> Any:
+    library = tokenizers_library()
     before = library.pre_tokenizers
     try:
         made = library.Tokenizer(library.models.BPE(vocab=numbers, merges=pairs))
@@ -138,6 +169,11 @@ def _byte_level(numbers: dict[str, int], pairs: list[Any]) -> Any:
     digits = before.Digits(individual_digits=True)
     made.pre_tokenizer = before.Sequence([digits, before.ByteLevel(add_prefix_space=False)])
     return made
+
+
+def byte_alphabet() -> Mapping[int, str]:
+    """Return GPT-2's printable character of each byte."""
+    return _ALPHABET
 
 
 def _alphabet() -> dict[int, str]:
