@@ -15,40 +15,28 @@ import logging
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Protocol
-from urllib.parse import parse_qs
 
 from anyio import to_thread
 
 from privity.attest import Quoter, build_statement
-from privity.errors import EngineError, InputError, MalformedError, PrivityError
+from privity.errors import EngineError, InputError, PrivityError
 from privity.identity.keys import SigningKey
-from privity.identity.multibase import decode_base64url
 from privity.identity.timestamps import Clock, utc_now
 from privity.infer.engines.engine import Engine, PrefixCache
 from privity.infer.engines.proxy import EngineProxy
 from privity.node.enclave_queries import ProvedQueries, QueryMiddleware, SealedRequests
 from privity.node.enclave_receipts import Issuer, ReceiptMiddleware
+from privity.node.outside import Outside
 from privity.node.publication import Publication
 from privity.receipt import EvidenceRef
-from privity.seal.asgi import ASGIApp, Receive, Scope, Send, answer, answer_problem
+from privity.seal.asgi import ASGIApp, Receive, Scope, Send
 from privity.seal.gateway import Gateway, GatewayLimits
 from privity.seal.key_config import GatewayKeys
-from privity.seal.problem import NO_METHOD, NOT_FOUND, Problem
-from privity.statement import MEDIA_TYPE, PATH, Keyset, Software, Statement
+from privity.statement import Keyset, Software, Statement
 
-__all__ = ["HEALTH_PATH", "EnclaveApp", "Payments"]
+__all__ = ["EnclaveApp", "Payments"]
 
 logger = logging.getLogger("privity.enclave")
-
-HEALTH_PATH = "/healthz"
-
-_BAD_NONCE = Problem(400, "urn:privity:problem:nonce", "a nonce is 32 bytes in base64url")
-_UNSEALED = Problem(
-    404,
-    "urn:privity:problem:unsealed",
-    "this enclave reads sealed requests alone: send them to /.well-known/ohttp-gateway, "
-    "as privity does",
-)
 
 
 class Payments(Protocol):
@@ -153,7 +141,7 @@ class EnclaveApp:
         gateway = Gateway(
             jobs,
             keys,
-            outer=self._outside,
+            outer=Outside(self._quote),
             limits=self._limits,
             clock=lambda: self._clock().timestamp(),
         )
@@ -212,40 +200,3 @@ class EnclaveApp:
         await receive()
         await self.aclose()
         await send({"type": "lifespan.shutdown.complete"})
-
-    async def _outside(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer what is not sealed: nothing in it depends on anything that was."""
-        if scope["type"] != "http":
-            await send({"type": "websocket.close", "code": 1008})
-            return
-        path = scope["path"]
-        if path in (PATH, HEALTH_PATH) and scope["method"] != "GET":
-            await answer_problem(send, NO_METHOD)
-        elif path == PATH:
-            await self._publish(scope, send)
-        elif path == HEALTH_PATH:
-            await answer(send, 200, _fresh("application/json"), b'{"status":"ok"}')
-        else:
-            unsealed = path == "/v1" or path.startswith("/v1/")
-            await answer_problem(send, _UNSEALED if unsealed else NOT_FOUND)
-
-    async def _publish(self, scope: Scope, send: Send) -> None:
-        """Answer with a statement made for the nonce that was sent, or a beacon without one."""
-        nonces = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        try:
-            nonce = _nonce(nonces.get("nonce", []))
-            statement = await self._quote(nonce)
-        except MalformedError:
-            await answer_problem(send, _BAD_NONCE)
-            return
-        await answer(send, 200, _fresh(MEDIA_TYPE), statement.to_bytes())
-
-
-def _nonce(values: list[str]) -> bytes | None:
-    if len(values) > 1:
-        raise MalformedError("more than one nonce")
-    return decode_base64url(values[0]) if values else None
-
-
-def _fresh(media_type: str) -> list[tuple[bytes, bytes]]:
-    return [(b"content-type", media_type.encode()), (b"cache-control", b"no-store")]
