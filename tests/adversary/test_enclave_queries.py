@@ -23,7 +23,7 @@ from privity.anon.query import (
 )
 from privity.anon.query_opening import verify_mismatch
 from privity.anon.query_terms import QueryTerms
-from privity.anon.vocabulary import Vocabulary
+from privity.anon.vocabulary import DESK_VOCABULARY, Vocabulary
 from privity.errors import InputError
 from privity.identity.keys import SigningKey
 from privity.infer.anonymous.admitted import AdmittedTransport
@@ -177,6 +177,12 @@ async def test_a_proof_of_another_request_vocabulary_or_bucket_is_refused() -> N
     lax = Vocabulary(tokens().vocabulary.size, (), tokens().vocabulary.tokenizer)
     assert (await refusal(world, proving(vocabulary=lax)))["code"] == "query-vocabulary"
     assert (await refusal(world, proving(bucket=512)))["code"] == "query-vocabulary"
+
+
+async def test_a_job_is_not_passed_off_as_a_question_to_the_desk() -> None:
+    """The gateway takes such a proof: it cannot see that this is a job."""
+    small = proving(vocabulary=DESK_VOCABULARY)
+    assert (await refusal(World(), small))["code"] == "query-vocabulary"
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,20 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import logging
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any, get_type_hints
 
+import anyio
 import httpx
 import pytest
 
 from native import needs_kernel
 from privity.anon.query import Opening, QueryProof, verify_query
 from privity.anon.query_opening import OpenedQuery, check_opening
+from privity.anon.query_terms import QueryTerms
+from privity.anon.query_witness import PROVER_PATH
 from privity.anon.vocabulary import Vocabulary
 from privity.attest import DevQuoter, DevRoot, Trust, build_statement, verify_statement
 from privity.attested import AttestedEnclave
@@ -22,7 +26,9 @@ from privity.errors import EvidenceError, InputError, PeerError, StaleKeyError
 from privity.identity.jcs import canonical
 from privity.identity.keys import SigningKey
 from privity.identity.multibase import encode_base64url
-from privity.node.prover import PROVER_PATH, EdgeProver, ProverApp
+from privity.infer.anonymous.edge_prover import EdgeProver
+from privity.node import prover as prover_module
+from privity.node.prover import ProverApp
 from privity.seal.asgi import ASGIApp, Receive, Scope, Send, answer
 from privity.seal.gateway import GATEWAY_PATH, Gateway
 from privity.seal.key_config import GatewayKeys
@@ -32,6 +38,7 @@ from proved_queries import BUCKET, OPENING, REQUEST, TOKENIZER, TOKENS, VOCABULA
 pytestmark = [pytest.mark.anyio, needs_kernel("QueryKey")]
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+TERMS = QueryTerms(VOCABULARY, (BUCKET,))
 ARGUMENTS: dict[str, Any] = {
     "vocabulary": VOCABULARY,
     "bucket": BUCKET,
@@ -75,7 +82,7 @@ def edge(app: ASGIApp, *, keys: GatewayKeys | None = None) -> tuple[EdgeProver, 
 
 @pytest.fixture
 async def honest() -> AsyncIterator[tuple[EdgeProver, Wire]]:
-    prover, wire = edge(ProverApp([VOCABULARY]))
+    prover, wire = edge(ProverApp([TERMS]))
     yield prover, wire
     await prover.aclose()
 
@@ -101,7 +108,7 @@ async def test_only_an_attested_enclave_is_given_tokens() -> None:
 
 
 async def test_a_host_that_answers_under_other_keys_gets_nothing() -> None:
-    prover, wire = edge(ProverApp([VOCABULARY]), keys=GatewayKeys.generate())
+    prover, wire = edge(ProverApp([TERMS]), keys=GatewayKeys.generate())
     with pytest.raises(StaleKeyError):
         await prover.prove(TOKENS, **ARGUMENTS)
     assert len(wire.seen) == 1
@@ -129,6 +136,77 @@ async def test_what_is_no_proof_of_these_tokens_is_not_used(made: bytes | None) 
     await prover.aclose()
 
 
+async def test_an_answer_without_end_is_not_read() -> None:
+    sent = 0
+
+    async def endless(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal sent
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(1000):
+            sent += 1
+            await send({"type": "http.response.body", "body": bytes(4096), "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    prover, _ = edge(endless)
+    with pytest.raises(PeerError, match="more than a proof"):
+        await prover.prove(TOKENS, **ARGUMENTS)
+    await prover.aclose()
+
+
+async def test_a_prover_that_does_not_answer_is_not_waited_for() -> None:
+    async def silent(scope: Scope, receive: Receive, send: Send) -> None:
+        await anyio.sleep_forever()
+
+    held = GatewayKeys.generate()
+    prover = EdgeProver(
+        attested(held),
+        f"http://edge.test{GATEWAY_PATH}",
+        inner=Wire(Gateway(silent, held)),
+        unsafe_dev=True,
+        limit_s=0.2,
+    )
+    with pytest.raises(PeerError, match="no proof came"):
+        await prover.prove(TOKENS, **ARGUMENTS)
+    await prover.aclose()
+
+
+async def test_what_a_prover_says_moves_no_terminal() -> None:
+    async def shouts(scope: Scope, receive: Receive, send: Send) -> None:
+        await answer(send, 400, [], b"\x1b[2Jgone" + b"x" * 5000)
+
+    prover, _ = edge(shouts)
+    with pytest.raises(InputError, match="gone") as caught:
+        await prover.prove(TOKENS, **ARGUMENTS)
+    assert caught.value.message.isprintable()
+    assert len(caught.value.message) < 300
+    await prover.aclose()
+
+
+async def test_more_than_may_wait_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+
+    def slow(*_: Any) -> bytes:
+        go_on.wait(10)
+        return b"proof"
+
+    monkeypatch.setattr(prover_module, "make_proof", slow)
+    app = ProverApp([TERMS], most_waiting=1)
+    transport = httpx.ASGITransport(app=app)
+    codes: list[int] = []
+    async with httpx.AsyncClient(transport=transport, base_url="http://inside") as http:
+
+        async def one() -> None:
+            codes.append((await http.post(PROVER_PATH, content=witness())).status_code)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(one)
+            while 503 not in codes:
+                await anyio.sleep(0.01)
+            go_on.set()
+    assert sorted(codes) == [200, 200, 503]
+
+
 async def test_a_prover_cannot_tag_for_the_client(honest: tuple[EdgeProver, Wire]) -> None:
     """It learns the blinding, which does not tell the opening."""
     prover, _ = honest
@@ -140,7 +218,7 @@ async def test_a_prover_cannot_tag_for_the_client(honest: tuple[EdgeProver, Wire
 
 
 async def ask(body: bytes, path: str = PROVER_PATH, method: str = "POST") -> httpx.Response:
-    transport = httpx.ASGITransport(app=ProverApp([VOCABULARY]))
+    transport = httpx.ASGITransport(app=ProverApp([TERMS]))
     async with httpx.AsyncClient(transport=transport, base_url="http://inside") as http:
         return await http.request(method, path, content=body)
 

@@ -13,7 +13,7 @@ from native import needs_kernel
 from privity.anon import admission
 from privity.anon.admission import AdmittedSignal
 from privity.anon.query import ClaimedQuery, Opening, VerifiedQuery, verify_queries
-from privity.anon.vocabulary import Vocabulary
+from privity.anon.vocabulary import DESK_TOKENS, DESK_VOCABULARY, Vocabulary
 from privity.errors import AdmissionError, InputError
 from privity.node import query_gate
 from privity.node.query_gate import QueryGate
@@ -136,3 +136,14 @@ def test_a_gate_that_takes_nothing_is_an_error() -> None:
     for vocabularies, buckets in (([], (BUCKET,)), ([VOCABULARY], ()), ([VOCABULARY], (100,))):
         with pytest.raises(InputError):
             QueryGate(vocabularies, buckets=buckets)
+
+
+async def test_a_question_to_the_desk_is_taken_in_bytes_and_in_the_smallest_bucket_alone() -> None:
+    gate = QueryGate([VOCABULARY], buckets=(BUCKET, 512))
+    small = proved(DESK_TOKENS, vocabulary=DESK_VOCABULARY)
+    assert await verdict(gate, small.to_header()) == "passed"
+    assert await verdict(gate, small.to_header(), OTHER) == "query"
+    large = proved(DESK_TOKENS, vocabulary=DESK_VOCABULARY, bucket=512)
+    assert await verdict(gate, large.to_header()) == "query"
+    named = dataclasses.replace(proved((3, 4)), vocabulary=DESK_VOCABULARY.digest)
+    assert await verdict(gate, named.to_header()) == "query"

@@ -93,8 +93,8 @@ class Forging(QueryMaker):
 @asynccontextmanager
 async def forging(one: Person, made: Forging) -> AsyncIterator[None]:
     """Have a person's jobs proved so; questions to the desk stay as they are."""
-    makers, key = one.network._makers, terms(one.net)
-    honest = await one.network.maker(key)
+    makers, key = one.network.queries._jobs, terms(one.net)
+    honest = await one.network.queries.for_jobs(key)
     makers[key] = made
     try:
         yield

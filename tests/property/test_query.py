@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 
 from hypothesis import given, settings
@@ -10,8 +11,9 @@ from hypothesis import strategies as st
 from native import needs_kernel
 from privity.anon.query import Opening, QueryProof, verify_query
 from privity.anon.query_terms import QueryTerms
+from privity.anon.query_witness import QueryWitness
 from privity.anon.vocabulary import BUCKETS, Vocabulary, bucket_for
-from privity.errors import AdmissionError, MalformedError
+from privity.errors import AdmissionError, MalformedError, OversizeError
 from privity.identity.multibase import encode_base64url
 from proved_queries import BUCKET, REQUEST, TOKENIZER, VOCABULARY
 
@@ -82,6 +84,27 @@ def test_terms_of_queries_are_read_or_refused(value: object) -> None:
 def test_any_bytes_are_terms_of_queries_or_refused(data: bytes) -> None:
     with suppress(MalformedError):
         assert QueryTerms.from_bytes(data).to_bytes() == data.rstrip()
+
+
+WITNESSES = st.builds(
+    QueryWitness,
+    st.lists(st.integers(-5, 2**40), min_size=1, max_size=9).map(tuple),
+    st.binary(min_size=32, max_size=32),
+    st.sampled_from(BUCKETS),
+    st.binary(min_size=32, max_size=32),
+    st.binary(min_size=32, max_size=32),
+)
+
+
+@given(WITNESSES)
+def test_a_witness_comes_back_from_its_bytes(witness: QueryWitness) -> None:
+    assert QueryWitness.from_bytes(witness.to_bytes()) == witness
+
+
+@given(st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
+def test_any_bytes_are_a_witness_or_refused(data: bytes) -> None:
+    with suppress(MalformedError, OversizeError):
+        assert QueryWitness.from_bytes(data).to_bytes() == data
 
 
 @given(st.integers(1, BUCKETS[-1]))

@@ -186,3 +186,37 @@ def test_settings_that_others_could_change_are_refused(privity_home: Path) -> No
         load_config()
     path.chmod(0o644)
     load_config()
+
+
+ANONYMOUS = """
+[anonymous]
+ledger = "http://127.0.0.1:8545"
+contracts = "contracts.json"
+"""
+
+
+def test_queries_are_proved_here_unless_a_node_is_named(tmp_path: Path) -> None:
+    network = load_config(write(tmp_path, ANONYMOUS)).network
+    assert network is not None
+    assert (network.prover, network.prover_fallback, network.tokenizers) == ("", False, ())
+    more = 'prover = "https://edge.example"\nprover_fallback = true\ntokenizers = ["a.json"]\n'
+    network = load_config(write(tmp_path, ANONYMOUS + more)).network
+    assert network is not None
+    assert (network.prover, network.prover_fallback) == ("https://edge.example", True)
+    assert network.tokenizers == ("a.json",)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'prover = "edge.example"',
+        'prover = "https://user:word@edge.example"',
+        'prover = ""',
+        "prover_fallback = true",
+        'tokenizers = "a.json"',
+        "tokenizers = [1]",
+    ],
+)
+def test_a_prover_that_is_none_is_refused(tmp_path: Path, line: str) -> None:
+    with pytest.raises(InputError):
+        load_config(write(tmp_path, ANONYMOUS + line + "\n"))

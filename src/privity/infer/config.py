@@ -73,6 +73,9 @@ no list and no name with its default::
     proxy     = "socks5h://127.0.0.1:9050"   # for all that leaves on this route; absent: none
     isolate   = true                 # SOCKS credentials of its own for each request
     confirmations = 12               # blocks after one before it is believed
+    tokenizers = ["tokenizer.json"]  # of models in whose vocabulary a provider wants proofs
+    prover    = "https://edge.example"   # an edge node that makes them; absent: this device
+    prover_fallback = false          # this device, where that node makes none
 
     [pseudonyms]
     vocabulary = "vocabulary.txt"    # words of your own that never leave as they are, one a line
@@ -321,7 +324,10 @@ def _parse(table: Mapping[str, Any], devnet: Devnet | None) -> Config:
         toml.section(
             table,
             "anonymous",
-            {"ledger", "contracts", "provider", "proxy", "isolate", "confirmations"},
+            {
+                *("ledger", "contracts", "provider", "proxy", "isolate", "confirmations"),
+                *("tokenizers", "prover", "prover_fallback"),
+            },
         )
     )
     pseudonyms = toml.section(table, "pseudonyms", {"vocabulary", "keep"})

@@ -193,8 +193,18 @@ class AnonymousWay:
             # Imported here: who never asks anonymously needs neither ledger nor native wheel.
             from privity.infer.anonymous.network import open_network
 
-            self._network = open_network(self._peer)
+            self._network = open_network(self._peer, self._edge)
         return self._network
+
+    async def _edge(self, peer: EnclavePeer, inner: httpx.AsyncBaseTransport) -> ConfidentialRoute:
+        """Verify the edge prover as the enclave is, and ask the policy; raises `PrivityError`."""
+        from privity.infer.anonymous.edge_prover import EdgeRoute
+
+        current = load_config(self._config.folder) if self._config.folder else self._config
+        trust = current.trust(self._policy.evidence)
+        found = await discover(peer, trust, inner, shape=current.shape, memory=_Forgetful())
+        self._policy.admit(EdgeRoute(found))
+        return found
 
     async def find(self) -> Route:
         """Find and verify a way for one job; raises `PrivityError`."""

@@ -148,6 +148,10 @@ class NetworkPeer:
             none. Where it cannot be reached nothing leaves.
         confirmations: blocks that must follow one before it is believed.
         isolate: give each request SOCKS credentials of its own, so that Tor takes another circuit.
+        tokenizers: files of tokenizers, in the privity home unless absolute, for providers that
+            want queries proved in the vocabulary of another model than the demo's.
+        prover: URL of an edge node that proves queries; empty proves them on this device.
+        prover_fallback: prove on this device where that node makes no proof.
     """
 
     ledger: str = field(repr=False)  # it may hold a key
@@ -156,9 +160,16 @@ class NetworkPeer:
     proxy: str = field(default="", repr=False)
     isolate: bool = False
     confirmations: int = 12
+    tokenizers: tuple[str, ...] = ()
+    prover: str = ""
+    prover_fallback: bool = False
 
     def __post_init__(self) -> None:
         check_url(self.ledger)
+        if self.prover:
+            check_url(self.prover)
+        elif self.prover_fallback:
+            raise InputError("[anonymous] prover_fallback is of a prover", hint="name the prover")
         if self.proxy and urlsplit(self.proxy).scheme != "socks5h":
             raise InputError(
                 "[anonymous] proxy must be a socks5h:// URL",
@@ -199,6 +210,9 @@ def read_network(table: Mapping[str, Any]) -> NetworkPeer | None:
         toml.text_or(table, "proxy", ""),
         toml.yes_or_no(table, "isolate", default=False),
         int(toml.number(table, "confirmations", 12, 0, 1000)),
+        toml.texts(table, "tokenizers", where),
+        toml.text_or(table, "prover", "", where),
+        toml.yes_or_no(table, "prover_fallback", default=False),
     )
 
 

@@ -20,7 +20,7 @@ from privity.anon.query import (
     verify_queries,
     warm_query,
 )
-from privity.anon.vocabulary import BUCKETS, Vocabulary
+from privity.anon.vocabulary import BUCKETS, DESK_VOCABULARY, Vocabulary
 from privity.errors import AdmissionError, InputError, MalformedError, OversizeError
 
 __all__ = ["QueryGate"]
@@ -37,6 +37,10 @@ class _Waiting:
 
 class QueryGate:
     """Demands a proved query of every request. Run by the gateway.
+
+    A question to the enclave's desk, whose terms a device may not know yet, may be proved in
+    `DESK_VOCABULARY` too. For a job that says no less than a proof of other tokens would, and the
+    enclave refuses it.
 
     Args:
         vocabularies: those of the provider's models; a proof names one of them.
@@ -60,17 +64,18 @@ class QueryGate:
     ) -> None:
         if not vocabularies or not buckets or not set(buckets) <= set(BUCKETS):
             raise InputError("a query gate has a vocabulary, and buckets that exist")
-        self._known = {one.digest: one for one in vocabularies}
-        self._buckets = frozenset(buckets)
+        self._known = {
+            (one.digest, bucket): one for one in vocabularies for bucket in sorted(buckets)
+        }
+        self._known[DESK_VOCABULARY.digest, BUCKETS[0]] = DESK_VOCABULARY
         self._most = most_waiting
         self._waiting: list[_Waiting] = []
         self._turn = anyio.Lock()
 
     async def warm(self) -> None:
         """Make the keys before the first request; some seconds, on a thread."""
-        for vocabulary in self._known.values():
-            for bucket in sorted(self._buckets):
-                await to_thread.run_sync(_verifying, vocabulary, bucket)
+        for (_, bucket), vocabulary in self._known.items():
+            await to_thread.run_sync(_verifying, vocabulary, bucket)
 
     async def __call__(self, header: str | None, signal: AdmittedSignal) -> None:
         """Check the header of an admitted request.
@@ -110,8 +115,8 @@ class QueryGate:
             proof = QueryProof.from_header(header)
         except (MalformedError, OversizeError) as error:
             raise AdmissionError(error.message, check="query") from None
-        vocabulary = self._known.get(proof.vocabulary)
-        if vocabulary is None or proof.bucket not in self._buckets:
+        vocabulary = self._known.get((proof.vocabulary, proof.bucket))
+        if vocabulary is None:
             raise AdmissionError(
                 "the query proof is of a vocabulary or a bucket that this provider does not take",
                 check="query",

@@ -85,7 +85,7 @@ class AnonymousJob(httpx.AsyncBaseTransport):
             return await self._sealed(None).handle_async_request(request)
         sealed: httpx.AsyncBaseTransport = self._sealed(None)
         if terms.query is not None:
-            maker = await network.maker(terms.query)
+            maker = await network.queries.for_jobs(terms.query)
             await maker.check(request)  # before anything is spent on it
             sealed = self._proved(maker)
         purse = network.wallet.purse(network.credit_terms(terms))
@@ -101,14 +101,15 @@ class AnonymousJob(httpx.AsyncBaseTransport):
         network, job = self._network, is_job(request.method, request.url.path)
         known = network.known_terms(self._route)
         if known is not None and known.query is not None and not job:
-            proved = self._proved(await network.maker(None))
+            proved = self._proved(await network.queries.for_desk(known.query))
             return await self._asked_again(proved, request)
         try:
             return await self._asked_again(self._sealed(None), request)
         except AdmissionError as error:
             if error.check != "query" or job or known is not None:
                 raise
-        return await self._asked_again(self._proved(await network.maker(None)), request)
+        proved = self._proved(await network.queries.for_desk(None))
+        return await self._asked_again(proved, request)
 
     async def _asked_again(
         self, sealed: httpx.AsyncBaseTransport, request: httpx.Request

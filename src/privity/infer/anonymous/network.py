@@ -27,14 +27,14 @@ import httpx
 
 from privity.anon.credits import CreditTerms
 from privity.anon.payment_terms import TERMS_PATH, PaymentTerms
-from privity.anon.query_terms import QueryTerms
 from privity.anon.relays import target_name
 from privity.errors import InputError, MalformedError, PeerError, PrivityError
 from privity.home import home
 from privity.infer.anonymous.device_members import DeviceMembers
+from privity.infer.anonymous.edge_prover import Edge, configured_queries
 from privity.infer.anonymous.job import AnonymousJob, asked, whole_minute
+from privity.infer.anonymous.makers import QueryMakers
 from privity.infer.anonymous.member import MemberProver
-from privity.infer.anonymous.proved import QueryMaker, demo_tokens
 from privity.infer.anonymous.purse import SharedWallet, person_wallet, wallet_folder
 from privity.infer.anonymous.registry import Chosen, RegistryView
 from privity.infer.peers import EnclavePeer, NetworkPeer
@@ -65,10 +65,12 @@ class Network:
         provider: the account to ask; empty for the only one there is.
         folder: where guards and the members read so far are kept.
         proxied: whether all that leaves goes through a proxy.
+        queries: makes proved queries; by default in the demo model's vocabulary, on this device.
         clock: seconds since the epoch.
 
     Attributes:
         prover: proves membership.
+        queries: makes proved queries, for providers that ask for them.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Network:
         provider: str = "",
         folder: Path | None = None,
         proxied: bool = False,
+        queries: QueryMakers | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.ledger = ledger
@@ -94,11 +97,11 @@ class Network:
         self.prover = MemberProver(wallet, self.members, clock=clock)
         guards = None if folder is None else folder / "guards.json"
         self.registry = RegistryView(ledger, provider=provider, guards=guards, clock=clock)
+        self.queries = queries or QueryMakers()
         self._connections = connections
         self._proxied = proxied
         self._terms: dict[str, PaymentTerms | None] = {}
         self._relay_keys: dict[tuple[str, str, bytes], RelayKeys] = {}
-        self._makers: dict[QueryTerms | None, QueryMaker] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._followed: set[str] = set()
 
@@ -107,6 +110,7 @@ class Network:
         for task in self._tasks:
             task.cancel()
         self.prover.close()
+        await self.queries.aclose()
         await self._connections.aclose()
         await self.ledger.aclose()
 
@@ -198,23 +202,6 @@ class Network:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def maker(self, terms: QueryTerms | None) -> QueryMaker:
-        """Return what proves queries; it makes its keys meanwhile.
-
-        Args:
-            terms: the provider's; None for a question to its desk before they are known.
-
-        Raises:
-            InputError: the provider's vocabulary is of another model than is on this device.
-            MissingDependency: there is no vocabulary on this device.
-        """
-        if terms not in self._makers:
-            tokens = await demo_tokens()
-            made = QueryMaker(terms or QueryTerms(tokens.vocabulary), tokens)
-            self._makers[terms] = made
-            self._run(_warmed(made))
-        return self._makers[terms]
-
     def known_terms(self, route: ConfidentialRoute) -> PaymentTerms | None:
         """Return an enclave's terms where they were asked for before; None where not."""
         return self._terms.get(route.enclave.keyset.digest)
@@ -257,16 +244,12 @@ def _way(chosen: Chosen) -> Way:
     return Way(first.url, second.url, operators, gateway.endpoint, gateway.keys_digest)
 
 
-async def _warmed(maker: QueryMaker) -> None:
-    with suppress(PrivityError):  # whoever proves is told
-        await maker.warm()
-
-
-def open_network(peer: NetworkPeer) -> Network:
+def open_network(peer: NetworkPeer, edge: Edge | None = None) -> Network:
     """Return the network a person configured, with their wallet; nobody is asked anything yet.
 
     Args:
         peer: the ledger and the way to it.
+        edge: verifies the edge prover, where one is configured.
 
     Raises:
         InputError: the contracts' file cannot be read, or a setting is wrong.
@@ -285,4 +268,5 @@ def open_network(peer: NetworkPeer) -> Network:
         provider=peer.provider,
         folder=folder,
         proxied=proxy is not None,
+        queries=configured_queries(peer, connections, edge),
     )

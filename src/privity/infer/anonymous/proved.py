@@ -1,54 +1,28 @@
 """Proves queries on the device: the opening inside the seal, the proof over the sealed bytes.
 
 For a provider that asks for it (`PaymentTerms.query`). The tokens are made here, of the very body
-that is sealed, so the model's vocabulary has to be on the device. A full query takes about a second
-of one core, on a thread.
+that is sealed, so the model's vocabulary has to be on the device (`makers`). Who computes the proof
+is another matter (`provers`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Protocol
 
-import anyio
 import httpx
 from anyio import to_thread
 
-from privity.anon.query import (
-    QUERY_OPENING_HEADER,
-    Opening,
-    QueryProof,
-    prove_query,
-    warm_query,
-)
+from privity.anon.query import QUERY_OPENING_HEADER, Opening
 from privity.anon.query_terms import QueryTerms
-from privity.anon.vocabulary import Vocabulary
-from privity.errors import InputError, MissingDependency
+from privity.errors import InputError
 from privity.infer.anonymous.admitted import ProveQuery
-from privity.infer.engines.query_tokens import tokens_of_exchange
-from privity.infer.engines.tokens import RequestTokens, tokens_of_file
-from privity.infer.engines.weights import find_default
+from privity.infer.anonymous.provers import DeviceProver, QueryProver
+from privity.infer.engines.query_tokens import ExchangeTokens, tokens_of_exchange
 
-__all__ = ["ProvedTransport", "Query", "QueryMaker", "QueryProver", "demo_tokens"]
+__all__ = ["ProvedTransport", "Query", "QueryMaker"]
 
 _AHEAD = 2
-
-
-class QueryProver(Protocol):
-    """Makes proofs: this device, or an edge enclave (`privity.node.prover.EdgeProver`)."""
-
-    async def prove(
-        self,
-        tokens: Sequence[int],
-        *,
-        vocabulary: Vocabulary,
-        bucket: int,
-        digest: bytes,
-        opening: Opening,
-    ) -> QueryProof:
-        """Return a proof; raises as `privity.anon.query.prove_query`."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +44,7 @@ class QueryMaker:
 
     Args:
         terms: the provider's.
-        tokens: of the model on this device.
+        tokens: of the model they are of.
         prover: makes the proofs; this device by default.
 
     Raises:
@@ -82,27 +56,26 @@ class QueryMaker:
     """
 
     def __init__(
-        self, terms: QueryTerms, tokens: RequestTokens, *, prover: QueryProver | None = None
+        self, terms: QueryTerms, tokens: ExchangeTokens, *, prover: QueryProver | None = None
     ) -> None:
         mine, theirs = tokens.vocabulary, terms.vocabulary
         if (mine.tokenizer, mine.size) != (theirs.tokenizer, theirs.size):
             raise InputError(
                 "this provider wants queries proved in the vocabulary of a model that is not on "
                 "this device",
-                hint="ask a provider of the demo model, or one that wants no proofs",
+                hint="see [anonymous] tokenizers in docs/how-to/configuration.md",
             )
         self._terms = terms
         self._tokens = tokens
-        self._prover = prover or _Here()
+        self._prover = prover or DeviceProver()
 
     async def warm(self) -> None:
         """Make the keys to prove with, the smallest first; about a second, on a thread.
 
         Those of the largest bucket take more seconds, and are made where it is asked for.
         """
-        if isinstance(self._prover, _Here):
-            for bucket in self._terms.buckets[:_AHEAD]:
-                await self._prover.warm(self._terms.vocabulary, bucket)
+        for bucket in self._terms.buckets[:_AHEAD]:
+            await self._prover.warm(self._terms.vocabulary, bucket)
 
     async def check(self, request: httpx.Request) -> None:
         """Refuse what cannot be proved, before anything is done for it; raises as `begin`."""
@@ -143,41 +116,6 @@ class QueryMaker:
         return tokens, self._terms.bucket_for(len(tokens))
 
 
-class _Here:
-    """Proves on this device."""
-
-    def __init__(self) -> None:
-        self._warm: set[tuple[bytes, int]] = set()
-        self._warming = anyio.Lock()
-
-    async def warm(self, vocabulary: Vocabulary, bucket: int) -> None:
-        """Make a bucket's keys, once: two threads would each take the time."""
-        async with self._warming:
-            if (vocabulary.digest, bucket) not in self._warm:
-                await to_thread.run_sync(partial(warm_query, vocabulary, bucket, proving=True))
-                self._warm.add((vocabulary.digest, bucket))
-
-    async def prove(
-        self,
-        tokens: Sequence[int],
-        *,
-        vocabulary: Vocabulary,
-        bucket: int,
-        digest: bytes,
-        opening: Opening,
-    ) -> QueryProof:
-        await self.warm(vocabulary, bucket)
-        proving = partial(
-            prove_query,
-            tokens,
-            vocabulary=vocabulary,
-            bucket=bucket,
-            digest=digest,
-            opening=opening,
-        )
-        return await to_thread.run_sync(proving)
-
-
 class ProvedTransport(httpx.AsyncBaseTransport):
     """Proves each request. Run by the device, above the seal.
 
@@ -208,19 +146,3 @@ class ProvedTransport(httpx.AsyncBaseTransport):
         query = await self._maker.begin(request)
         request.headers[QUERY_OPENING_HEADER] = query.opening.to_header()
         return await self._seal(query.prove).handle_async_request(request)
-
-
-async def demo_tokens() -> RequestTokens:
-    """Return the tokenizer of the demo model, read on a thread.
-
-    Raises:
-        MissingDependency: its weights or the tokenizers library are not installed.
-        InputError: its file cannot be read.
-    """
-    try:
-        return await to_thread.run_sync(lambda: tokens_of_file(find_default()))
-    except MissingDependency as error:
-        raise MissingDependency(
-            f"this provider wants each query proved, and on this device {error.message}",
-            hint=error.hint,
-        ) from error
