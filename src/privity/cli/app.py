@@ -33,6 +33,7 @@ from privity.cli import (
     output,
     policy,
     pseudonyms,
+    query_terms,
     receipts,
     reference,
     registry,
@@ -40,6 +41,7 @@ from privity.cli import (
     serve_bus,
     serve_gateway,
     serve_log,
+    serve_prover,
     train,
     up,
     verify,
@@ -59,9 +61,13 @@ _EPILOG = (
 # Groups whose commands come from several files.
 _ELSEWHERE: tuple[tuple[typer.Typer, tuple[Callable[..., None], ...]], ...] = (
     (model.app, (grants.grant, grants.revoke, grants.grants, decisions.log)),
+    (operator.app, (query_terms.query_terms,)),
     (
         serve.app,
-        (serve_bus.bus, serve_gateway.gateway, serve_log.log, serve_log.witness, train.trainer),
+        (
+            *(serve_bus.bus, serve_gateway.gateway, serve_log.log, serve_log.witness),
+            *(serve_prover.prover, train.trainer),
+        ),
     ),
 )
 for _group, _commands in _ELSEWHERE:

@@ -10,8 +10,21 @@ import typer
 
 if TYPE_CHECKING:
     from privity.node.attestation import AttestationSettings
+    from privity.node.publication import LogSubmission
 
-__all__ = ["AttesterName", "Certs", "Collateral", "DevRoot", "Manifest", "Pccs", "attestation"]
+__all__ = [
+    "AttesterName",
+    "Certs",
+    "Collateral",
+    "DevRoot",
+    "LogKey",
+    "LogName",
+    "LogUrl",
+    "Manifest",
+    "Pccs",
+    "attestation",
+    "submission",
+]
 
 DevRoot = Annotated[
     Path | None,
@@ -45,6 +58,29 @@ Manifest = Annotated[
     Path | None,
     typer.Option(help="A signed manifest that approves this code.", metavar="FILE"),
 ]
+LogUrl = Annotated[str | None, typer.Option(help="The log that its keys go into.", metavar="URL")]
+LogKey = Annotated[
+    Path | None,
+    typer.Option(help="Key that signs entries, where the log asks for one.", metavar="FILE"),
+]
+LogName = Annotated[
+    str,
+    typer.Option(
+        help="Its name in the log: host and port of the URL people reach it by. By default the "
+        "address it listens on.",
+        metavar="HOST[:PORT]",
+    ),
+]
+
+
+def submission(log: str | None, key: Path | None, name: str) -> LogSubmission | None:
+    """Return these options as the roles take them; raises `InputError` for a key without a log."""
+    from privity.errors import InputError
+    from privity.node.publication import LogSubmission
+
+    if log is None and (key is not None or name):
+        raise InputError("--log-key and --name are of a log", hint="say which with --log")
+    return None if log is None else LogSubmission(log, key, name)
 
 
 def attestation(

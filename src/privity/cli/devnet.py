@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -45,6 +46,14 @@ def devnet(
             "well formed.",
         ),
     ] = False,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --prove-queries: the tokenizer.json in whose vocabulary; by default the "
+            "demo model's.",
+            metavar="FILE",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Describe it as one JSON line.")] = False,
 ) -> None:
     """Run a relay and a dev enclave on this machine.
@@ -59,12 +68,15 @@ def devnet(
 
     if prove_queries and not anonymous:
         raise InputError("--prove-queries is of anonymous requests", hint="add --anonymous")
+    if tokenizer is not None and not prove_queries:
+        raise InputError("--tokenizer is of proved queries", hint="add --prove-queries")
     settings = DevnetSettings(
         engine=engine,
         enclave_port=enclave_port,
         relay_port=relay_port,
         anonymous=anonymous,
         prove_queries=prove_queries,
+        tokenizer=tokenizer,
     )
     starting = output.progress("starting the enclave, its engine and the relay", quiet=as_json)
     with starting as done, run_devnet(settings) as running:

@@ -37,22 +37,9 @@ def enclave(
     pccs: attesting.Pccs = None,
     certs: attesting.Certs = None,
     manifest: attesting.Manifest = None,
-    log: Annotated[
-        str | None,
-        typer.Option(help="The log that its keys go into.", metavar="URL"),
-    ] = None,
-    log_key: Annotated[
-        Path | None,
-        typer.Option(help="Key that signs entries, where the log asks for one.", metavar="FILE"),
-    ] = None,
-    name: Annotated[
-        str,
-        typer.Option(
-            help="Its name in the log: host and port of the URL people reach it by. By default "
-            "the address it listens on.",
-            metavar="HOST[:PORT]",
-        ),
-    ] = "",
+    log: attesting.LogUrl = None,
+    log_key: attesting.LogKey = None,
+    name: attesting.LogName = "",
     engine: Annotated[
         str | None,
         typer.Option(
@@ -121,17 +108,13 @@ def enclave(
     of type dev: plain software, which does not stop its host. `privity doctor` says what the
     machine has.
     """
-    from privity.errors import InputError
     from privity.node.enclave_role import EnclaveSettings, serve
-    from privity.node.publication import LogSubmission
 
-    if log is None and (log_key is not None or name):
-        raise InputError("--log-key and --name are of a log", hint="say which with --log")
     settings = EnclaveSettings(
         attesting.attestation(
             dev_root, attester, collateral=collateral, pccs=pccs, certs=certs, manifest=manifest
         ),
-        log=None if log is None else LogSubmission(log, log_key, name),
+        log=attesting.submission(log, log_key, name),
         engine=engine,
         engine_key=engine_key,
         weights=weights,

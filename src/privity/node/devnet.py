@@ -44,6 +44,7 @@ class DevnetSettings:
         anonymous: run a ledger too, two relays and two gateways, so that requests are admitted by
             proofs and paid for with credits.
         prove_queries: have each anonymous request carry a proof of what it asks too.
+        tokenizer: a ``tokenizer.json`` in whose vocabulary; by default the demo model's.
         start_limit_s: seconds each role may take to be ready.
     """
 
@@ -52,6 +53,7 @@ class DevnetSettings:
     relay_port: int = 0
     anonymous: bool = False
     prove_queries: bool = False
+    tokenizer: Path | None = None
     start_limit_s: float = _START_LIMIT_S
 
 

@@ -6,6 +6,7 @@ owns the machine, and the disclosure of a job says so. The code that runs is wha
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -21,6 +22,7 @@ from privity.home import write_private
 from privity.identity.keys import SigningKey
 from privity.infer.anonymous.opening import ACCOUNT
 from privity.infer.anonymous.purse import wallet_folder
+from privity.infer.engines.tokenizer_file import tokens_of_tokenizer
 from privity.infer.engines.tokens import tokens_of_file
 from privity.infer.engines.weights import find_default
 from privity.ledger.accounts import Account, load_or_create_account
@@ -77,6 +79,7 @@ class _Ground:
     folder: Path
     dids: Mapping[str, str] = field(default_factory=dict)
     query: Path | None = None
+    tokenizer: Path | None = None
 
     def key(self, name: str) -> Path:
         return self.folder / f"{name}.key"
@@ -112,7 +115,8 @@ def start_network(
     """
     ground = _lay_ground(folder / "network", stack)
     if settings.prove_queries:
-        ground.query = _write_query_terms(ground.folder)
+        ground.query = _write_query_terms(ground.folder, settings.tokenizer)
+        ground.tokenizer = settings.tokenizer
 
     def role(name: str, kind: str, *arguments: str) -> RoleProcess:
         limit = settings.start_limit_s
@@ -205,6 +209,8 @@ def _write_payments(ground: _Ground) -> Path:
     """Write how the enclave is paid."""
     path = ground.folder / "payments.toml"
     query = "" if ground.query is None else f'query = "{ground.query.name}"\n'
+    if ground.tokenizer is not None:
+        query += f"tokenizer = {json.dumps(str(ground.tokenizer.absolute()))}\n"
     text = f"""\
 key   = "issuer.key"
 store = "sqlite:spent.db"
@@ -220,11 +226,11 @@ confirmations = 0
     return path
 
 
-def _write_query_terms(folder: Path) -> Path:
+def _write_query_terms(folder: Path, tokenizer: Path | None) -> Path:
     """Write in what requests must be proved: the vocabulary of the model that answers."""
     path = folder / "query.json"
-    terms = QueryTerms(tokens_of_file(find_default()).vocabulary, _BUCKETS)
-    write_private(path, terms.to_bytes())
+    tokens = tokens_of_tokenizer(tokenizer) if tokenizer else tokens_of_file(find_default())
+    write_private(path, QueryTerms(tokens.vocabulary, _BUCKETS).to_bytes())
     return path
 
 

@@ -18,6 +18,7 @@ from privity.infer.engines.embedded import EmbeddedEngine
 from privity.infer.engines.engine import Engine
 from privity.infer.engines.hardening import harden
 from privity.infer.engines.openai_server import OpenAIServer
+from privity.infer.engines.tokenizer_file import tokens_of_tokenizer
 from privity.infer.engines.weights import find_default, weights_at
 from privity.infer.loopback import is_loopback
 from privity.node.attestation import AttestationSettings
@@ -121,13 +122,17 @@ class EnclaveSettings:
             InputError: the engine's vocabulary is not at hand, or is another than the terms'.
             MissingDependency: the tokenizers library, or the default model, is not installed.
         """
-        terms = None if payments is None else payments.settings.query
-        if terms is None:
+        if payments is None or payments.settings.query is None:
             return None
+        terms, tokenizer = payments.settings.query, payments.settings.tokenizer
+        if tokenizer is not None:
+            found = tokens_of_tokenizer(tokenizer, wanted=terms.vocabulary.tokenizer)
+            return ProvedQueries(terms, found)
         if self.engine is not None or self.artefact is not None:
             raise InputError(
-                "queries are proved in the vocabulary of the embedded engine's weights",
-                hint="serve weights from a file, or take `query` out of the settings of payment",
+                "the vocabulary of this engine's model is not at hand to compare queries in",
+                hint="name its tokenizer.json as `tokenizer` in the settings of payment, or take "
+                "`query` out of them",
             )
         weights = find_default() if self.weights is None else weights_at(self.weights)
         return ProvedQueries.of(terms, weights)

@@ -7,6 +7,7 @@ Read from a TOML file beside the enclave::
     scope = "0x…"                        # the provider's account, as the registry lists it
     lease = 900                          # seconds a job may take; absent: 900
     query = "query.json"                 # in what requests must be proved; absent: no proofs
+    tokenizer = "tokenizer.json"         # of the engine's model; absent: that of its weights
 
     [ledger]
     url           = "http://127.0.0.1:8545"
@@ -59,7 +60,7 @@ __all__ = [
 ]
 
 _MAX_FILE = 64 << 10
-_TABLES = {"key", "store", "scope", "lease", "query", "ledger", "tariff"}
+_TABLES = {"key", "store", "scope", "lease", "query", "tokenizer", "ledger", "tariff"}
 _LEDGER = {"url", "contracts", "account", "confirmations"}
 
 
@@ -79,6 +80,8 @@ class PaymentSettings:
         journal: the file of the account's transactions.
         lease_s: seconds a job may take; what was begun and not settled by then goes back whole.
         query: in what each request must be proved; None where no proof is asked for.
+        tokenizer: the file with the tokenizer of the engine's model; None takes that of its
+            weights.
     """
 
     key: IssuerKey
@@ -92,6 +95,11 @@ class PaymentSettings:
     journal: Path
     lease_s: float = LEASE_S
     query: QueryTerms | None = None
+    tokenizer: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.tokenizer is not None and self.query is None:
+            raise InputError("a tokenizer is for proved queries", hint="name their terms: query")
 
     def ledger(self) -> Ledger:
         """Return the ledger, with the operator's account to act."""
@@ -261,6 +269,7 @@ def _settings(table: Mapping[str, Any], folder: Path) -> PaymentSettings:
         query=QueryTerms.from_file(folder / toml.text(table, "query"))
         if "query" in table
         else None,
+        tokenizer=folder / toml.text(table, "tokenizer") if "tokenizer" in table else None,
     )
 
 
