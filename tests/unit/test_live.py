@@ -163,6 +163,14 @@ def test_the_foremost_is_the_one_nearest_to_an_answer() -> None:
     assert named("unavailable", "refused by policy") == "unavailable"
 
 
+def test_what_came_back_by_itself_is_shown() -> None:
+    assert "came back" not in drawn(state() | {"recovered": {"spends": 0, "credits": 0}}, 140)
+    text = drawn(state() | {"recovered": {"spends": 1, "credits": 7}}, 140)
+    assert "7 credits came back of a job without an answer" in text
+    text = drawn(state() | {"recovered": {"spends": 2, "credits": 9}}, 140)
+    assert "9 credits came back of 2 jobs without an answer" in text
+
+
 def test_one_way_alone_has_no_list() -> None:
     policy = Policy.load("local-only")
     assert _rungs_state(Ladder([rung("local", "laptop", policy)], policy)) == []

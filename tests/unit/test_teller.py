@@ -370,7 +370,13 @@ async def test_who_leaves_is_told_what_comes_back_and_when(world: World) -> None
     assert members.at == 0  # looking asks for nothing
     asked = Stake(16_000, 86_400, at=1_800_000_000)
     assert await world.teller.leave_or_collect() == asked
-    assert await world.teller.leave_or_collect() == asked  # too early: as it was
+    ledger, now = cast("Ledger", world), [1_799_999_999.0]
+    teller = Teller(world.wallet, ledger, world._way, clock=lambda: now[0])
+    assert await teller.leave_or_collect() == asked  # too early: as it was
+    now[0] += 1
+    with pytest.raises(InputError, match="too early") as refused:  # the ledger's clock is behind
+        await teller.leave_or_collect()
+    assert "again" in refused.value.hint
     assert world.wallet.membership is not None
     members.late = True
     assert await world.teller.leave_or_collect() == replace(asked, returned=True)

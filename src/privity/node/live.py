@@ -101,9 +101,8 @@ def _recovered(ladder: Ladder) -> dict[str, int] | None:
 
 def came_back(recovered: dict[str, int]) -> str:
     """Return what came back by itself, in words, since the daemon began."""
-    return (
-        f"{recovered['credits']} credits came back of {recovered['spends']} jobs without an answer"
-    )
+    jobs = "a job" if recovered["spends"] == 1 else f"{recovered['spends']} jobs"
+    return f"{recovered['credits']} credits came back of {jobs} without an answer"
 
 
 def _rungs_state(ladder: Ladder) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import random
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -83,6 +84,7 @@ class Teller:
         between_s: about how long to wait, in seconds, between two spends that are recovered.
         sleep: waits.
         chance: draws order and waits.
+        clock: seconds since the epoch.
     """
 
     def __init__(
@@ -95,7 +97,9 @@ class Teller:
         between_s: float = 0.0,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
         chance: random.Random | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        self._clock = clock
         self._wallet = wallet
         self._ledger = ledger
         self._desk = desk
@@ -175,11 +179,8 @@ class Teller:
         deposit = await self._ledger.deposit(one.amount, digest)
         self._told("fetching the credits, blind")
         try:
-            answer = await said(
-                self._desk,
-                ISSUE_PATH,
-                {"deposit": deposit, "request": encode_base64url(one.request)},
-            )
+            asked = {"deposit": deposit, "request": encode_base64url(one.request)}
+            answer = await said(self._desk, ISSUE_PATH, asked)
         except PrivityError as error:
             if await self._taken_back(deposit):
                 await self._turn(lambda wallet: wallet.cancelled(name))
@@ -324,8 +325,11 @@ class Teller:
         self._told("taking the stake")
         try:
             await self.collect()
-        except InputError:  # the contract alone knows its time
-            return found
+        except InputError as error:
+            if self._clock() < found.at:
+                return found
+            # The ledger's clock is that of its last block.
+            raise InputError(error.message, hint="run it again in a moment") from error
         return replace(found, returned=True)
 
     async def leave(self) -> None:
