@@ -265,27 +265,26 @@ async def test_one_sealed_request_at_two_gateways_is_admitted_once(
 
 
 async def begun(person: Payer, gateway: int, count: int, started: anyio.Event) -> None:
-    """Ask slow questions at one time; each breaks off."""
-    running = 0
+    """Ask slow questions at one time, and say when all are being answered; each breaks off."""
+    running: set[int] = set()
 
-    async def ask() -> None:
-        nonlocal running
+    async def ask(number: int) -> None:
         paid = await person.paid(gateway)
         with suppress(PrivityError, httpx.HTTPError):
             response = await paid.handle_async_request(chat(SLOW, stream=True))
             assert isinstance(response.stream, httpx.AsyncByteStream)
             try:
                 async for _ in response.stream:
-                    running += 1
-                    if running >= count:
+                    running.add(number)
+                    if len(running) == count:
                         started.set()
             finally:
                 await response.aclose()
             raise AssertionError("an answer was whole though its way was killed")
 
     async with anyio.create_task_group() as group:
-        for _ in range(count):
-            group.start_soon(ask)
+        for number in range(count):
+            group.start_soon(ask, number)
 
 
 @pytest.mark.parametrize("killed", ["gateway", "enclave", "enclave by SIGTERM"])
