@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from native import needs_native
+from privity.anon.query_terms import QueryTerms
+from privity.anon.vocabulary import DESK_VOCABULARY
 from privity.attest.log.note import Algorithm, NoteKey
 from privity.errors import InputError
 from privity.hazmat.native import have_native
@@ -33,8 +35,12 @@ PAGES = sorted((TREE / "README.md", *TREE.glob("docs/**/*.md"), *TREE.glob("spec
 BLOCK = re.compile(r"^```toml\n(.*?)^```", re.DOTALL | re.MULTILINE)
 SPAN = re.compile(r"`(\w+ = [^`\n]+)`")
 KEY = re.compile(r'"([\w./-]+)\+…(?:\+…)?"')  # a verifier key, cut short
+ANONYMOUS = {
+    *("ledger", "contracts", "provider", "proxy", "isolate", "confirmations"),
+    *("tokenizers", "prover", "prover_fallback"),
+}
 TABLES = {
-    "anonymous": {"ledger", "contracts", "provider", "proxy", "isolate", "confirmations"},
+    "anonymous": ANONYMOUS,
     "trust": {"signers", "manifests", "witnesses", "dev_roots", "max_age"},
     "seal": {"records", "cadence_ms", "pace", "delay_ms"},
     "device": {"port", "allowed_origins", "engine"},
@@ -95,6 +101,7 @@ def read_payments(block: str, home: Path) -> None:
     addresses = Addresses(1, 1, address, address, address, address)
     (home / "contracts.json").write_bytes(addresses.to_bytes())
     load_or_create_account(home / "operator.key")
+    (home / "query.json").write_bytes(QueryTerms(DESK_VOCABULARY).to_bytes())
     (home / "payments.toml").write_text(block)
     load_payments(home / "payments.toml")
 
@@ -157,7 +164,7 @@ def test_a_wrong_setting_is_found(text: str, wrong: str, tmp_path: Path) -> None
 
 # Where a table is somebody's own: there is no default of it to state.
 EXAMPLES = {
-    "anonymous": {"ledger", "contracts", "provider", "proxy", "isolate", "confirmations"},
+    "anonymous": ANONYMOUS,
     "trust": {"signers", "manifests", "witnesses", "dev_roots"},
     "routing": {"default", "budget"},
     "pseudonyms": {"vocabulary"},

@@ -32,7 +32,9 @@ Public names, from their modules. Rate limits: `field.FIELD_BYTES`, `field.ORDER
 `query.warm_query`, `query_opening.Mismatch`, `query_opening.OpenedQuery`,
 `query_opening.VerifiedMismatch`, `query_opening.check_opening`, `query_opening.verify_mismatch`,
 `vocabulary.BUCKETS`, `vocabulary.MOST_DENIED`, `vocabulary.MOST_TOKENS`, `vocabulary.Vocabulary`,
-`vocabulary.bucket_for`, `query_terms.QueryTerms`; relays: `relays.Guard`, `relays.Guards`,
+`vocabulary.DESK_TOKENS`, `vocabulary.DESK_VOCABULARY`, `vocabulary.bucket_for`,
+`query_terms.QueryTerms`, `query_witness.MAX_WITNESS`, `query_witness.PROVER_PATH`,
+`query_witness.QueryWitness`; relays: `relays.Guard`, `relays.Guards`,
 `relays.RelayEntry`, `relays.choose_relays`, `relays.load_guards`, `relays.save_guards`,
 `relays.target_name`.
 Messages: `messages.Bus` and the rest that `privity.anon.messages` lists.

@@ -12,7 +12,7 @@ Public names, each imported from its module, so that a role loads no other. The 
 `relay_role.make_relay` and `relay_role.RelaySettings`, `mixing.MixSettings`,
 `gateway_role.GatewaySettings` and `gateway_role.serve`, the admission gateway;
 `bus_role.BusSettings` and `bus_role.serve`, a node of the message bus;
-`prover.ProverApp`, an edge prover. `bus_role.serve`, a node of the bus. How an
+`prover.ProverApp` and `prover_role.serve`, an edge prover. How an
 enclave is paid: `payments.load_payments`, `withdrawals.withdraw_spent`; who joins a
 network: `registry_entry.fetch_digest`, `registry_targets.FollowSettings`. How one is
 run: `listen.bind`, `listen.serve_app`, `access.AccessControl`, `live.live_state`,

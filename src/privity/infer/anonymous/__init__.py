@@ -7,10 +7,11 @@ spec/anonymous.md lists the sentences and their tests.
 Public names, each imported from its module: `network.open_network` and `network.Network`, all of
 it together; `admitted.AdmittedTransport`, which proves, and `paid.PaidTransport`, which pays, each
 around another transport; `proved.ProvedTransport` and `proved.QueryMaker`, which prove what is
-asked where that is wanted; `members.MemberView` and `members.LedgerSource`, the tree as the ledger
-has it; `purse.SharedWallet` and `purse.wallet_folder`; `teller.Teller`, which joins, buys and takes
-out; `recovery.Recovery`, which gets back what was spent in vain; `desk.said`, the questions of
-both; `inbox.open_box`, where a person is written to, `sending.send` and
+asked where that is wanted, `makers.QueryMakers`, by any tokenizer, `provers.QueryProver`, here or
+elsewhere, and `edge_prover.EdgeProver`; `members.MemberView` and `members.LedgerSource`, the tree
+as the ledger has it; `purse.SharedWallet` and `purse.wallet_folder`; `teller.Teller`, which joins,
+buys and takes out; `recovery.Recovery`, which gets back what was spent in vain; `desk.said`, the
+questions of both; `inbox.open_box`, where a person is written to, `sending.send` and
 `sending.membership_sender`; `opening.open_teller`, `opening.configured_wallet` and
 `opening.ACCOUNT`, from what is configured.
 """

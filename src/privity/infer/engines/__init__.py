@@ -11,6 +11,6 @@ an engine says of itself, `describe.offers`, `describe.embedded_offer`, `describ
 `ollama.check_name`, `ollama.Progress`; for enclaves, `proxy.EngineProxy`, which serves an engine to
 callers apart from each other, `proxy.SERVED` and `proxy.Served`, `isolation.MAX_REQUEST`,
 `usage.UsageReader`, `hardening.harden`. What a request is in tokens: `tokens.tokens_of_file`,
-`tokens.RequestTokens`, `query_tokens.tokens_of_exchange` and `query_tokens.is_job`,
-`gguf_metadata.read_metadata`.
+`tokens.RequestTokens`, `tokenizer_file.tokens_of_tokenizer`, `query_tokens.tokens_of_exchange` and
+`query_tokens.is_job`, `gguf_metadata.read_metadata`.
 """
