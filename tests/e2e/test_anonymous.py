@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,11 @@ import openai
 import pytest
 
 from anonymous_net import LIMIT_S, Net, needs_network, run, running_net
+from privity.infer.anonymous.recovery import Recovery
+from privity.infer.config import load_config
+from privity.infer.opening import AnonymousWay
+from privity.ledger.local_chain import LocalChain
+from privity.policy import Policy
 
 pytestmark = needs_network
 
@@ -121,11 +127,53 @@ def test_each_answer_cost_what_the_tariff_says_and_the_rest_comes_back(net: Net)
     assert json.loads(run(["wallet", "balance", "--json"], net.home).stdout)["credits"] == 0
 
 
+def test_a_daemon_gets_back_what_no_answer_came_for(
+    net: Net, other: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRIVITY_HOME", str(other))
+    config = load_config()
+    assert config.network is not None
+    way = AnonymousWay(config.network, config, Policy.load("dev"))
+    later = time.time() + 2000  # of another process: it waits for longer than a job may take
+    recovery = Recovery(way.wallet, way.desk, clock=lambda: later)
+
+    async def look() -> tuple[int, int]:
+        wallet = await way.wallet()
+        before = wallet.read().balance
+        with wallet.turn() as mine:
+            mine.spend(7)
+        try:
+            await recovery.look()
+            await recovery.look()  # nothing is left to ask for
+        finally:
+            await way.aclose()
+        return before, wallet.read().balance
+
+    before, after = anyio.run(look)
+    assert before == after > 0 and (recovery.spends, recovery.credits) == (1, 7)
+
+
 def test_an_empty_wallet_asks_nothing_and_says_what_to_do(net: Net, other: Path) -> None:
     run(["wallet", "exit", "--policy", "dev"], other)
     failed = run(["ask", "--policy", "dev", "Hello?"], other, code=None)
     assert failed.returncode != 0
     assert "top-up" in failed.stderr
+
+
+def test_who_leaves_has_the_stake_back(net: Net, other: Path) -> None:
+    leave = ["wallet", "exit", "--leave", "--policy", "dev"]
+    assert "--yes" in run(leave, other, code=2).stderr
+    before = int(json.loads(run(["wallet", "account", "--json"], other).stdout)["tokens"])
+    first = json.loads(run([*leave, "--yes", "--json"], other).stdout)
+    assert first["stake"] > 0 and not first["stake_back"] and _TIME.fullmatch(first["stake_from"])
+    chain = LocalChain(net.rpc, "anvil")
+    chain.ask("evm_increaseTime", 30)
+    chain.ask("anvil_mine", "0x1")
+    last = json.loads(run([*leave, "--json"], other).stdout)
+    assert last == {"paid_out": 0, "stake": first["stake"], "stake_back": True, "stake_from": None}
+    after = int(json.loads(run(["wallet", "account", "--json"], other).stdout)["tokens"])
+    assert after == before + first["stake"] + first["paid_out"]
+    assert json.loads(run(["wallet", "balance", "--json"], other).stdout)["member"] is None
 
 
 def test_the_policy_of_its_name_refuses_a_devnet(net: Net) -> None:
