@@ -44,6 +44,10 @@ class Operator:
         """Forget what was written so far."""
         self._capsys.readouterr()
 
+    def told(self) -> str:
+        """Return what the last command wrote beside its result."""
+        return self._capsys.readouterr().err
+
     def account(self, name: str) -> tuple[str, str]:
         """Make an account with fees; return its file and address."""
         path = str(self.folder / f"{name}.key")
@@ -100,6 +104,13 @@ def test_an_entry_is_made_changed_and_withdrawn_by_the_commands(operator: Operat
     (entry,) = operator("registry", "list", *operator.where)["entries"]
     assert (entry["price"], entry["keys_digest"]) == (7, "ab" * 32)
 
+    # Who waits sees what for.
+    words = ["register", "--kind", "gateway", "--endpoint", "https://second.example"]
+    words += ["--key", str(operator.folder / "second.did"), "--keys-digest", "ab" * 32]
+    zero = ["--confirmations", "0", "--account", owner]
+    assert run(["registry", *words, *operator.where, *zero]) == 0
+    assert "allowing the stake of 100000" in operator.told()
+
     # Who has no tokens is told so before anything is sent.
     words = ["register", "--kind", "gateway", "--endpoint", "https://poor.example"]
     words += ["--key", str(operator.folder / "poor.did"), "--keys-digest", "ab" * 32]
@@ -110,7 +121,8 @@ def test_an_entry_is_made_changed_and_withdrawn_by_the_commands(operator: Operat
     assert operator.chain.ask("eth_blockNumber") == sent
 
     assert operator.act("withdraw", "0", account=owner, code=2)["error"]
-    operator.act("retire", "0", account=owner)
+    for index in ("0", "1"):
+        operator.act("retire", index, account=owner)
     assert operator("registry", "list", *operator.where)["entries"] == []
     operator.chain.ask("evm_increaseTime", 5)
     operator.chain.ask("anvil_mine", "0x1")
