@@ -26,6 +26,7 @@ from privity.ledger.providers import (
 from privity.ledger.wire import Block, Hash, check_address
 from privity.node.gateway_role import GatewaySettings
 from privity.node.registry_targets import FollowSettings, registered_targets
+from privity.node.watched_members import LedgerSettings
 
 pytestmark = pytest.mark.anyio
 
@@ -214,8 +215,7 @@ def test_no_store_or_node_is_named_in_a_text() -> None:
         enclave="http://enclave.test",
         scope=VICTIM,
         store="postgresql://gateway:geheim@db.test/signals",
-        ledger="https://node.test/v3/geheim",
-        contracts=path,
+        ledger=LedgerSettings("https://node.test/v3/geheim", path),
     )
     follow = FollowSettings("https://node.test/v3/geheim", path, proxy="socks5h://a:geheim@p.test")
     assert "geheim" not in repr(gateway) + str(gateway) + repr(follow)

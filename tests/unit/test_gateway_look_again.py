@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ class Members:
 
 def app(members: Members) -> Any:
     made: Any = object.__new__(GatewayApp)
-    made._members, made._looked = members, 0.0
+    made._members, made._looked = SimpleNamespace(view=members), 0.0
     return made
 
 

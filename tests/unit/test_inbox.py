@@ -34,6 +34,7 @@ from privity.ledger.history import MemberHistory
 from privity.node import slashing
 from privity.node.bus_gate import SpamDesk
 from privity.node.bus_role import BusSettings
+from privity.node.watched_members import LedgerSettings
 
 pytestmark = pytest.mark.anyio
 
@@ -82,14 +83,15 @@ def test_a_store_keeps_the_channels_it_is_told_to() -> None:
 
 
 def test_a_role_s_settings_fit_together(tmp_path: Path) -> None:
-    for wrong in (
-        {"ledger": "http://127.0.0.1:1"},
-        {"contracts": tmp_path},
-        {"account": tmp_path},
-        {"channels": ("inbox",)},
-    ):
+    url = "http://127.0.0.1:1"
+    for wrong in ((url, None, None), ("", tmp_path, None), ("", None, tmp_path)):
         with pytest.raises(InputError):
-            BusSettings(**wrong)
+            LedgerSettings.given(*wrong, confirmations=1, every_s=1)
+    assert LedgerSettings.given("", None, None, confirmations=1, every_s=1) is None
+    found = LedgerSettings.given(url, tmp_path, None, confirmations=1, every_s=2)
+    assert found == LedgerSettings(url, tmp_path, None, 1, 2)
+    with pytest.raises(InputError):
+        BusSettings(channels=("inbox",))
 
 
 class Withholding(MessageStore):

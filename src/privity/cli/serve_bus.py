@@ -79,6 +79,7 @@ def bus(
     It reads none of them. Without a ledger anybody may send any number: for closed networks.
     """
     from privity.node.bus_role import BusSettings, serve
+    from privity.node.watched_members import LedgerSettings
 
     settings = BusSettings(
         **({"listen": tuple(listen)} if listen else {}),
@@ -86,11 +87,9 @@ def bus(
         store=store,
         channels=tuple(channel or ()),
         key=key,
-        ledger=ledger,
-        contracts=contracts,
-        account=account,
-        confirmations=confirmations,
-        every_s=every,
+        ledger=LedgerSettings.given(
+            ledger, contracts, account, confirmations=confirmations, every_s=every
+        ),
         lifeline=lifeline,
     )
     serve(settings, on_ready=output.json_line)

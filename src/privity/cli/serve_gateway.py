@@ -62,16 +62,13 @@ def gateway(
     """
     from privity.anon.query_terms import QueryTerms
     from privity.node.gateway_role import GatewaySettings, serve
+    from privity.node.watched_members import LedgerSettings
 
     settings = GatewaySettings(
         enclave=enclave,
         scope=scope,
         store=store,
-        ledger=ledger,
-        contracts=contracts,
-        account=account,
-        confirmations=confirmations,
-        every_s=every,
+        ledger=LedgerSettings(ledger, contracts, account, confirmations, every),
         query=None if query is None else QueryTerms.from_file(query),
         host=host,
         port=port,

@@ -12,10 +12,10 @@ Public names, each imported from its module, so that a role loads no other. The 
 `relay_role.make_relay` and `relay_role.RelaySettings`, `mixing.MixSettings`,
 `gateway_role.GatewaySettings` and `gateway_role.serve`, the admission gateway;
 `bus_role.BusSettings` and `bus_role.serve`, a node of the message bus;
-`prover.ProverApp` and `prover_role.serve`, an edge prover. How an
-enclave is paid: `payments.load_payments`, `withdrawals.withdraw_spent`; who joins a
-network: `registry_entry.fetch_digest`, `registry_targets.FollowSettings`. How one is
-run: `listen.bind`, `listen.serve_app`, `access.AccessControl`, `live.live_state`,
+`watched_members.LedgerSettings`, the ledger of both; `prover.ProverApp` and `prover_role.serve`, an
+edge prover. How an enclave is paid: `payments.load_payments`, `withdrawals.withdraw_spent`; who
+joins a network: `registry_entry.fetch_digest`, `registry_targets.FollowSettings`. How one is run:
+`listen.bind`, `listen.serve_app`, `access.AccessControl`, `live.live_state`,
 `attestation.AttestationSettings`, `publication.LogSubmission`. Several at once:
 `devnet.run_devnet`, enclave and relay as child processes; `train_here.train_here`, a private run on
 one machine. For an owner of grants: `owner_client.local_broker`, `owner_client.send`,

@@ -9,17 +9,14 @@ import asyncio
 import logging
 import time
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 from privity.anon.field import field
 from privity.anon.messages import NativeEngine, RateGate, Rules, Spam
 from privity.errors import PeerError
-from privity.infer.anonymous.members import LedgerSource, MemberView
-from privity.ledger.accounts import load_account
-from privity.ledger.addresses import Addresses
 from privity.ledger.client import Ledger
 from privity.ledger.history import MemberHistory
 from privity.node.slashing import slash_all
+from privity.node.watched_members import LedgerSettings, watch_members
 
 __all__ = ["SpamDesk", "member_gate"]
 
@@ -29,49 +26,22 @@ _TRIES = 8
 _WAIT_S = 2.0  # before the second try; twice as long before each further one
 
 
-async def member_gate(
-    stack: AsyncExitStack,
-    ledger: str,
-    contracts: Path,
-    *,
-    account: Path | None,
-    confirmations: int,
-    every_s: float,
-) -> RateGate:
+async def member_gate(stack: AsyncExitStack, ledger: LedgerSettings) -> RateGate:
     """Return what limits messages by a ledger's members, who are followed from now on.
 
     Args:
         stack: ends the following.
-        ledger: URL of a ledger's node.
-        contracts: the file with the contracts' addresses.
-        account: the key of the account that slashes; None to leave it to others.
-        confirmations: blocks after one before it is believed.
-        every_s: seconds between two looks at the ledger.
+        ledger: whose members may send.
 
     Raises:
-        InputError: a file cannot be used.
-        PeerError: the ledger cannot be read.
-        MissingDependency: the native wheel, or a library of the ledger, is not installed.
+        PrivityError: as `watch_members`.
     """
-    signer = None if account is None else load_account(account)
-    client = await stack.enter_async_context(
-        Ledger(
-            ledger,
-            Addresses.from_file(contracts),
-            signer=signer,
-            confirmations=confirmations,
-            journal=None if account is None else account.with_suffix(".journal"),
-        )
-    )
-    history = MemberHistory()
-    members = MemberView(LedgerSource(client.members, history))
-    await members.update()
-    desk = SpamDesk(history, None if signer is None else client)
+    members = await watch_members(stack, ledger)
+    desk = SpamDesk(members.history, None if ledger.account is None else members.ledger)
     engine = await asyncio.to_thread(NativeEngine)
-    for work in (members.follow(every_s), desk.run()):
-        stack.callback(asyncio.create_task(work).cancel)
+    stack.callback(asyncio.create_task(desk.run()).cancel)
     return RateGate(
-        engine, lambda: members.roots, rules=Rules(), clock=time.time, on_spam=desk.tell
+        engine, lambda: members.view.roots, rules=Rules(), clock=time.time, on_spam=desk.tell
     )
 
 

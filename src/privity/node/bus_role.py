@@ -12,7 +12,7 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from privity.anon.messages import (
 from privity.errors import InputError, PeerError
 from privity.identity.keystore import load_or_create_key
 from privity.node.listen import end_with_stdin
+from privity.node.watched_members import LedgerSettings
 
 __all__ = ["BusSettings", "serve"]
 
@@ -46,12 +47,7 @@ class BusSettings:
         channels: names of the channels to keep messages of; all where there are none.
         key: the file with the key that the node's name is made from, made if there is none; None
             for a new name at each start.
-        ledger: URL of a ledger's node; without one there is no limit on what anybody sends.
-        contracts: the file with the contracts' addresses.
-        account: the key of the account that slashes, and gets the small bounty; None to leave
-            slashing to others.
-        confirmations: blocks after one before it is believed.
-        every_s: seconds between two looks at the ledger.
+        ledger: whose members may send; without one there is no limit on what anybody sends.
         lifeline: end when standard input ends.
     """
 
@@ -60,18 +56,10 @@ class BusSettings:
     store: Path | None = None
     channels: tuple[str, ...] = ()
     key: Path | None = None
-    ledger: str = field(default="", repr=False)  # it may hold a key
-    contracts: Path | None = None
-    account: Path | None = None
-    confirmations: int = 12
-    every_s: float = 5.0
+    ledger: LedgerSettings | None = None
     lifeline: bool = False
 
     def __post_init__(self) -> None:
-        if bool(self.ledger) != (self.contracts is not None):
-            raise InputError("a ledger and the file of its contracts go together")
-        if self.account is not None and not self.ledger:
-            raise InputError("an account slashes on a ledger, and none is given")
         if self.channels and self.store is None:
             raise InputError("channels say what a store keeps, and none is given")
 
@@ -126,17 +114,10 @@ async def _until_told(settings: BusSettings, on_ready: Callable[[dict[str, Any]]
 async def _run(settings: BusSettings, on_ready: Callable[[dict[str, Any]], None]) -> None:
     async with AsyncExitStack() as stack:
         gate = None
-        if settings.ledger and settings.contracts is not None:
+        if settings.ledger is not None:
             from privity.node.bus_gate import member_gate  # what a ledger needs takes a second
 
-            gate = await member_gate(
-                stack,
-                settings.ledger,
-                settings.contracts,
-                account=settings.account,
-                confirmations=settings.confirmations,
-                every_s=settings.every_s,
-            )
+            gate = await member_gate(stack, settings.ledger)
         else:
             logger.warning("no ledger is given, so anybody may send any number of messages")
         bus = Bus(_node(settings), gate=gate, store=_store(settings, stack))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from privity.anon.admission import Admission
@@ -17,15 +15,11 @@ from privity.anon.field import Field
 from privity.anon.query_terms import QueryTerms
 from privity.anon.stores import Store, open_store
 from privity.errors import InputError, PeerError, PrivityError
-from privity.infer.anonymous.members import LedgerSource, MemberView
-from privity.ledger.accounts import load_account
-from privity.ledger.addresses import Addresses
-from privity.ledger.client import Ledger
-from privity.ledger.history import MemberHistory
 from privity.node.admission_gateway import AdmissionGateway, EnclaveUpstream
 from privity.node.listen import bind, end_with_stdin, serve_app
 from privity.node.query_gate import QueryGate
 from privity.node.slashing import slash_all
+from privity.node.watched_members import LedgerSettings, WatchedMembers, watch_members
 from privity.seal.asgi import Receive, Scope, Send
 
 __all__ = ["GatewayApp", "GatewaySettings", "serve"]
@@ -43,12 +37,7 @@ class GatewaySettings:
         enclave: base URL of the enclave behind it.
         scope: the provider's account on the ledger: what proofs must be made for.
         store: where signals are remembered; one for all gateways of a provider.
-        ledger: URL of a ledger's node.
-        contracts: the file with the contracts' addresses.
-        account: the key of the account that slashes, and gets the small bounty; None to leave
-            slashing to others.
-        confirmations: blocks after one before it is believed.
-        every_s: seconds between two looks at the ledger.
+        ledger: whose members it admits.
         query: in what each request must be proved; None to ask for no proof of what is asked.
         host: address to listen on.
         port: TCP port; 0 takes a free one.
@@ -57,12 +46,8 @@ class GatewaySettings:
 
     enclave: str
     scope: str
-    store: str = field(repr=False)  # it may hold a password, and the next one a key
-    ledger: str = field(repr=False)
-    contracts: Path
-    account: Path | None = None
-    confirmations: int = 12
-    every_s: float = 5.0
+    store: str = field(repr=False)  # it may hold a password
+    ledger: LedgerSettings
     query: QueryTerms | None = None
     host: str = "127.0.0.1"
     port: int = 0
@@ -81,13 +66,9 @@ class GatewayApp:
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
-        self._account = None if settings.account is None else load_account(settings.account)
-        self._addresses = Addresses.from_file(settings.contracts)
-        self._history = MemberHistory()
-        self._ledger: Ledger | None = None
         self._app: AdmissionGateway | None = None
         self.failure: PrivityError | None = None
-        self._members: MemberView | None = None
+        self._members: WatchedMembers | None = None
         self._looked = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -112,29 +93,16 @@ class GatewayApp:
 
     async def _open(self, stack: AsyncExitStack) -> AdmissionGateway:
         settings = self._settings
-        self._ledger = await stack.enter_async_context(
-            Ledger(
-                settings.ledger,
-                self._addresses,
-                signer=self._account,
-                confirmations=settings.confirmations,
-                journal=_journal(settings.account),
-            )
-        )
         store: Store = await stack.enter_async_context(open_store(settings.store))
-        members = MemberView(LedgerSource(self._ledger.members, self._history))
-        await members.update()
-        following = asyncio.create_task(members.follow(settings.every_s))
-        self._members = members
-        stack.callback(following.cancel)
+        self._members = await watch_members(stack, settings.ledger)
         gate: QueryGate | None = None
         if settings.query is not None:
             gate = QueryGate([settings.query.vocabulary], buckets=settings.query.buckets)
             await gate.warm()
         return AdmissionGateway(
-            Admission(settings.scope.lower(), members, store),
+            Admission(settings.scope.lower(), self._members.view, store),
             EnclaveUpstream(settings.enclave),
-            on_double_signal=None if self._account is None else self.slash,
+            on_double_signal=None if settings.ledger.account is None else self.slash,
             look_again=self._look_again,
             query_check=gate,
         )
@@ -146,7 +114,7 @@ class GatewayApp:
             return False
         self._looked = now
         try:
-            await self._members.update()
+            await self._members.view.update()
         except PeerError:
             return False
         return True
@@ -157,10 +125,10 @@ class GatewayApp:
         Raises:
             PeerError: of one of them, at least, it is not known that its stake is gone.
         """
-        ledger, account = self._ledger, self._account
-        if ledger is None or account is None:
+        members = self._members
+        if members is None or self._settings.ledger.account is None:
             raise PeerError("there is no account to slash with")
-        if not await slash_all(ledger, self._history, secret, account.address):
+        if not await slash_all(members.ledger, members.history, secret):
             logger.info("no leaf of a revealed secret has a stake left")
 
 
@@ -190,7 +158,3 @@ def serve(settings: GatewaySettings, *, on_ready: Callable[[dict[str, Any]], Non
         if app.failure is not None:
             raise app.failure from None
         raise
-
-
-def _journal(account: Path | None) -> Path | None:
-    return None if account is None else account.with_suffix(".journal")
