@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from privity.cli import output
+from privity.cli.choice import JsonOption
+from privity.cli.ledger_options import Confirmations, ContractsFile, LedgerUrl
 
 __all__ = ["app"]
 
@@ -20,7 +22,6 @@ app = typer.Typer(
 AccountFile = Annotated[
     Path, typer.Option("--account", help="Key of a ledger account.", metavar="FILE")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 
 
 @app.command()
@@ -29,7 +30,7 @@ def account(
         Path,
         typer.Argument(help="The file of its key, made if there is none.", metavar="FILE"),
     ],
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show the address of an account whose key is in a file."""
     from privity.ledger.accounts import load_or_create_account
@@ -43,7 +44,7 @@ def account(
 
 @app.command()
 def deploy(
-    ledger: Annotated[str, typer.Option(help="JSON-RPC of a ledger's node.", metavar="URL")],
+    ledger: LedgerUrl,
     account: AccountFile,
     issuer: Annotated[
         Path,
@@ -90,7 +91,7 @@ def deploy(
             max=3600,
         ),
     ] = 60,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Put the contracts on a chain, with a test token that has no worth.
 
@@ -140,13 +141,9 @@ def mint(
     to: Annotated[str, typer.Argument(help="Who gets it.", metavar="ADDRESS")],
     amount: Annotated[int, typer.Argument(help="How much of the test token.", min=1)],
     account: AccountFile,
-    ledger: Annotated[str, typer.Option(help="JSON-RPC of a ledger's node.", metavar="URL")],
-    contracts: Annotated[
-        Path, typer.Option(help="The file that says where the contracts are.", metavar="FILE")
-    ],
-    confirmations: Annotated[
-        int, typer.Option(help="Blocks after one before it is believed.", min=0, max=1000)
-    ] = 0,
+    ledger: LedgerUrl,
+    contracts: ContractsFile,
+    confirmations: Confirmations = 0,
 ) -> None:
     """Make some of a test token for somebody; its owner alone can."""
     import anyio
