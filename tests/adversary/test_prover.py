@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import inspect
 import logging
 import threading
@@ -149,6 +150,16 @@ async def test_an_answer_without_end_is_not_read() -> None:
 
     prover, _ = edge(endless)
     with pytest.raises(PeerError, match="more than a proof"):
+        await prover.prove(TOKENS, **ARGUMENTS)
+    await prover.aclose()
+
+
+async def test_an_answer_is_not_unpacked() -> None:
+    async def packed(scope: Scope, receive: Receive, send: Send) -> None:
+        await answer(send, 200, [(b"content-encoding", b"gzip")], gzip.compress(bytes(1 << 20)))
+
+    prover, _ = edge(packed)
+    with pytest.raises(PeerError, match="is no proof"):
         await prover.prove(TOKENS, **ARGUMENTS)
     await prover.aclose()
 

@@ -1,4 +1,4 @@
-"""Headers of proved queries and of their openings, vocabularies and witnesses."""
+"""Headers of proved queries and of their openings, vocabularies, witnesses and tokenizers."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import json
 
 from fuzz.harness import Made, attempt
 from privity.anon.query import Opening, QueryProof
+from privity.anon.query_witness import QueryWitness
 from privity.anon.vocabulary import Vocabulary
 from privity.identity.jcs import canonical
-from privity.identity.multibase import encode_base64url
-from privity.node.prover import ProverApp
+from privity.infer.engines.tokenizer_file import _parsed
+from tiny_tokens import tokenizer_table
 
 _VOCABULARY = Vocabulary(1000, (0, 1, 500), "sha256:" + "00" * 32)
 _PROOF = QueryProof(128, _VOCABULARY.digest, bytes(32), bytes(range(256)) * 8 + bytes(96))
 _OPENING = Opening(b"\5" * 32)
-_PROVER = ProverApp([_VOCABULARY])
+_WITNESS = QueryWitness((2, 3), _VOCABULARY.digest, 128, bytes(32), bytes(32))
 
 
 def one(data: bytes) -> None:
@@ -22,7 +23,9 @@ def one(data: bytes) -> None:
     for read in (QueryProof.from_header, Opening.from_header):
         found = attempt(read, text)
         assert found is None or found.to_header() == text
-    attempt(_PROVER._read, data)
+    witness = attempt(QueryWitness.from_bytes, data)
+    assert witness is None or witness.to_bytes() == data
+    attempt(_parsed, data, _VOCABULARY.tokenizer)
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):
@@ -32,18 +35,12 @@ def one(data: bytes) -> None:
 
 
 def seeds() -> Made:
-    witness = {
-        "blinding": encode_base64url(bytes(32)),
-        "bucket": 128,
-        "request": encode_base64url(bytes(32)),
-        "tokens": [2, 3],
-        "vocabulary": encode_base64url(_VOCABULARY.digest),
-    }
     return Made(
         [
             _PROOF.to_header().encode(),
             _OPENING.to_header().encode(),
             canonical(_VOCABULARY.to_json()),
-            canonical(witness),
+            _WITNESS.to_bytes(),
+            json.dumps(tokenizer_table()).encode(),
         ]
     )

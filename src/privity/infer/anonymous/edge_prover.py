@@ -175,7 +175,7 @@ class EdgeProver:
 
 async def _bounded(answered: httpx.Response) -> bytes:
     body = bytearray()
-    async for piece in answered.aiter_bytes():
+    async for piece in answered.aiter_raw():  # nothing is unpacked
         body += piece
         if len(body) > _MAX_PROOF:
             raise PeerError("the prover answered with more than a proof has")
