@@ -8,6 +8,7 @@ person asked to be kept in the keyring must not turn up in a file.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from privity.errors import InputError, MalformedError
@@ -15,7 +16,7 @@ from privity.home import create_private_once, home, read_private
 from privity.identity.did_key import encode_secret, parse_secret
 from privity.identity.keys import SigningKey
 
-__all__ = ["device_key", "load_key", "load_or_create_key", "uses_keyring"]
+__all__ = ["device_key", "load_key", "load_or_create_key", "secret_in_keyring", "uses_keyring"]
 
 _FILE = "device.key"
 _SERVICE = "privity device key"
@@ -71,19 +72,36 @@ def _parse(text: str, place: str) -> SigningKey:
         ) from None
 
 
-def _from_keyring(account: str) -> SigningKey:
+def secret_in_keyring(service: str, account: str, make: Callable[[], str]) -> str:
+    """Return a secret out of the system's keyring, made there where there is none.
+
+    Args:
+        service: what the secret is.
+        account: whose it is.
+        make: returns a new one.
+
+    Raises:
+        InputError: the keyring did not answer.
+    """
     # Imported here: it takes 100 ms and most people keep the file.
     import keyring
     import keyring.errors
 
     try:
-        stored = keyring.get_password(_SERVICE, account)
+        stored = keyring.get_password(service, account)
         if stored is None:
-            stored = encode_secret(SigningKey.generate().unsafe_seed())
-            keyring.set_password(_SERVICE, account, stored)
+            stored = make()
+            keyring.set_password(service, account, stored)
     except keyring.errors.KeyringError as error:
         raise InputError(
             f"the keyring of this system did not answer: {type(error).__name__}",
             hint="unlock or install one, or unset PRIVITY_KEYRING to keep the key in a file",
         ) from error
-    return _parse(stored, "the keyring")
+    return stored
+
+
+def _from_keyring(account: str) -> SigningKey:
+    def make() -> str:
+        return encode_secret(SigningKey.generate().unsafe_seed())
+
+    return _parse(secret_in_keyring(_SERVICE, account, make), "the keyring")

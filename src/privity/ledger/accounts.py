@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from privity.errors import InputError, MissingDependency
 from privity.home import create_private_once, read_private
-from privity.identity.keystore import uses_keyring
+from privity.identity.keystore import secret_in_keyring, uses_keyring
 from privity.ledger.wire import Address, Hash, check_address
 
 if TYPE_CHECKING:
@@ -97,7 +97,10 @@ def load_or_create_account(path: Path) -> Account:
         InputError: the key cannot be read or written, is damaged, or is open to others.
     """
     if uses_keyring():
-        return _from_keyring(str(path))
+        stored = secret_in_keyring(
+            _SERVICE, str(path), lambda: Account.generate().unsafe_key().hex()
+        )
+        return _parse(stored, "the keyring")
     if not path.exists():
         create_private_once(path, Account.generate().unsafe_key().hex().encode("ascii") + b"\n")
     return load_account(path)
@@ -120,23 +123,6 @@ def _parse(text: str, place: str) -> Account:
             hint="restore it from a copy; what the account holds is lost without its key",
         )
     return Account(bytes.fromhex(digits))
-
-
-def _from_keyring(name: str) -> Account:
-    import keyring
-    import keyring.errors
-
-    try:
-        stored = keyring.get_password(_SERVICE, name)
-        if stored is None:
-            stored = Account.generate().unsafe_key().hex()
-            keyring.set_password(_SERVICE, name, stored)
-    except keyring.errors.KeyringError as error:
-        raise InputError(
-            f"the keyring of this system did not answer: {type(error).__name__}",
-            hint="unlock or install one, or unset PRIVITY_KEYRING to keep the key in a file",
-        ) from error
-    return _parse(stored, "the keyring")
 
 
 def _eth_account() -> Any:
