@@ -7,13 +7,12 @@ pure Rust one as the crate chooses; ours is OpenSSL by way of `cryptography`.
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
 from pyhpke import AEADId, CipherSuite, KDFId, KEMId
 
-from measure import Report, median_seconds, title
+from measure import Report, build_peer, median_seconds, title
 from privity.hazmat import hpke
 from privity.seal.key_config import GatewayKeys, KeyConfig
 from privity.seal.ohttp import encapsulate_request, open_request
@@ -49,7 +48,7 @@ def beside_pyhpke(report: Report) -> None:
 
 def beside_rust(report: Report) -> None:
     """One request and one response of the same size, both ends in one process."""
-    peer = build_rust()
+    peer = build_peer(RUST, "privity-bench")
     for name, kem_id in KEMS.items():
         keys = GatewayKeys.generate([hpke.KEMS[kem_id]])
         suite = hpke.suite(kem_id, 0x0001, 0x0001)
@@ -73,17 +72,6 @@ def beside_rust(report: Report) -> None:
                 command = [str(peer), name, str(size), str(SECONDS)]
                 theirs = int(subprocess.run(command, check=True, capture_output=True).stdout) / 1e9
             _add(report, f"OHTTP round trip, {name}, {label}", ours, "Rust ohttp", theirs)
-
-
-def build_rust() -> Path | None:
-    """Build the peer and return its path, or None without cargo."""
-    cargo = shutil.which("cargo")
-    if cargo is None:
-        print("  (no cargo: the Rust peer is left out)")
-        return None
-    command = [cargo, "build", "--release", "--quiet", "--locked"]
-    subprocess.run(command, cwd=RUST, check=True)
-    return RUST / "target" / "release" / "privity-bench"
 
 
 def _add(report: Report, what: str, ours: float, peer: str, theirs: float | None) -> None:

@@ -7,17 +7,15 @@ calls it, with the one-spelling checks of each message; the crate inside its own
 
 from __future__ import annotations
 
-import shutil
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
-from measure import Report, title
+from measure import Report, build_peer, title
 from privity.anon.credits import CreditToken, Issuer, IssuerKey, prepare_purchase
 
 CRATE = Path(__file__).parent / "act"
@@ -48,16 +46,6 @@ class Ours:
         self.token = pending.complete(refund)
         times.append(time.perf_counter())
         return [after - before for before, after in pairwise(times)]
-
-
-def build() -> Path | None:
-    """Build the peer, or say why it is left out."""
-    if shutil.which("cargo") is None:
-        print("  the bare crate is left out: no cargo here", file=sys.stderr)
-        return None
-    command = ["cargo", "build", "--release", "--locked", "--quiet"]
-    subprocess.run(command, cwd=CRATE, check=True)
-    return CRATE / "target" / "release" / "privity-bench-act"
 
 
 @contextmanager
@@ -107,7 +95,7 @@ def main() -> None:
     """Measure and report."""
     title("Anonymous credits: one spend, from proof to the next token")
     report, ours = Report("credits"), Ours()
-    program = build()
+    program = build_peer(CRATE, "privity-bench-act")
     if program is None:
         mine, peers = in_turn(ours.once, None)
     else:

