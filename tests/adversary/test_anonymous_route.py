@@ -13,6 +13,7 @@ from privity.errors import EvidenceError, PolicyRefusal
 from privity.infer.peers import EnclavePeer
 from privity.infer.routes.anonymous import Way, anonymous_disclosure, check_registered
 from privity.policy import Policy
+from privity.wording import party_name
 
 HARDWARE = VerifiedEvidence(
     "tdx", "sha256:" + "0" * 64, frozenset({Basis(Ground.HARDWARE, "Intel TDX")}), False
@@ -56,9 +57,11 @@ class Named:
     terms: None = None
 
 
-def table(enclave: Any = None, way: Way = WAY, members: int = 9) -> Disclosure:
+def table(
+    enclave: Any = None, way: Way = WAY, members: int = 9, *, prover: bool = False
+) -> Disclosure:
     given: Any = enclave or Enclave()
-    return anonymous_disclosure(given, way, GATEWAY, members=members)
+    return anonymous_disclosure(given, way, GATEWAY, members=members, prover=prover)
 
 
 def refused(disclosure: Disclosure) -> bool:
@@ -132,3 +135,12 @@ def test_other_keys_than_the_ledgers_are_refused() -> None:
     with pytest.raises(EvidenceError) as caught:
         check_registered(enclave, bytes(31) + b"\x01")
     assert caught.value.check == "registered keys"
+
+
+def test_an_edge_prover_is_named_with_whoever_sees_what_it_and_its_host_do() -> None:
+    alone, proved = table(), table(prover=True)
+    assert "edge prover" in party_name(Party.ENCLAVE, proved)
+    assert "edge prover" in party_name(Party.OBSERVER, proved)
+    assert proved[Party.OBSERVER, Asset.ADDRESS].view == View.EVERYTHING
+    assert "edge prover" not in str(alone.to_json())
+    assert alone.cells == proved.cells

@@ -229,4 +229,4 @@ def configured_queries(
 
     otherwise = DeviceProver() if peer.prover_fallback else None
     offloaded = OffloadedProver(find, max_age=_MAX_AGE_S, otherwise=otherwise)
-    return QueryMakers(tokenizers, prover=offloaded)
+    return QueryMakers(tokenizers, prover=offloaded, elsewhere=not near)

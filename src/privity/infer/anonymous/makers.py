@@ -31,11 +31,17 @@ class QueryMakers:
         tokenizers: files, as of `tokens_of_tokenizer`, for models other than the demo's.
         prover: makes the proofs of jobs; by default this device. Questions to a desk, which are
             small and hide nothing, it proves itself, so that nothing but jobs needs another node.
+        elsewhere: whether that prover is on another machine; for the disclosure.
     """
 
     def __init__(
-        self, tokenizers: Sequence[Path] = (), *, prover: QueryProver | None = None
+        self,
+        tokenizers: Sequence[Path] = (),
+        *,
+        prover: QueryProver | None = None,
+        elsewhere: bool = False,
     ) -> None:
+        self.elsewhere = elsewhere
         self._tokenizers = tuple(tokenizers)
         self._device = DeviceProver()
         self._prover = prover or self._device

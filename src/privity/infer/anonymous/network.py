@@ -154,6 +154,7 @@ class Network:
             peer,
             members=len(self.members),
             proxied=self._proxied,
+            prover=self.queries.elsewhere,
         )
         job = AnonymousJob(self, scope, target, chain, inner)
         return AnonymousRoute(inner, _way(chosen), disclosure, job, job.desk)

@@ -130,6 +130,7 @@ def anonymous_disclosure(
     *,
     members: int,
     proxied: bool = False,
+    prover: bool = False,
 ) -> Disclosure:
     """Return who learns what of a job sealed to ``enclave`` by ``way``.
 
@@ -142,6 +143,8 @@ def anonymous_disclosure(
         gateway: the end of the way.
         members: how many there are to hide among.
         proxied: whether all that leaves goes through a proxy.
+        prover: whether an edge node of the person's may prove the job. Its code then reads what
+            the enclave does, as the policy let it, and its host sees what whoever watches does.
     """
     cells = dict(confidential_disclosure(enclave, gateway).cells)
     apart = _apart(way)
@@ -172,6 +175,9 @@ def anonymous_disclosure(
         Party.ENCLAVE: confidential_disclosure(enclave, gateway).labels[Party.ENCLAVE],
         Party.RELAY: frozenset({"relays · 2 operators" if apart else "relays · one machine"}),
     }
+    if prover:
+        labels[Party.ENCLAVE] |= {"edge prover"}
+        labels[Party.OBSERVER] = frozenset({"anyone watching", "edge prover's host"})
     return Disclosure(cells, labels)
 
 
