@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from answered import restored
 from privity.errors import PolicyRefusal
 from privity.infer.providers.guard import check
 from privity.infer.pseudonyms.kept import SealedMaps
-from privity.infer.pseudonyms.pseudonymiser import Departure, Pseudonymiser
+from privity.infer.pseudonyms.pseudonymiser import Pseudonymiser
 from privity.infer.shapes.paths import shape_by_end
 from privity.policy.sensitive import Kind, Mode
 from scripted_detector import ScriptedDetector
@@ -177,13 +178,6 @@ def test_a_call_and_its_result_keep_one_identifier() -> None:
     )
     sent = make().replace(CHAT, body, Mode.REPLACE).body["messages"]
     assert sent[1]["tool_calls"][0]["id"] == sent[2]["tool_call_id"] != IBAN
-
-
-def restored(departure: Departure, text: str) -> str:
-    body = json.dumps({"choices": [{"index": 0, "message": {"content": text}}]}).encode()
-    restorer = departure.answer("application/json")
-    made = json.loads(restorer.feed(body) + restorer.end())
-    return str(made["choices"][0]["message"]["content"])
 
 
 def test_what_was_split_is_restored_and_the_parts_say_the_same() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from answered import restored
 from privity.errors import MalformedError, OpenError, PolicyRefusal, PrivityError
 from privity.infer.pseudonyms.kept import SealedMaps
 from privity.infer.pseudonyms.pseudonymiser import Departure, Pseudonymiser
@@ -55,13 +56,6 @@ def make(texts: dict[str, Kind] | None = None, **named: object) -> Pseudonymiser
 def chat(*texts: str) -> dict[str, object]:
     roles = ("user", "assistant")
     return {"messages": [{"role": roles[i % 2], "content": t} for i, t in enumerate(texts)]}
-
-
-def restored(departure: Departure, text: str) -> str:
-    body = json.dumps({"choices": [{"index": 0, "message": {"content": text}}]}).encode()
-    restorer = departure.answer("application/json")
-    made = json.loads(restorer.feed(body) + restorer.end())
-    return str(made["choices"][0]["message"]["content"])
 
 
 def of(departure: Departure, original: str) -> str:

@@ -13,7 +13,6 @@ import importlib.util
 import json
 import os
 import secrets
-import stat
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ import httpx
 import psutil
 import pytest
 
+from changing_files import changed_at, is_regular, readable_files
 from privity.infer.config import Config
 from privity.infer.opening import SessionSettings, open_session
 
@@ -95,14 +95,14 @@ class Search:
         return found
 
     def _places(self, processes: Iterable[psutil.Process]) -> Iterator[tuple[str, Path]]:
-        for path in _files(self.sandbox):
+        for path in readable_files(self.sandbox):
             yield f"file {path.relative_to(self.sandbox)}", path
         # The device's own records, which name the model as it was asked for, are not the enclave's.
         device = Path(os.environ["PRIVITY_HOME"])
         for folder in {Path(tempfile.gettempdir()), Path("/var/tmp"), SHARED_MEMORY}:  # noqa: S108
-            for path in _files(folder):
+            for path in readable_files(folder):
                 ours = path.is_relative_to(self.sandbox) or path.is_relative_to(device)
-                if ours or _changed(path) < self.since:
+                if ours or changed_at(path) < self.since:
                     continue
                 yield f"file {path}", path
         for process in processes:
@@ -110,7 +110,7 @@ class Search:
             for name in ("cmdline", "environ", "comm"):
                 yield f"{name} of a process", proc / name
             for link in sorted((proc / "fd").iterdir()):
-                if stat.S_ISREG(_mode(link)):
+                if is_regular(link):
                     yield f"open file {os.readlink(link)}", link
             for link in _written_mappings(proc):
                 yield f"mapped file {os.readlink(link)}", link
@@ -129,34 +129,12 @@ class Search:
         return False
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            path = Path(parent, name)
-            if stat.S_ISREG(_mode(path)) and os.access(path, os.R_OK):
-                yield path
-
-
-def _mode(path: Path) -> int:
-    try:
-        return path.stat().st_mode
-    except OSError:
-        return 0
-
-
-def _changed(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0
-
-
 def _written_mappings(proc: Path) -> Iterator[Path]:
     """Yield files that a process may write through its memory."""
     for line in (proc / "maps").read_text().splitlines():
         span, mode, *_ = line.split()
         link = proc / "map_files" / span
-        if mode[1] == "w" and mode[3] == "s" and stat.S_ISREG(_mode(link)):
+        if mode[1] == "w" and mode[3] == "s" and is_regular(link):
             yield link
 
 

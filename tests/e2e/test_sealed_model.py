@@ -13,7 +13,6 @@ import importlib.util
 import json
 import os
 import socket
-import stat
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ import httpx
 import psutil
 import pytest
 
+from changing_files import changed_at, is_regular, readable_files
 from privity.attest import DevRoot
 from privity.errors import PeerError
 from privity.infer.engines.hardening import swap_is_on
@@ -88,8 +88,8 @@ class Search:
         places = [self.folder, Path(tempfile.gettempdir()), *ELSEWHERE]
         found = set()
         for number, place in enumerate(places):
-            for path in _regular(place):
-                if number and (path.is_relative_to(self.folder) or _changed(path) < self.since):
+            for path in readable_files(place):
+                if number and (path.is_relative_to(self.folder) or changed_at(path) < self.since):
                     continue
                 if "site-packages" in path.parts:
                     continue  # the wheel itself, which is public, being installed elsewhere
@@ -106,7 +106,7 @@ class Search:
         links = [*(proc / "fd").iterdir(), *(proc / "map_files").iterdir()]
         seen: dict[str, Path] = {}
         for link in links:
-            if stat.S_ISREG(_mode(link)) and _changed(link) >= self.since:
+            if is_regular(link) and changed_at(link) >= self.since:
                 seen.setdefault(os.readlink(link), link)
         return {name: link for name, link in seen.items() if self._holds(link)}
 
@@ -122,28 +122,6 @@ class Search:
                     return True
                 tail = data[-_RUN:]
         return False
-
-
-def _regular(folder: Path) -> Iterator[Path]:
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            path = Path(parent, name)
-            if stat.S_ISREG(_mode(path)) and os.access(path, os.R_OK):
-                yield path
-
-
-def _mode(path: Path) -> int:
-    try:
-        return path.stat().st_mode
-    except OSError:
-        return 0
-
-
-def _changed(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0
 
 
 def _smaps(process: psutil.Process) -> Iterable[tuple[str, dict[str, int]]]:
