@@ -25,8 +25,8 @@ from privity.anon.messages import InboxAddress
 from privity.errors import PeerError, PrivityError
 from privity.home import write_private
 from privity.infer.anonymous import sending
-from privity.infer.anonymous.inbox import open_box
 from privity.infer.anonymous.device_members import DeviceMembers
+from privity.infer.anonymous.inbox import open_box
 from privity.infer.anonymous.purse import SharedWallet, person_wallet
 from privity.infer.anonymous.sending import Sender
 from privity.infer.anonymous.teller import Teller
