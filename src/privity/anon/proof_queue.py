@@ -6,7 +6,8 @@ are only by where they come from (of relays, which relay). So each source has a 
 - *proven* sources, whose proofs lately were nearly all true, share batches, in turns;
 - all others, new ones among them, are *on probation*: one lane at a time, in small batches, for a
   bounded share of the worker's time while proven sources are being served;
-- of these, *forgers*, whose proofs lately were for the most part false, for a smaller share yet.
+- of these, *forgers*, whose proofs lately were for the most part false, for a smaller share yet,
+  and in few places of their own, so that they stand in nobody's way.
 
 A batch is whatever waits when the worker is free. An idle worker begins at once, with one proof.
 """
@@ -32,6 +33,8 @@ _HALF_LIFE_S = 120.0  # after which a verdict weighs half
 _MOST_BAD = 0.1  # share of false proofs up to which a source counts as proven
 _LEAST_GOOD = 0.5  # weight of true proofs from which on it does
 _FORGED = 4.0  # weight of false proofs from which on a source can count as a forger
+_FORGER_WAITS = 4  # proofs of one forger that wait
+_LONGEST_S = 5.0  # between two turns, however long the last one took
 _QUIET_S = 2.0  # without a proven source, those on probation have the worker to themselves
 _MOST_SOURCES = 4096  # whose record is kept
 
@@ -43,7 +46,8 @@ class QueueLimits:
     Attributes:
         batch: proofs verified together at most.
         waiting: proofs of one source that wait.
-        probation: proofs that wait of all sources on probation together.
+        probation: proofs that wait of all sources on probation together, without forgers.
+        forgers: proofs that wait of all forgers together.
         share: of the worker's time that those get while proven sources are served, 0 to 1.
         forged: the same, of those whose proofs are for the most part false.
     """
@@ -51,11 +55,12 @@ class QueueLimits:
     batch: int = 32
     waiting: int = 64
     probation: int = 256
+    forgers: int = 32
     share: float = 0.2
     forged: float = 0.05
 
     def __post_init__(self) -> None:
-        if min(self.batch, self.waiting, self.probation) < 1:
+        if min(self.batch, self.waiting, self.probation, self.forgers) < 1:
             raise InputError("a queue's limits are 1 or more")
         if not (0 < self.share <= 1 and 0 < self.forged <= 1):
             raise InputError("a share of a queue is above 0 and up to 1")
@@ -85,6 +90,10 @@ class _Lane:
         self._fade(now)
         return self.bad >= _FORGED and self.bad > self.good
 
+    def standing(self, now: float) -> bool | None:
+        """Return None of a proven source, else whether it is a forger."""
+        return None if self.proven(now) else self.forges(now)
+
     def portion(self, most: int) -> int:
         """Return how many go together: few enough that half of such batches have none false."""
         share = (self.bad + 1) / (self.good + self.bad + 2)
@@ -99,7 +108,7 @@ class _Lane:
 class _Waiting:
     claim: Claimed
     lane: _Lane
-    probation: bool
+    forged: bool | None  # see `_Lane.standing`
     done: asyncio.Future[VerifiedProof]
 
 
@@ -114,9 +123,9 @@ class ProofQueue:
     Guarantees:
         Proofs of a proven source wait for those of new ones at most ``share`` of the time, and for
         those of forgers at most ``forged``, however many those are
-        (`test_a_flood_leaves_a_proven_source_its_worker`); forgers delay new sources no more than
-        that (`test_a_new_source_does_not_wait_for_forgers`); and a full lane fills nobody else's
-        (`test_a_flood_fills_its_own_lane_alone`).
+        (`test_a_flood_leaves_a_proven_source_its_worker`); once they are known for it, forgers take
+        no place or turn of new ones (tests/adversary/test_forgers.py); and a full lane fills nobody
+        else's (`test_a_flood_fills_its_own_lane_alone`).
     """
 
     def __init__(
@@ -131,7 +140,7 @@ class ProofQueue:
         self._clock = clock
         self._sources: OrderedDict[str, _Lane] = OrderedDict()
         self._active: deque[_Lane] = deque()  # lanes in which something waits, next one first
-        self._on_probation = 0
+        self._on_probation = {False: 0, True: 0}  # proofs that wait, of new ones and of forgers
         self._turns = {False: 0.0, True: 0.0}  # when new ones, and forgers, have their next
         self._proven_seen = -_QUIET_S
         self._running: list[_Waiting] = []
@@ -150,17 +159,16 @@ class ProofQueue:
         """
         now = self._clock()
         lane = self._lane(source)
-        probation = not lane.proven(now)
-        if not probation:
+        forged = lane.standing(now)
+        if forged is None:
             self._proven_seen = now
-        full = probation and self._on_probation >= self._limits.probation
-        if full or len(lane.waiting) >= self._limits.waiting:
+        if self._full(forged) or len(lane.waiting) >= self._most(forged):
             raise busy()
-        waiting = _Waiting(claim, lane, probation, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(claim, lane, forged, asyncio.get_running_loop().create_future())
         if not lane.waiting:
             self._active.append(lane)
         lane.waiting.append(waiting)
-        self._on_probation += probation
+        self._count(waiting, 1)
         self._start()
         return await waiting.done
 
@@ -173,6 +181,20 @@ class ProofQueue:
                 _refuse(waiting, busy())
         self._active.clear()
         self._worker.shutdown(wait=True, cancel_futures=True)
+
+    def _full(self, forged: bool | None) -> bool:
+        if forged is None:
+            return False
+        most = self._limits.forgers if forged else self._limits.probation
+        return self._on_probation[forged] >= most
+
+    def _most(self, forged: bool | None) -> int:
+        """Return how many proofs of one source wait."""
+        return min(_FORGER_WAITS, self._limits.waiting) if forged else self._limits.waiting
+
+    def _count(self, waiting: _Waiting, by: int) -> None:
+        if waiting.forged is not None:
+            self._on_probation[waiting.forged] += by
 
     def _lane(self, source: str) -> _Lane:
         lane = self._sources.get(source)
@@ -236,7 +258,7 @@ class ProofQueue:
         portion = lane.portion(most)
         while lane.waiting and len(taken) < portion:
             waiting = lane.waiting.popleft()
-            self._on_probation -= waiting.probation
+            self._count(waiting, -1)
             if not waiting.done.done():  # nobody waits for one that was given up
                 taken.append(waiting)
         self._active.remove(lane)
@@ -252,7 +274,7 @@ class ProofQueue:
         self._running = []
         if forged is not None:
             share = self._limits.forged if forged else self._limits.share
-            self._turns[forged] = now + (now - began) * (1 / share - 1)
+            self._turns[forged] = now + min((now - began) * (1 / share - 1), _LONGEST_S)
         if job.cancelled():
             for waiting in batch:
                 _refuse(waiting, busy())
@@ -266,8 +288,22 @@ class ProofQueue:
                     _refuse(waiting, verdict)
                 elif not waiting.done.done():
                     waiting.done.set_result(verdict)
+        for lane in {id(waiting.lane): waiting.lane for waiting in batch}.values():
+            if lane.waiting and lane.forges(now):
+                self._demote(lane)
         if self._active:
             self._start()
+
+    def _demote(self, lane: _Lane) -> None:
+        """Give the places that a forger took before it was known for one to others."""
+        for waiting in lane.waiting:
+            self._count(waiting, -1)
+            waiting.forged = True
+            self._count(waiting, 1)
+        while len(lane.waiting) > _FORGER_WAITS:
+            dropped = lane.waiting.pop()
+            self._count(dropped, -1)
+            _refuse(dropped, busy())
 
 
 def busy() -> AdmissionError:
