@@ -300,7 +300,7 @@ def test_the_file_shows_nothing_without_the_key(tmp_path: Path) -> None:
         wallet.bought(name, bank.issue(request, 1000), {"receipt": "a receipt's name"})
         reserved = wallet.spend(60)
         secrets = [
-            b"\2" * 32, wallet.payer, request, reserved.spend, reserved.pending.secret,
+            b"\2" * 32, request, reserved.spend, reserved.pending.secret,
             reserved.token.secret, b"receipt", name.encode(), DEPLOYMENT.encode(),
         ]  # fmt: skip
     for path in tmp_path.iterdir():
@@ -322,6 +322,6 @@ def test_errors_and_reprs_of_the_wallet_hold_no_secret(tmp_path: Path) -> None:
         with pytest.raises(PrivityError) as refused:
             wallet.spend(2000)
         shown += repr(refused.value) + refused.value.hint
-        for secret in (b"\2" * 32, wallet.payer, reserved.token.secret, reserved.spend):
+        for secret in (b"\2" * 32, reserved.token.secret, reserved.spend):
             assert repr(secret)[2:-1] not in shown
             assert secret.hex() not in shown

@@ -185,22 +185,18 @@ def test_ids_of_an_epoch_too_old_are_refused(opened: Open) -> None:
     assert wallet.take_message_id(1000 - 63) == 0
 
 
-def test_the_payer_is_made_once(opened: Open) -> None:
-    assert opened().payer == opened().payer
-    assert len(opened().payer) == 32
-
-
 def test_one_process_at_a_time(opened: Open, tmp_path: Path) -> None:
     wallet = opened()
     with pytest.raises(InputError, match="another process"):
         Wallet.open(tmp_path / "wallet", KEY)
+    wallet.join(b"\1" * 32, 3)
     looked = Wallet.read(tmp_path / "wallet", KEY)
-    assert looked.payer == wallet.payer
+    assert looked.membership == wallet.membership is not None
     with pytest.raises(InputError, match="look at"):
-        looked.join(b"\2" * 32, 3)
+        looked.left()
     wallet.close()
     with pytest.raises(InputError, match="closed"):
-        wallet.join(b"\2" * 32, 3)
+        wallet.left()
 
 
 def test_a_wallet_that_is_not_there_is_empty(tmp_path: Path) -> None:

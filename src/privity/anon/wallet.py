@@ -89,7 +89,7 @@ class Wallet:
             key: `wallet_key` of the device's key.
             terms: under which it buys and spends: the issuer's key as the ledger shows it.
             clock: seconds since the epoch.
-            randomness: makes ids, salts, and the payer's secret.
+            randomness: makes ids and salts.
 
         Raises:
             InputError: another process has it open, or the file cannot be used.
@@ -98,8 +98,6 @@ class Wallet:
         journal = SealedJournal(folder, key, randomness=randomness)
         try:
             wallet = cls(_sum(journal.events), journal, terms, clock, randomness)
-            if not wallet._state.payer:
-                wallet._do(event("payer", secret=randomness(32)))
             wallet._compact()
         except BaseException:
             journal.close()
@@ -147,11 +145,6 @@ class Wallet:
         """Return the credits of tokens that are being spent, of which a part comes back."""
         with self._busy:
             return sum(one.pending.before for one in self._state.spending.values())
-
-    @property
-    def payer(self) -> bytes:
-        """Return k_pay, 32 bytes: what a ledger account that buys credits is derived from."""
-        return self._state.payer
 
     def history(self) -> tuple[Entry, ...]:
         """Return what was bought, spent and paid out, oldest first."""

@@ -106,7 +106,6 @@ class Reserved:
 class State:
     """The sum of a wallet's events; `apply` is the one way it changes."""
 
-    payer: bytes = field(default=b"", repr=False)
     membership: Membership | None = None
     tokens: dict[str, CreditToken] = field(default_factory=dict)
     buying: dict[str, PendingPurchase] = field(default_factory=dict)
@@ -119,7 +118,6 @@ class State:
         fields = Fields(one, "wallet event")
         kind = fields.text("kind")
         steps = {
-            "payer": self._payer,
             "member": self._member,
             "left": self._left,
             "ids": self._ids,
@@ -141,7 +139,6 @@ class State:
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Return the fewest events that add up to this state."""
-        yield event("payer", secret=self.payer)
         if self.membership is not None:
             yield member_event(self.membership)
         yield event("used", epochs=[list(one) for one in sorted(self.used.items())])
@@ -160,16 +157,13 @@ class State:
     def size(self) -> int:
         """Return about how many events `events` gives."""
         waiting = len(self.buying) + len(self.tokens) + 2 * len(self.spending)
-        return 3 + waiting + len(self.history) // _MAX_PART
+        return 2 + waiting + len(self.history) // _MAX_PART
 
     def newest(self) -> int:
         """Return the newest epoch of which an id was given, or -1."""
         return max(self.used, default=-1)
 
     # One method for each kind of event
-
-    def _payer(self, fields: Fields) -> None:
-        self.payer = fields.blob("secret", most=_MAX_BLOB)
 
     def _member(self, fields: Fields) -> None:
         self.membership = Membership(
