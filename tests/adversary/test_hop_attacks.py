@@ -136,10 +136,7 @@ def _refusing(answer: problem.Problem) -> Any:
     return app
 
 
-CHECKS = ["missing", "malformed", "epoch", "root", "proof", "duplicate", "double-signal", "busy"]
-
-
-@pytest.mark.parametrize("check", [*CHECKS, "another"])
+@pytest.mark.parametrize("check", [*problem.ADMISSION_CHECKS, "another"])
 async def test_what_a_gateway_does_not_admit_is_said_to_the_client(
     serve: Serve, tmp_path: Path, check: str
 ) -> None:
@@ -148,6 +145,7 @@ async def test_what_a_gateway_does_not_admit_is_said_to_the_client(
         with pytest.raises(AdmissionError, match="was not admitted") as caught:
             await ask(laid)
     assert caught.value.check == check
+    assert bool(caught.value.hint) == (check != "another")
 
 
 async def test_the_first_relay_cannot_refuse_in_the_name_of_the_gateway(serve: Serve) -> None:

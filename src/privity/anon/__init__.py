@@ -12,7 +12,7 @@ Public names, from their modules. Rate limits: `field.FIELD_BYTES`, `field.ORDER
 `membership.RateIdentity`, `membership.poseidon`, `rln.ADMISSION_HEADER`, `rln.HEADER_CHARS`,
 `rln.Claimed`, `rln.Point`, `rln.Proof`, `rln.Prover`, `rln.VerifiedProof`,
 `rln.external_nullifier`, `rln.recover_secret`, `rln.signal`, `rln.verify_proof`,
-`rln.verify_proofs`; the gateway's admission: `admission.CHECKS`, `admission.Admission`,
+`rln.verify_proofs`; the gateway's admission: `admission.Admission`,
 `admission.AdmittedSignal`, `admission.DoubleSignalError`, `admission.Roots`, `admission.Screened`,
 `epochs.EPOCH_S`, `epochs.Epochs`; what must be remembered: `stores.Began`, `stores.Charged`,
 `stores.Conflict`, `stores.Fresh`, `stores.Lapsed`, `stores.Recorded`, `stores.Running`,

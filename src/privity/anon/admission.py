@@ -29,7 +29,6 @@ from privity.anon.stores import Conflict, Seen, SignalStore
 from privity.errors import AdmissionError, InputError, MalformedError, PeerError
 
 __all__ = [
-    "CHECKS",
     "Admission",
     "AdmittedSignal",
     "DoubleSignalError",
@@ -38,18 +37,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger("privity.admission")
-
-CHECKS = (
-    "missing",
-    "malformed",
-    "epoch",
-    "root",
-    "proof",
-    "duplicate",
-    "double-signal",
-    "busy",
-)
-"""The checks an `AdmissionError` may name, each a refusal of its own."""
 
 _REMEMBERED = 1 << 18  # signals this process keeps at hand, so that a replay costs no proof
 
@@ -156,7 +143,7 @@ class Admission:
             source: where it came from, for fairness alone: the relay's address.
 
         Raises:
-            AdmissionError: it is not admitted; ``check`` is one of `CHECKS`, and
+            AdmissionError: it is not admitted; ``check`` says why (spec/admission.md), and
                 `DoubleSignalError` carries the secret.
         """
         return await self.admit_screened(self.screen(header), digest, source=source)

@@ -57,18 +57,8 @@ OnDoubleSignal = Callable[[Field], Awaitable[None]]
 _ADMISSION, _QUERY = ADMISSION_HEADER.encode(), QUERY_HEADER.encode()
 _SEALED = (ohttp.REQUEST_TYPE.encode(), chunked_ohttp.REQUEST_TYPE.encode())
 _PROBLEMS = {
-    check: Problem(status, problem.ADMISSION + check, title)
-    for check, status, title in (
-        ("missing", 403, "the request carries no proof of membership"),
-        ("malformed", 400, "the proof of membership is malformed"),
-        ("epoch", 403, "the proof is of another epoch"),
-        ("root", 403, "the proof is of a list of members that is not among the last ones"),
-        ("proof", 403, "the proof does not hold for this request"),
-        ("duplicate", 409, "this request was admitted before"),
-        ("double-signal", 409, "another request used the same message of this epoch"),
-        ("busy", 503, "too many proofs to verify"),
-        ("query", 403, "the proof of what is asked does not hold"),
-    )
+    check: Problem(one.status, problem.ADMISSION + check, one.title)
+    for check, one in problem.ADMISSION_CHECKS.items()
 }
 _UNKNOWN = Problem(403, problem.ADMISSION + "refused", "the request was not admitted")
 _SLASHED_REMEMBERED = 1024

@@ -24,7 +24,16 @@ from privity.errors import (
     StaleKeyError,
 )
 
-__all__ = ["ADMISSION", "INSIDE_HEADER", "MEDIA_TYPE", "Problem", "Refused", "refusal"]
+__all__ = [
+    "ADMISSION",
+    "ADMISSION_CHECKS",
+    "INSIDE_HEADER",
+    "MEDIA_TYPE",
+    "AdmissionCheck",
+    "Problem",
+    "Refused",
+    "refusal",
+]
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -141,19 +150,84 @@ _REFUSALS: dict[str, Callable[[], SealError | PeerError]] = {
 
 
 _ADMISSION_CHECK = re.compile(re.escape(ADMISSION) + r"([a-z][a-z-]{0,31})")
-_NOT_ADMITTED = {
-    "missing": ("it carries no proof of membership", "join the membership, then ask again"),
-    "malformed": ("its proof of membership is not one", "this software may be too old"),
-    "epoch": ("its proof is of another time", "set this device's clock, then ask again"),
-    "root": ("its proof is of a membership too long ago", "read the ledger again, then retry"),
-    "proof": ("its proof of membership does not verify", "read the ledger again, then retry"),
-    "duplicate": ("it was admitted once before", "ask again: every request is proved afresh"),
-    "double-signal": (
+
+
+@dataclass(frozen=True)
+class AdmissionCheck:
+    """What a gateway answers where one check of admission fails, and what the client makes of it.
+
+    Attributes:
+        status: HTTP status code.
+        title: what the gateway says.
+        why: why the request was not admitted, for the person who asked.
+        hint: what they can do.
+    """
+
+    status: int
+    title: str
+    why: str
+    hint: str
+
+
+ADMISSION_CHECKS = {
+    "missing": AdmissionCheck(
+        403,
+        "the request carries no proof of membership",
+        "it carries no proof of membership",
+        "join the membership, then ask again",
+    ),
+    "malformed": AdmissionCheck(
+        400,
+        "the proof of membership is malformed",
+        "its proof of membership is not one",
+        "this software may be too old",
+    ),
+    "epoch": AdmissionCheck(
+        403,
+        "the proof is of another epoch",
+        "its proof is of another time",
+        "set this device's clock, then ask again",
+    ),
+    "root": AdmissionCheck(
+        403,
+        "the proof is of a list of members that is not among the last ones",
+        "the gateway does not know the list of members it is proved for: too old, or newer "
+        "than it has read",
+        "ask again in a moment; the ledger is read anew",
+    ),
+    "proof": AdmissionCheck(
+        403,
+        "the proof does not hold for this request",
+        "its proof of membership does not verify",
+        "read the ledger again, then retry",
+    ),
+    "duplicate": AdmissionCheck(
+        409,
+        "this request was admitted before",
+        "it was admitted once before",
+        "ask again: every request is proved afresh",
+    ),
+    "double-signal": AdmissionCheck(
+        409,
+        "another request used the same message of this epoch",
         "another request used the same message number, which reveals a stake's secret",
         "use one wallet in one place: two copies of it slash each other",
     ),
-    "busy": ("the gateway has too many proofs to check", "try again in a moment"),
+    "busy": AdmissionCheck(
+        503,
+        "too many proofs to verify",
+        "the gateway has too many proofs to check",
+        "try again in a moment",
+    ),
+    "query": AdmissionCheck(
+        403,
+        "the proof of what is asked does not hold",
+        "the provider wants a proof of what is asked, and there is none that it accepts",
+        "ask again: the provider may have changed what it takes; [anonymous] tokenizers has to "
+        "name the tokenizer of the model",
+    ),
 }
+"""Every check at which a gateway does not admit a request (spec/admission.md)."""
 
 
 def refusal(status: int, media_type: str, body: bytes) -> SealError | PeerError | AdmissionError:
@@ -186,5 +260,7 @@ def refusal(status: int, media_type: str, body: bytes) -> SealError | PeerError 
 
 
 def _not_admitted(check: str) -> AdmissionError:
-    why, hint = _NOT_ADMITTED.get(check, ("the gateway refused it before it was opened", ""))
+    found = ADMISSION_CHECKS.get(check)
+    why = "the gateway refused it before it was opened" if found is None else found.why
+    hint = "" if found is None else found.hint
     return AdmissionError(f"the request was not admitted: {why}", check=check, hint=hint)
