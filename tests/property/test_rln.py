@@ -1,4 +1,4 @@
-"""Totality of the admission header and of snapshots; the tree against a naive one."""
+"""Totality of the admission header; the tree against a naive one."""
 
 from __future__ import annotations
 
@@ -51,17 +51,6 @@ def test_one_other_character_is_another_proof_or_none(proof: Proof, at: int, oth
 @given(st.lists(st.builds(Claimed, PROOFS, st.just("did:x"), st.just(bytes(32))), max_size=4))
 def test_made_up_proofs_are_refused_and_nothing_else(claims: list[Claimed]) -> None:
     assert all(isinstance(one, AdmissionError) for one in verify_proofs(claims))
-
-
-@needs_native
-@settings(max_examples=60, deadline=None)
-@given(st.binary(max_size=300) | st.binary(max_size=300).map(b"privity/members/v1\0".__add__))
-def test_a_snapshot_is_read_totally(data: bytes) -> None:
-    try:
-        tree = MemberTree.restore(data, window=4096)
-    except PrivityError:
-        return
-    assert tree.snapshot() == data
 
 
 def naive_root(leaves: list[Field]) -> Field:

@@ -17,7 +17,7 @@ from privity.anon.membership import (
     RateIdentity,
     poseidon,
 )
-from privity.errors import InputError, MalformedError, OversizeError, PrivityError
+from privity.errors import InputError, MalformedError, PrivityError
 
 pytestmark = needs_native
 
@@ -136,28 +136,6 @@ def test_a_path_leads_to_the_root() -> None:
         assert node == tree.root
 
 
-def test_a_snapshot_is_the_same_tree() -> None:
-    tree = filled(7)
-    tree.remove(3, at=8.0)
-    tree.append(leaf(70), at=9.0)
-    again = MemberTree.restore(tree.snapshot())
-    assert (again.roots, len(again), again.path(6)) == (tree.roots, len(tree), tree.path(6))
-    assert MemberTree.restore(MemberTree().snapshot()).root == field_from_int(EMPTY_ROOT)
-    assert len(MemberTree.restore(tree.snapshot(), window=1).roots) == 1
-
-
-def test_a_damaged_snapshot_is_refused() -> None:
-    data = filled(3).snapshot()
-    for wrong in (b"", data[:-1], data + b"\0", b"x" + data[1:], data.replace(leaf(2), leaf(4))):
-        with pytest.raises(MalformedError):
-            MemberTree.restore(wrong)
-    magic = data[: data.index(b"\0") + 1]
-    with pytest.raises(OversizeError):
-        MemberTree.restore(magic + b"\xff\xff\xff\xff\x00\x01")
-    with pytest.raises(MalformedError):
-        MemberTree.restore(magic + bytes(6))
-
-
 @pytest.mark.parametrize("window", [0, 4097])
 def test_a_window_has_a_size(window: int) -> None:
     with pytest.raises(InputError):
@@ -179,7 +157,9 @@ def test_threads_may_share_a_tree() -> None:
     for one in threads:
         one.join()
     assert len(tree) == 81
-    assert tree.root == MemberTree.restore(tree.snapshot()).root
+    again = MemberTree()
+    again.extend([tree.leaf(index) for index in range(len(tree))])
+    assert tree.root == again.root
 
 
 def test_poseidon_refuses_what_is_no_element() -> None:

@@ -8,7 +8,6 @@ ledger builds the tree from its events; nobody else's tree is trusted.
 from __future__ import annotations
 
 import os
-import struct
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
 from privity.anon.field import FIELD_BYTES, ORDER, ZERO, Field, field
-from privity.errors import InputError, MalformedError, OversizeError
+from privity.errors import InputError, MalformedError
 from privity.hazmat.native import native
 
 if TYPE_CHECKING:
@@ -39,8 +38,6 @@ DEPTH = 20
 MOST_MESSAGES = 65_535
 """Largest limit of messages an epoch: the circuit compares message ids in 16 bits."""
 
-_MAGIC = b"privity/members/v1\0"
-_HEAD = struct.Struct(">IH")
 _MOST_ROOTS = 4096
 
 
@@ -265,54 +262,5 @@ class MemberTree:
         with self._lock:
             return any(known.root == root for known in self._roots)
 
-    def snapshot(self) -> bytes:
-        """Return the tree and its roots as bytes, for `restore`."""
-        with self._lock:
-            head = _HEAD.pack(len(self._tree), len(self._roots))
-            roots = [known.root + struct.pack(">d", known.since) for known in self._roots]
-            return b"".join([_MAGIC, head, self._tree.leaves(), *roots])
-
-    @classmethod
-    def restore(cls, data: bytes, *, window: int = 64) -> MemberTree:
-        """Read what `snapshot` wrote; the root is computed from the leaves again.
-
-        A snapshot is as trustworthy as the place it was kept in: it is not signed.
-
-        Raises:
-            MalformedError: it is not a snapshot, or its last root is not that of its leaves.
-            OversizeError: more leaves or roots than a tree has.
-        """
-        leaves, roots = _parse(data)
-        tree = cls(window=window)
-        try:
-            tree._tree.extend(leaves)
-        except ValueError as error:
-            raise MalformedError(f"the snapshot of the members is damaged: {error}") from None
-        if tree._tree.root() != roots[-1].root:
-            raise MalformedError("the snapshot's last root is not that of its leaves")
-        tree._roots = deque(roots, maxlen=window)
-        return tree
-
     def _note(self, at: float) -> None:
         self._roots.append(KnownRoot(Field(self._tree.root()), at))
-
-
-def _parse(data: bytes) -> tuple[bytes, list[KnownRoot]]:
-    """Split a snapshot into its leaves and its roots."""
-    start = len(_MAGIC) + _HEAD.size
-    if len(data) < start or not data.startswith(_MAGIC):
-        raise MalformedError("not a snapshot of members")
-    count, known = _HEAD.unpack_from(data, len(_MAGIC))
-    if count > 1 << DEPTH or known > _MOST_ROOTS:
-        raise OversizeError("the snapshot has more members or roots than a tree")
-    entry = FIELD_BYTES + 8
-    end = start + count * FIELD_BYTES
-    if not known or len(data) != end + known * entry:
-        raise MalformedError("the snapshot of the members is cut short or too long")
-    roots = []
-    for at in range(end, len(data), entry):
-        (since,) = struct.unpack_from(">d", data, at + FIELD_BYTES)
-        if since != since:
-            raise MalformedError("a root in the snapshot has no time")
-        roots.append(KnownRoot(field(data[at : at + FIELD_BYTES]), since))
-    return data[start:end], roots
