@@ -7,9 +7,11 @@ that shows more to anyone, unless the person's settings say so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import anyio
@@ -28,6 +30,10 @@ from privity.policy import AdmittedRoute, Kind, Policy
 from privity.policy.sensitive import ROUTES
 
 __all__ = ["Examine", "Ladder", "Plan", "Step"]
+
+logger = logging.getLogger("privity.ladder")
+
+_AGAIN_S = 60.0
 
 Examine = Callable[[str, Mapping[str, Any]], Mapping[Kind, int]]
 """Counts the personal data in a request's body, by kind; slow, so it has a thread."""
@@ -133,17 +139,21 @@ class Ladder:
         raise first or InputError("there is no way to have anything answered")
 
     async def keep_fresh(self) -> None:
-        """Renew the routes that age, and get back what was spent in vain, while this runs."""
-        for rung in self.rungs:
-            if rung.route == "zdr":  # nobody is asked for that: who would read it can be shown
-                with suppress(PrivityError):
-                    await rung.keeper.current()
+        """Renew the routes that age, and get back what was spent in vain, while this runs.
+
+        Guarantees:
+            A part that fails ends no other, and begins again
+            (tests/adversary/test_recovery_answers.py).
+        """
         async with anyio.create_task_group() as group:
+            for rung in self.rungs:
+                if rung.route == "zdr":  # nobody is asked for that: who would read it can be shown
+                    group.start_soon(_kept_up, partial(_found_once, rung))
             for rung in self.kept_fresh:
-                group.start_soon(rung.keeper.keep_fresh)
+                group.start_soon(_kept_up, rung.keeper.keep_fresh)
             for rung in self.rungs:
                 if rung.recovery is not None:
-                    group.start_soon(rung.recovery.run)
+                    group.start_soon(_kept_up, rung.recovery.run)
 
     @property
     def kept_fresh(self) -> Sequence[Rung]:
@@ -327,6 +337,23 @@ class Ladder:
             first_token_ms=breaker.first_token_ms,
             default=shelf.offers[0].model if shelf.offers else "",
         )
+
+
+async def _kept_up(part: Callable[[], Awaitable[object]]) -> None:
+    """Run one part of what a daemon does; again, a while after a mistake of ours ended it."""
+    while True:
+        try:
+            await part()
+        except Exception as error:  # its words could quote what it is about
+            logger.warning("a part of the daemon begins again: %s", type(error).__name__)
+        else:
+            return
+        await anyio.sleep(_AGAIN_S)
+
+
+async def _found_once(rung: Rung) -> None:
+    with suppress(PrivityError):
+        await rung.keeper.current()
 
 
 def _too_sensitive(rung: Rung, loosest: str, because: frozenset[Kind]) -> PolicyRefusal:

@@ -35,6 +35,8 @@ from privity.seal.asgi import Receive, Scope, Send, answer
 
 __all__ = ["DeviceApp", "load_or_create_token", "token_path"]
 
+logger = logging.getLogger("privity.device")
+
 RawHeaders = list[tuple[bytes, bytes]]
 
 _HELD_BYTES = 1 << 20
@@ -75,6 +77,7 @@ class DeviceApp:
         _quiet_server_log()
         # Found and verified before the first prompt needs it, and kept so.
         self._fresh = asyncio.create_task(self.transport.ladder.keep_fresh())
+        self._fresh.add_done_callback(_say_if_it_failed)
         await send({"type": "lifespan.startup.complete"})
         await receive()
         self._fresh.cancel()
@@ -269,6 +272,11 @@ def _quiet_server_log() -> None:
 
 def _not_broken_off(record: logging.LogRecord) -> bool:
     return "without completing response" not in record.getMessage()
+
+
+def _say_if_it_failed(fresh: asyncio.Task[None]) -> None:
+    if not fresh.cancelled() and (error := fresh.exception()) is not None:
+        logger.error("routes are no longer renewed: %s", type(error).__name__)
 
 
 def _route_error(error: PrivityError) -> tuple[int, str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
@@ -430,3 +431,23 @@ def test_an_odd_address_is_answered_and_not_a_crash(
             answer += piece
     status = int(answer.split(b" ", 2)[1])
     assert status in (200, 400, 404)
+
+
+@pytest.mark.anyio
+async def test_renewing_that_ends_is_told(world: Any, caplog: pytest.LogCaptureFixture) -> None:
+    transport = world.transport()
+
+    async def broken() -> None:
+        raise TypeError(CANARY)
+
+    transport.ladder.keep_fresh = broken
+    events = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+
+    async def receive() -> dict[str, str]:
+        await anyio.sleep(0.01)  # as long as a server takes, so that the task has run
+        return events.pop(0)
+
+    async def send(event: Any) -> None: ...
+
+    await DeviceApp(transport, AccessControl(TOKEN))({"type": "lifespan"}, receive, send)
+    assert "TypeError" in caplog.text and CANARY not in caplog.text

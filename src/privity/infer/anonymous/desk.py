@@ -70,6 +70,6 @@ def _refusal(status: int, parsed: Any) -> PaymentError | PeerError:
     """Return the error that a desk's refusal stands for; its words are not repeated."""
     error = parsed.get("error") if isinstance(parsed, dict) else None
     check = error.get("code") if isinstance(error, dict) else None
-    if check in _CHECKS:
+    if isinstance(check, str) and check in _CHECKS:
         return PaymentError(f"the enclave's desk refused: {check}", check=check)
     return PeerError(f"the enclave's desk answered {status}", hint="try again in a moment")

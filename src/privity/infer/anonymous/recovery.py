@@ -7,10 +7,10 @@ would be known for one person's.
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from privity.infer.anonymous.purse import SharedWallet
 
 __all__ = ["EVERY_S", "TRIES", "Recovery"]
+
+logger = logging.getLogger("privity.anonymous")
 
 EVERY_S = 420.0
 """Seconds, about, between two looks at the wallet."""
@@ -91,8 +93,12 @@ class Recovery:
         while True:
             await self._sleep(self._every_s * self._chance.uniform(0.5, 1.5))
             # What fails is tried again. A daemon says nothing of it: who asks is told.
-            with suppress(PrivityError, httpx.HTTPError, OSError):
+            try:
                 await self.look()
+            except (PrivityError, httpx.HTTPError, OSError):
+                pass
+            except Exception as error:  # ours to mend; its words could quote what it is about
+                logger.warning("a spend could not be recovered: %s", type(error).__name__)
 
     async def look(self) -> None:
         """Ask for one spend, if one is due.
