@@ -24,6 +24,7 @@ __all__ = ["AnonymousJob", "asked", "whole_minute"]
 
 _AUTHORITY = "https://enclave.privity"
 _TIMEOUT = httpx.Timeout(60, connect=30).as_dict()
+_LIMIT_S = 120.0  # for a whole question: its proof, the tries, the way, the answer
 _MINUTE = 60
 _TRIES = 3
 _WAIT_S = (1.0, 3.0)
@@ -166,7 +167,11 @@ async def asked(
 
     Raises:
         PrivityError: as the transport.
-        PeerError: the answer is too large.
+        PeerError: the answer is too large, or was not whole in time.
+
+    Guarantees:
+        Nobody on the way holds a question for longer than its limit, however slowly they let the
+        answer drip (tests/adversary/test_desk_time.py).
     """
     request = httpx.Request(
         method,
@@ -175,6 +180,17 @@ async def asked(
         content=body,
         extensions={"timeout": _TIMEOUT},
     )
+    try:
+        with anyio.fail_after(_LIMIT_S):
+            return await _answered(sealed, request)
+    except TimeoutError:
+        raise PeerError(
+            f"the enclave's desk did not answer within {_LIMIT_S:g} seconds",
+            hint="it may be overloaded, or somebody on the way slow on purpose: try again",
+        ) from None
+
+
+async def _answered(sealed: httpx.AsyncBaseTransport, request: httpx.Request) -> tuple[int, bytes]:
     response = await sealed.handle_async_request(request)
     found = bytearray()
     try:
