@@ -158,7 +158,7 @@ class Person:
         self.net = net
         self.network = network
         self.ledger = ledger
-        self.teller = Teller(network.wallet, ledger, self._desk)
+        self.teller = Teller(network.wallet, ledger, self._desk, young_s=0)
 
     @property
     def wallet(self) -> SharedWallet:

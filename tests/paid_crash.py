@@ -115,7 +115,7 @@ class Case:
             async def way() -> httpx.AsyncBaseTransport:
                 return Stepping(httpx.ASGITransport(app=app), steps, b"")
 
-            yield Teller(wallet, person, way), desk
+            yield Teller(wallet, person, way, young_s=0), desk
 
 
 def _transport() -> httpx.AsyncHTTPTransport:

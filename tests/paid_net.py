@@ -303,7 +303,7 @@ class Payer:
         self.network = network
         self.pool = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_keepalive_connections=0))
         self._http = httpx.AsyncClient(trust_env=False, timeout=30)
-        self.teller = Teller(network.wallet, ledger, self._desk)
+        self.teller = Teller(network.wallet, ledger, self._desk, young_s=0)
         self.at = 0
         self.credit_terms: CreditTerms | None = None
 

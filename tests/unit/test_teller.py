@@ -19,7 +19,7 @@ from privity.anon.desk import CreditDesk, OpenJob, SettledBefore
 from privity.errors import InputError, PaymentError, PeerError
 from privity.identity.multibase import decode_base64url, encode_base64url
 from privity.infer.anonymous.purse import SharedWallet
-from privity.infer.anonymous.teller import Stake, Teller
+from privity.infer.anonymous.teller import YOUNG_S, Recovered, Stake, Teller
 from privity.ledger.addresses import Addresses
 from privity.ledger.client import Ledger
 from privity.ledger.credits import DepositState, SignedExit
@@ -60,7 +60,7 @@ class World:
         account = SimpleNamespace(address=ME)
         self.sender = SimpleNamespace(account=account)
         self.wallet = SharedWallet(folder, b"\7" * 32)
-        self.teller = Teller(self.wallet, cast("Ledger", self), self._way)
+        self.teller = Teller(self.wallet, cast("Ledger", self), self._way, young_s=0)
 
     # The ledger
 
@@ -238,7 +238,9 @@ async def test_spends_are_recovered_one_at_a_time_in_no_order_of_theirs(world: W
     before = world.ways
     ledger = cast("Ledger", world)
     chance = random.Random(7)
-    teller = Teller(world.wallet, ledger, world._way, between_s=30, sleep=sleep, chance=chance)
+    teller = Teller(
+        world.wallet, ledger, world._way, between_s=30, young_s=0, sleep=sleep, chance=chance
+    )
     assert (await teller.recover()).spends == 6
     assert [one == "wait" for one in events] == [False, True] * 5 + [False]
     asked = events[::2]
@@ -308,6 +310,29 @@ async def test_another_process_takes_back_nothing_that_is_being_served(world: Wo
     with world.wallet.turn(world.issuer.terms) as mine:
         assert mine.refunded(reserved.id, refund) == 4  # again: it changes nothing
         assert mine.balance == 96
+
+
+async def test_a_spend_whose_job_may_be_on_its_way_is_left_alone(world: World) -> None:
+    """The desk was not shown it yet: it would refund it, and refuse the job that comes with it."""
+    await world.teller.top_up(100)
+    with world.wallet.turn(world.issuer.terms) as mine:
+        reserved = mine.spend(10)
+    now = [float(reserved.time)]
+    ledger = cast("Ledger", world)
+    teller = Teller(world.wallet, ledger, world._way, clock=lambda: now[0])
+    for age in (0.0, YOUNG_S - 1):
+        now[0] = reserved.time + age
+        found = await teller.recover()
+        assert (found.spends, found.young) == (0, 1) and world.calls.get("recover") is None
+    job = await world.desk.begin(reserved.spend, least=10)
+    assert isinstance(job, OpenJob)
+    await job.settle(4)
+    now[0] = reserved.time + YOUNG_S
+    assert await teller.recover() == Recovered(1, 4, 0)
+    with world.wallet.turn(world.issuer.terms) as mine:
+        other = mine.spend(10)
+    now[0] = other.time - 60.0  # the clock was put back: it is not left for ever
+    assert (await teller.recover()).spends == 1
 
 
 async def test_what_another_process_took_back_before_it_was_sent_is_not_served(
@@ -459,6 +484,7 @@ async def test_a_person_who_waits_is_told_how_far_it_is(world: World) -> None:
         world._way,
         told.append,
         between_s=9,
+        young_s=0,
         sleep=sleep,
         chance=random.Random(7),
     )

@@ -32,7 +32,7 @@ class Script:
 
     async def recover(self) -> Recovered:
         self.told("waiting 3 s")
-        return Recovered(2, 5, 1, 0)
+        return Recovered(2, 5, 1, 0, 3)
 
     async def stake(self) -> Stake:
         return self.staked
@@ -70,10 +70,12 @@ def test_how_far_apart_spends_are_asked_for_is_an_option(teller: Script, capsys:
     said = capsys.readouterr()
     assert teller.opened == {"policy": "dev", "between_s": 4.0}
     assert "waiting 3 s" in said.err and "running  1" in said.out
+    assert "3 of the last 5 min were left" in said.err
+    assert "`privity wallet recover --policy dev` again" in said.err
     assert run(["wallet", "recover", "--json"]) == 0
     said = capsys.readouterr()
     assert teller.opened["between_s"] == 30 and not said.err
-    assert json.loads(said.out) == {"spends": 2, "cost": 5, "running": 1, "refused": 0}
+    assert json.loads(said.out) == {"spends": 2, "cost": 5, "running": 1, "refused": 0, "young": 3}
 
 
 def test_who_leaves_is_asked_first_and_told_what_comes_back(

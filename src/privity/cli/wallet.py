@@ -55,7 +55,7 @@ def balance(as_json: JsonOption = False) -> None:
     if unfinished:
         output.note(
             "where an answer never came, a running `privity up` gets its credits back in time; "
-            "`privity wallet recover` does at once"
+            "`privity wallet recover` does sooner"
         )
     if waiting:
         output.note("`privity wallet top-up` fetches what was paid for")
@@ -123,8 +123,8 @@ def recover(
 ) -> None:
     """Get back what was spent on answers that never came.
 
-    One spend at a time, in an order and after waits that are drawn. A running `privity up` does it
-    too, by itself and slower.
+    One spend at a time, in an order and after waits that are drawn. Those begun in the last 5 min
+    are left: a job may be under way. A running `privity up` does it too, by itself and slower.
     """
 
     async def act(teller: Teller) -> dict[str, int]:
@@ -134,9 +134,16 @@ def recover(
             "cost": found.credits,
             "running": found.running,
             "refused": found.refused,
+            "young": found.young,
         }
 
-    output.tell_facts(_acted(act, policy, quiet=as_json, between_s=wait), as_json=as_json)
+    facts = _acted(act, policy, quiet=as_json, between_s=wait)
+    output.tell_facts(facts, as_json=as_json)
+    if facts["young"] and not as_json:
+        output.note(
+            f"{facts['young']} of the last 5 min were left, as their jobs may be under way: "
+            f"{_command('recover', policy)} again then"
+        )
 
 
 @app.command("exit")

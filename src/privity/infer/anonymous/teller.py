@@ -30,10 +30,13 @@ from privity.ledger.client import Ledger
 from privity.ledger.credits import DepositState, SignedExit
 from privity.ledger.wire import check_address
 
-__all__ = ["LIMIT", "Recovered", "Stake", "Teller"]
+__all__ = ["LIMIT", "YOUNG_S", "Recovered", "Stake", "Teller"]
 
 LIMIT = 16
 """Messages an epoch that a membership stakes for, where nothing else is asked."""
+
+YOUNG_S = 300.0
+"""Seconds in which a spend may still be on its way: two tries of an edge prover, and the relays."""
 
 Told = Callable[[str], None]
 T = TypeVar("T")
@@ -48,12 +51,14 @@ class Recovered:
         credits: what they cost after all.
         running: how many are still being served; later, then.
         refused: how many the desk refused; they stay in the journal.
+        young: how many were begun so lately that they were not asked for.
     """
 
     spends: int
     credits: int
     running: int
     refused: int = 0
+    young: int = 0
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,7 @@ class Teller:
         desk: returns the anonymous way to the enclave's desk, verified and admitted.
         told: is told of each step, for a person who waits.
         between_s: about how long to wait, in seconds, between two spends that are recovered.
+        young_s: spends younger than so many seconds are not recovered.
         sleep: waits.
         chance: draws order and waits.
         clock: seconds since the epoch.
@@ -95,6 +101,7 @@ class Teller:
         told: Told = lambda step: None,
         *,
         between_s: float = 0.0,
+        young_s: float = YOUNG_S,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
         chance: random.Random | None = None,
         clock: Callable[[], float] = time.time,
@@ -105,6 +112,7 @@ class Teller:
         self._desk = desk
         self._told = told
         self._between_s = between_s
+        self._young_s = young_s
         self._sleep = sleep
         self._chance = chance or random.SystemRandom()
 
@@ -229,14 +237,16 @@ class Teller:
         """Get back what was spent on answers that never came; one that fails holds up no other.
 
         One at a time, each over a way of its own, in an order and after waits that are drawn:
-        spends that are asked for in one breath would be known for one person's.
+        spends that are asked for in one breath would be known for one person's. One that is young
+        is left: a desk that was not shown it yet would give it back, and then refuse its job.
 
         Raises:
             PeerError: the enclave cannot be reached; run again.
         """
         settled = cost = running = refused = 0
         with self._wallet.recovering():
-            waiting = list(await self._unfinished("job"))
+            begun = await self._unfinished("job")
+            waiting = [one for one in begun if not self._is_young(one)]
             self._chance.shuffle(waiting)
             for place, one in enumerate(waiting):
                 if place:
@@ -249,7 +259,10 @@ class Teller:
                     running, refused = running + still, refused + (not still)
                 else:
                     settled += 1
-        return Recovered(settled, cost, running, refused)
+        return Recovered(settled, cost, running, refused, len(begun) - len(waiting))
+
+    def _is_young(self, one: Reserved) -> bool:
+        return 0 <= self._clock() - one.time < self._young_s  # else a clock was put back
 
     async def _wait(self, left: int) -> None:
         if self._between_s > 0:
