@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from privity.anon.payment_terms import EXIT_PATH, ISSUE_PATH, RECOVER_PATH
 from privity.anon.relays import target_name
 from privity.disclosure import Disclosure
 from privity.errors import AdmissionError, StaleKeyError
@@ -111,6 +112,7 @@ class Network:
     def __init__(self) -> None:
         self.proofs = 0
         self.made = 0
+        self.asked = 0
         self.prover = self.queries = self
 
     def clock(self) -> float:
@@ -127,7 +129,7 @@ class Network:
         return None
 
     async def terms(self, route: Any, desk: Any) -> None:
-        return None
+        self.asked += 1
 
     async def for_desk(self, terms: Any) -> Any:
         self.made += 1
@@ -149,6 +151,32 @@ async def test_a_job_is_not_sent_again_on_a_gateways_word(check: str) -> None:
     with pytest.raises(AdmissionError):
         await job(network, gateway).handle_async_request(request)
     assert (gateway.seen, network.proofs, network.made) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("check", ["root", "query", "busy"])
+@pytest.mark.parametrize("path", [RECOVER_PATH, EXIT_PATH])
+async def test_a_spend_that_is_shown_to_a_desk_is_not_sent_again_on_a_gateways_word(
+    check: str, path: str
+) -> None:
+    network, gateway = Network(), Refusing(check)
+    request = httpx.Request("POST", f"https://e{path}", content=b'{"spend":"AA"}')
+    with pytest.raises(AdmissionError):
+        await job(network, gateway).ask_desk(request)
+    assert (gateway.seen, network.proofs, network.made) == (1, 1, 0)
+    assert network.asked == 1, "the terms say beforehand whether it has to be proved"
+
+
+async def test_who_has_just_joined_asks_again_for_what_carries_no_spend(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def sleep(seconds: float) -> None: ...
+
+    monkeypatch.setattr(jobs.anyio, "sleep", sleep)
+    network, gateway = Network(), Refusing("root")
+    request = httpx.Request("POST", f"https://e{ISSUE_PATH}", content=b"{}")
+    with pytest.raises(AdmissionError):
+        await job(network, gateway).ask_desk(request)
+    assert gateway.seen > 1
 
 
 async def test_one_refusal_does_not_mark_a_device_for_good() -> None:

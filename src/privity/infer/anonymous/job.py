@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import anyio
 import httpx
 
-from privity.anon.payment_terms import MAX_BYTES
-from privity.errors import AdmissionError, PeerError
+from privity.anon.payment_terms import ISSUE_PATH, MAX_BYTES, TERMS_PATH
+from privity.errors import AdmissionError, PaymentError, PeerError
 from privity.infer.anonymous.admitted import AdmittedTransport, ProveQuery
 from privity.infer.anonymous.paid import PaidTransport
 from privity.infer.anonymous.proved import ProvedTransport, QueryMaker
-from privity.infer.engines.query_tokens import is_job
 from privity.infer.routes.confidential import ConfidentialRoute
 from privity.seal.transport import FixedKeys, SealedTransport
 
@@ -28,6 +28,7 @@ _LIMIT_S = 120.0  # for a whole question: its proof, the tries, the way, the ans
 _MINUTE = 60
 _TRIES = 3
 _WAIT_S = (1.0, 3.0)
+_CARRY_NO_SPEND = (TERMS_PATH, ISSUE_PATH)
 
 
 class AnonymousJob(httpx.AsyncBaseTransport):
@@ -44,8 +45,8 @@ class AnonymousJob(httpx.AsyncBaseTransport):
         desk: carries questions to the enclave's desk, which cost nothing.
 
     Guarantees:
-        Nothing is sent again because somebody outside the enclave's seal says that it should be:
-        not a spend, and not a job (tests/adversary/test_anonymous_way.py).
+        No job, and nothing that shows a spend, is sent again because somebody outside the
+        enclave's seal says that it should be (tests/adversary/test_anonymous_way.py).
     """
 
     def __init__(
@@ -97,17 +98,22 @@ class AnonymousJob(httpx.AsyncBaseTransport):
 
         A gateway cannot tell a question to the desk from a job, and refuses both. Whether it does
         is in the terms, which are asked for in the same way: until they are known its word is
-        believed for one question, and never kept, or it would mark a device for good.
+        believed for one question, and never kept, or it would mark a device for good. Before a
+        spend is shown the terms are asked for, so that it need not be sent twice.
         """
-        network, job = self._network, is_job(request.method, request.url.path)
+        network, repeatable = self._network, request.url.path in _CARRY_NO_SPEND
         known = network.known_terms(self._route)
-        if known is not None and known.query is not None and not job:
+        if known is None and not repeatable:
+            # Where they are under another key than the ledger's, what was spent may come back yet.
+            with suppress(PaymentError):
+                known = await network.terms(self._route, self.desk)
+        if known is not None and known.query is not None:
             proved = self._proved(await network.queries.for_desk(known.query))
             return await self._asked_again(proved, request)
         try:
             return await self._asked_again(self._sealed(None), request)
         except AdmissionError as error:
-            if error.check != "query" or job or known is not None:
+            if error.check != "query" or not repeatable or known is not None:
                 raise
         proved = self._proved(await network.queries.for_desk(None))
         return await self._asked_again(proved, request)
@@ -117,10 +123,10 @@ class AnonymousJob(httpx.AsyncBaseTransport):
     ) -> httpx.Response:
         """Ask the desk, again where the gateway does not know this list of members yet.
 
-        Who has just joined is ahead of the gateways. Nothing is read meanwhile, and nothing is
-        spent by a question.
+        Who has just joined is ahead of the gateways. Nothing is read meanwhile, and nothing that
+        carries a spend is repeated: the same spend twice is the same person's.
         """
-        for _ in range(_TRIES):
+        for _ in range(_TRIES if request.url.path in _CARRY_NO_SPEND else 0):
             try:
                 return await sealed.handle_async_request(request)
             except AdmissionError as error:
