@@ -23,7 +23,7 @@ from privity.anon.credits import (
 )
 from privity.anon.desk import CreditDesk, OpenJob, SettledBefore
 from privity.anon.stores import open_store
-from privity.anon.tariff import flat_tariff
+from privity.anon.tariff import EVERY_MODEL, flat_tariff
 from privity.anon.wallet import Wallet
 from privity.errors import PaymentError, PrivityError
 
@@ -259,7 +259,8 @@ def test_everybody_has_the_same_context() -> None:
 
 
 def test_amounts_that_are_spent_are_few() -> None:
-    assert len(flat_tariff().amounts) <= 6
+    prices = flat_tariff().models[EVERY_MODEL]
+    assert len({one.price + two.price for one in prices.prompt for two in prices.completion}) <= 6
 
 
 # The device
@@ -318,7 +319,9 @@ def test_errors_and_reprs_of_the_wallet_hold_no_secret(tmp_path: Path) -> None:
         name, request = wallet.buy(1000)
         wallet.bought(name, bank.issue(request, 1000))
         reserved = wallet.spend(60)
-        shown = repr([wallet, wallet.membership, reserved, wallet.unfinished(), wallet._state])
+        shown = repr(
+            [wallet, wallet.begun_membership, reserved, wallet.unfinished(), wallet._state]
+        )
         with pytest.raises(PrivityError) as refused:
             wallet.spend(2000)
         shown += repr(refused.value) + refused.value.hint

@@ -159,6 +159,7 @@ def test_membership_and_ids(opened: Open) -> None:
     wallet.join(b"\2" * 32, 3)
     with pytest.raises(InputError):
         wallet.join(b"\3" * 32, 3)
+    assert wallet.membership is None and wallet.begun_membership is not None
     wallet.joined(11)
     assert [wallet.take_message_id(7), wallet.take_message_id(8)] == [0, 0]
     wallet = opened()
@@ -191,7 +192,7 @@ def test_one_process_at_a_time(opened: Open, tmp_path: Path) -> None:
         Wallet.open(tmp_path / "wallet", KEY)
     wallet.join(b"\1" * 32, 3)
     looked = Wallet.read(tmp_path / "wallet", KEY)
-    assert looked.membership == wallet.membership is not None
+    assert looked.begun_membership == wallet.begun_membership is not None
     with pytest.raises(InputError, match="look at"):
         looked.left()
     wallet.close()

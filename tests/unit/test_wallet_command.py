@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 
-from privity.cli import output, wallet
+from privity.cli import doctor, output, wallet
 from privity.cli.app import run
+from privity.hazmat import native
+from privity.infer import config
 from privity.infer.anonymous import opening
+from privity.infer.anonymous.purse import SharedWallet
 from privity.infer.anonymous.teller import Recovered, Stake
 
 Output = pytest.CaptureFixture[str]
@@ -132,3 +135,31 @@ def test_a_time_that_is_none_is_no_crash(teller: Script, capsys: Output) -> None
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PRIVITY_HOME", str(tmp_path))
+
+
+@pytest.mark.parametrize("registered", [False, True])
+def test_who_began_to_register_is_told_so_and_is_no_member_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output, registered: bool
+) -> None:
+    """The secret is kept before the ledger is asked; what broke off between is no membership."""
+    mine = SharedWallet(tmp_path, b"\7" * 32)
+    with mine.turn() as opened:
+        opened.join(b"\2" * 32, 16)
+        if registered:
+            opened.joined(3)
+    monkeypatch.setattr(wallet, "_shared", lambda: mine)
+    assert run(["wallet", "balance"]) == 0
+    said = capsys.readouterr().out
+    assert ("yes, 16 messages a minute" in said) is registered
+    assert ("`privity wallet top-up` goes on with it" in said) is not registered
+    assert run(["wallet", "balance", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["member"] == ({"limit": 16, "index": 3} if registered else None)
+    assert facts["registering"] is not registered
+
+    monkeypatch.setattr(opening, "configured_wallet", lambda: mine)
+    monkeypatch.setattr(config, "load_config", lambda: SimpleNamespace(network="a ledger"))
+    monkeypatch.setattr(native, "have_native", lambda *names: True)
+    found = next(doctor._anonymity())
+    assert found.state is (doctor.State.GOOD if registered else doctor.State.NOTE)
+    assert found.detail.startswith("a member" if registered else "registering as a member broke")

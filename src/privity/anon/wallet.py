@@ -155,7 +155,13 @@ class Wallet:
 
     @property
     def membership(self) -> Membership | None:
-        """Return the membership, if there is one."""
+        """Return the registered membership; None where none is, or the ledger gave no leaf yet."""
+        found = self._state.membership
+        return found if found is not None and found.index is not None else None
+
+    @property
+    def begun_membership(self) -> Membership | None:
+        """Return the membership that is kept, also where its registration broke off."""
         return self._state.membership
 
     def join(self, secret: bytes, limit: int) -> None:

@@ -286,8 +286,13 @@ def _anonymity() -> Iterator[Finding]:
 
     wallet = configured_wallet().read()
     if wallet.membership is None:
-        hint = "privity wallet top-up"
-        yield Finding("anonymity", State.NOTE, "you are no member of the ledger yet", hint)
+        hint, detail = "privity wallet top-up", "you are no member of the ledger yet"
+        if wallet.begun_membership is not None:
+            hint, detail = (
+                "privity wallet top-up goes on with it",
+                "registering as a member broke off",
+            )
+        yield Finding("anonymity", State.NOTE, detail, hint)
         return
     yield Finding("anonymity", State.GOOD, f"a member, with {wallet.balance} credits")
     waiting = len(wallet.unfinished())

