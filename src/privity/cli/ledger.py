@@ -86,7 +86,7 @@ def deploy(
     settle: Annotated[
         int,
         typer.Option(
-            help="Seconds after which a new member asks like everyone else; the same for all.",
+            help="Seconds of the period in which new members settle; the same for all.",
             min=1,
             max=3600,
         ),

@@ -151,13 +151,13 @@ class Members:
             raise PeerError("the ledger's node answered with another block")
         return block
 
+    async def confirming(self, number: int) -> Block | None:
+        """Return the block with which those of a height are believed."""
+        return await self.block(number + self._confirmations)
+
     async def root(self, block: Block | None = None) -> bytes:
         """Return the tree's root, 32 bytes, little-endian; as of a block, or now."""
         return _field(await self._contract.call("root", block=block))
-
-    async def leaf_count(self, block: Block | None = None) -> int:
-        """Return how many leaves there ever were."""
-        return int(await self._contract.call("leafCount", block=block))
 
     async def check_root(self, root: bytes, block: Block) -> None:
         """Refuse a tree whose root is not the contract's as of a block.
@@ -170,10 +170,6 @@ class Members:
                 "the members the ledger's node listed do not make the root the contract has",
                 hint="read the members again from the start, or ask another node",
             )
-
-    async def knows_root(self, root: bytes) -> bool:
-        """Tell what the contract says: whether this is its root, or among the last 64 recorded."""
-        return bool(await self._contract.call("knownRoot", int.from_bytes(root, "little")))
 
     async def stake_per_message(self) -> int:
         """Return the stake for each message an epoch, in the token's smallest unit."""
@@ -241,10 +237,6 @@ class Members:
     async def withdraw(self, index: int) -> Receipt:
         """Have the stake sent back to who staked it, once the delay is over."""
         return await signing(self._sender).transact(self._contract, "withdraw", index)
-
-    async def record_root(self) -> Receipt:
-        """Have the contract keep its root among the last 64. Anyone may."""
-        return await signing(self._sender).transact(self._contract, "recordRoot")
 
     async def _read(self, first: int, last: int) -> list[Event]:
         """Return all events in a range, asked for in parts that the node does not refuse."""

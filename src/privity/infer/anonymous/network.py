@@ -67,6 +67,7 @@ class Network:
         proxied: whether all that leaves goes through a proxy.
         queries: makes proved queries; by default in the demo model's vocabulary, on this device.
         clock: seconds since the epoch.
+        chance: draws the rhythm; the system's by default.
 
     Attributes:
         prover: proves membership.
@@ -84,6 +85,7 @@ class Network:
         proxied: bool = False,
         queries: QueryMakers | None = None,
         clock: Callable[[], float] = time.time,
+        chance: random.Random | None = None,
     ) -> None:
         self.ledger = ledger
         self.wallet = wallet
@@ -102,6 +104,7 @@ class Network:
         self._proxied = proxied
         self._terms: dict[str, PaymentTerms | None] = {}
         self._relay_keys: dict[tuple[str, str, bytes], RelayKeys] = {}
+        self._chance = chance or random.SystemRandom()
         self._tasks: set[asyncio.Task[None]] = set()
         self._followed: set[str] = set()
 
@@ -182,19 +185,19 @@ class Network:
 
         Args:
             scope: the provider's account.
-            every_s: seconds between two readings, up to a quarter more or less; by default half
-                of what a reading stays fresh.
+            every_s: seconds between two readings, up to a quarter more or less; by default what
+                the members ask for.
         """
         if scope not in self._followed:
             self._followed.add(scope)
-            self._run(self._warm_again(scope, every_s or self.members.fresh_s / 2))
+            self._run(self._warm_again(scope, every_s or self.members.every_s))
 
     async def _warm_again(self, scope: str, every_s: float) -> None:
         while True:
             with suppress(PrivityError):  # who needs it meets it, and is told
                 await self.prover.warm(scope)
-            # Not for keys or secrets: so that the rhythm of one device is nobody's mark.
-            await anyio.sleep(every_s * random.uniform(0.75, 1.25))  # noqa: S311
+            # So that the rhythm of one device is nobody's mark.
+            await anyio.sleep(every_s * self._chance.uniform(0.75, 1.25))
             with suppress(PrivityError):
                 await self.registry.read()
 

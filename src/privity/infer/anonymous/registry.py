@@ -138,16 +138,21 @@ class RegistryView:
         self._read = None
 
     async def _current(self) -> _Read:
+        """Return what was read; nothing waits for a reading on the rhythm, however slow its node."""
+        read = self._fresh()
+        if read is not None:
+            return read
         async with self._lock:
-            if self._read is None or self._clock() - self._read.at > _OLDEST_S:
-                await self._read_now()
-            if self._read is None:
-                raise InputError("the registry was not read")
-            return self._read
+            return self._fresh() or await self._read_now()
 
-    async def _read_now(self) -> None:
+    def _fresh(self) -> _Read | None:
+        read = self._read
+        return None if read is None or self._clock() - read.at > _OLDEST_S else read
+
+    async def _read_now(self) -> _Read:
         listing = await self._ledger.providers()
-        self._read = _Read(self._clock(), listing, await self._ledger.issuer_key())
+        self._read = read = _Read(self._clock(), listing, await self._ledger.issuer_key())
+        return read
 
     def _gateway(self, listing: Listing) -> ProviderEntry:
         gateways = [

@@ -10,21 +10,44 @@ same one, whenever that was, and only a newcomer is not in it yet.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from privity.anon.membership import MemberTree
 from privity.errors import InputError
 from privity.infer.anonymous.tree_events import apply_events
 from privity.ledger.addresses import SETTLE_S
-from privity.ledger.members import LeafRemoved, MemberEvent
+from privity.ledger.members import LeafAdded, LeafRemoved, MemberEvent
 from privity.ledger.wire import Block
 
-__all__ = ["SettledMembers"]
+__all__ = ["KnownMembers", "SettledMembers"]
 
 _AHEAD = 32
 """Events after which the older list is given up, before gateways forget its root."""
 
+_SKEW_S = 60.0
+"""By how much a block may be ahead of this device's clock and still be believed its time."""
+
 ReadBlock = Callable[[int], Awaitable[Block | None]]
+
+
+@dataclass(frozen=True)
+class KnownMembers:
+    """What one reading of the ledger brought, whole.
+
+    Attributes:
+        events: all of them, in order.
+        times: when they could be believed, by the height of their block; older ones are left out.
+        chain: another value after events were taken back.
+        at: when it was read, in seconds since 1970.
+        roots: the last ones, of the tree of all events.
+    """
+
+    events: Sequence[MemberEvent] = ()
+    times: Mapping[int, float] = field(default_factory=dict)
+    chain: object = None
+    at: float = 0.0
+    roots: frozenset[bytes] = frozenset()
 
 
 class SettledMembers:
@@ -50,10 +73,9 @@ class SettledMembers:
             raise InputError("the period in which members settle is above 0 seconds")
         self._period_s = period_s
         self._clock = clock
-        self._times: dict[int, float] = {}
         self._tree = MemberTree(window=1)
         self._count = 0  # events in the tree
-        self._rewinds = 0
+        self._chain: object = None
 
     @property
     def moment(self) -> float:
@@ -65,58 +87,68 @@ class SettledMembers:
         """Seconds until the moment moves on."""
         return self._period_s - self._clock() % self._period_s
 
-    async def read_times(self, events: Sequence[MemberEvent], block: ReadBlock) -> None:
-        """Learn when the newest events happened, as far back as that matters.
+    async def times(
+        self, events: Sequence[MemberEvent], confirming: ReadBlock, before: Mapping[int, float]
+    ) -> dict[int, float]:
+        """Return when the newest events could be believed, as far back as that matters.
 
-        A block that says it is of the future counts from when it was seen.
+        An event happens for everybody when the block comes that confirms its own, or a device that
+        waits for confirmations would know none that has not settled. A block far ahead of this
+        device's clock counts from when it was seen.
 
         Args:
             events: all of them, in order.
-            block: reads a block by its height.
+            confirming: reads the block that confirms those of a height.
+            before: what the last call returned, if the chain is the same.
 
         Raises:
             PeerError: the node is not reached.
         """
-        moment = self.moment
-        known: dict[int, float] = {}
+        moment, now = self.moment, self._clock()
+        times: dict[int, float] = {}
         for event in reversed(events):
-            if event.block in known:
+            if event.block in times:
                 continue
-            at = self._times.get(event.block)
+            at = before.get(event.block)
             if at is None:
-                found = await block(event.block)
-                at = self._clock() if found is None else min(found.time, self._clock())
-            known[event.block] = at
-            if at < moment or len(known) > _AHEAD:
+                block = await confirming(event.block)
+                at = now if block is None or block.time > now + _SKEW_S else float(block.time)
+            times[event.block] = at
+            if at < moment or len(times) > _AHEAD:
                 break
-        self._times = known
+        return times
 
-    def tree(self, events: Sequence[MemberEvent], rewinds: int = 0) -> MemberTree:
-        """Return the tree to prove of.
-
-        Args:
-            events: all of them, in order, as `read_times` was given them.
-            rewinds: how often earlier ones were taken back so far.
-        """
-        count = self._settled(events)
-        if rewinds != self._rewinds or count < self._count:  # or this clock was set back
-            self._tree, self._count, self._rewinds = MemberTree(window=1), 0, rewinds
-        apply_events(self._tree, events[self._count : count])
+    def tree(self, known: KnownMembers) -> MemberTree:
+        """Return the tree to prove of; the next call may change it."""
+        count = self._settled(known)
+        if known.chain != self._chain or count < self._count:  # or this clock was set back
+            self._tree, self._count, self._chain = MemberTree(window=1), 0, known.chain
+        apply_events(self._tree, known.events[self._count : count])
         self._count = count
         return self._tree
 
-    def _settled(self, events: Sequence[MemberEvent]) -> int:
+    def crowd(self, known: KnownMembers) -> int:
+        """Return how many members are on the list."""
+        present: set[int] = set()
+        for event in known.events[: self._settled(known)]:
+            if isinstance(event, LeafAdded):
+                present.add(event.index)
+            else:
+                present.discard(event.index)
+        return len(present)
+
+    def _settled(self, known: KnownMembers) -> int:
         """Return how many events have settled.
 
         A removal settles at once, and all before it: gateways forget every list before it. And
         so does what is so many events ago that they forget it for its age.
         """
         moment = self.moment
-        count = len(events)
+        count = len(known.events)
         oldest = max(0, count - _AHEAD)
         while count > oldest:
-            event = events[count - 1]
-            if isinstance(event, LeafRemoved) or self._times.get(event.block, 0.0) < moment:
+            event = known.events[count - 1]
+            if isinstance(event, LeafRemoved) or known.times.get(event.block, 0.0) < moment:
                 break
             count -= 1
         return count

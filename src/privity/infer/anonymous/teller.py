@@ -133,7 +133,7 @@ class Teller:
         with RateIdentity(member.secret) as identity:
             leaf = await self._ledger.register_member(identity.commitment, member.limit)
         await self._turn(lambda wallet: wallet.joined(leaf.index))
-        wait_s = 2 * self._ledger.addresses.settle_s
+        wait_s = 3 * self._ledger.addresses.settle_s
         self._told(f"you joined; a question in the next {wait_s} s waits, or it would stand out")
         return leaf.index
 
