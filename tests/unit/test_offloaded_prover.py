@@ -139,6 +139,15 @@ async def test_a_node_that_failed_is_verified_again_before_it_is_asked_again() -
     assert find.times == 2
 
 
+async def test_a_node_that_failed_is_left_alone_for_a_while() -> None:
+    """Where another stands in; else each request would wait for it in vain."""
+    node, clock = Node("edge", PeerError("it broke")), Clock()
+    prover = offloaded(Finding(node), Node("here"), clock)
+    for clock.now, who, asked in ((0, "here", 1), (119, "here", 1), (120, "edge", 2)):
+        assert await made(prover) == who
+        assert node.asked == asked
+
+
 async def test_a_node_that_was_started_again_is_found_again_once() -> None:
     find = Finding(Node("old", STALE), Node("new"))
     assert await made(offloaded(find)) == "new"

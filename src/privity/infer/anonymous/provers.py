@@ -19,7 +19,17 @@ from privity.anon.query import Opening, QueryProof, prove_query, warm_query
 from privity.anon.vocabulary import Vocabulary
 from privity.errors import PeerError, PrivityError, SealError, StaleKeyError
 
-__all__ = ["DeviceProver", "OffloadedProver", "QueryProver"]
+__all__ = ["LIMIT_S", "DeviceProver", "OffloadedProver", "QueryProver"]
+
+LIMIT_S = 45.0
+"""Seconds that an edge node has in all: to be found, verified and asked, twice if need be.
+
+A request is sealed with its date, a whole minute, before it is proved, and a gateway takes dates of
+the last 300 s. So of 240 s this leaves more than 180 to what stands in, which takes seconds, and to
+the way.
+"""
+
+_REST_S = 120.0
 
 
 class QueryProver(Protocol):
@@ -88,12 +98,14 @@ class OffloadedProver:
     Args:
         find: finds and verifies the node; returns what asks it.
         max_age: seconds a verification is used.
-        otherwise: proves where the node does not; None where the person did not allow it.
+        otherwise: proves where the node does not, and in its stead for two minutes after it
+            failed; None where the person did not allow it.
         clock: seconds, monotonic.
 
     Guarantees:
         Where the node fails or lies there is an error, and no proof made elsewhere but by
-        ``otherwise`` (tests/unit/test_offloaded_prover.py).
+        ``otherwise`` (tests/unit/test_offloaded_prover.py). However slow the node is, the request
+        is still young enough to be served (tests/adversary/test_slow_prover.py).
     """
 
     def __init__(
@@ -110,6 +122,7 @@ class OffloadedProver:
         self._clock = clock
         self._edge: QueryProver | None = None
         self._found_at = 0.0
+        self._resting_until = 0.0
         self._finding = anyio.Lock()
 
     async def warm(self, vocabulary: Vocabulary, bucket: int) -> None:
@@ -138,17 +151,23 @@ class OffloadedProver:
                 tokens, vocabulary=vocabulary, bucket=bucket, digest=digest, opening=opening
             )
 
+        if self._otherwise is not None and self._clock() < self._resting_until:
+            return await made(self._otherwise)
         try:
-            try:
-                return await made(await self._current())
-            except StaleKeyError:  # it was started again: once more, verified anew
-                self._edge = None
-                return await made(await self._current())
-        except PrivityError as error:
-            self._edge = None
+            with anyio.fail_after(LIMIT_S):
+                return await self._by_edge(made)
+        except (PrivityError, TimeoutError) as error:
+            self._edge, self._resting_until = None, self._clock() + _REST_S
             if self._otherwise is not None:
                 return await made(self._otherwise)
             raise _told(error) from error
+
+    async def _by_edge(self, made: Callable[[QueryProver], Awaitable[QueryProof]]) -> QueryProof:
+        try:
+            return await made(await self._current())
+        except StaleKeyError:  # it was started again: once more, verified anew
+            self._edge = None
+            return await made(await self._current())
 
     async def aclose(self) -> None:
         """Forget the node, and close the connections to it."""
@@ -168,12 +187,13 @@ class OffloadedProver:
             return edge
 
 
-def _told(error: PrivityError) -> PrivityError:
+def _told(error: PrivityError | TimeoutError) -> PrivityError:
     """Return what a person is told: nothing was spent, and what they can do."""
-    if not isinstance(error, PeerError | SealError):
+    if isinstance(error, PrivityError) and not isinstance(error, PeerError | SealError):
         return error
+    why = error.message if isinstance(error, PrivityError) else f"none came in {LIMIT_S:g} seconds"
     return PeerError(
-        f"the edge prover made no proof, and nothing was spent: {error.message}",
+        f"the edge prover made no proof, and nothing was spent: {why}",
         hint="see whether `privity serve prover` runs there; or take `prover` out of [anonymous], "
         "or add `prover_fallback = true`, to prove on this device",
     )
