@@ -164,6 +164,27 @@ async def test_an_answer_is_not_unpacked() -> None:
     await prover.aclose()
 
 
+async def test_a_prover_cannot_have_a_device_carry_a_mark() -> None:
+    """Else its next questions would be known for the same device's."""
+    app, carried = ProverApp([TERMS]), list[bytes | None]()
+
+    async def marking(scope: Scope, receive: Receive, send: Send) -> None:
+        carried.append(dict(scope["headers"]).get(b"cookie"))
+
+        async def marked(event: Any) -> None:
+            if event["type"] == "http.response.start":
+                event["headers"] = [*event["headers"], (b"set-cookie", b"who=device-7")]
+            await send(event)
+
+        await app(scope, receive, marked)
+
+    prover, _ = edge(marking)
+    for _ in range(2):
+        await prover.prove(TOKENS, **ARGUMENTS)
+    await prover.aclose()
+    assert carried == [None, None]
+
+
 async def test_a_prover_that_does_not_answer_is_not_waited_for() -> None:
     async def silent(scope: Scope, receive: Receive, send: Send) -> None:
         await anyio.sleep_forever()

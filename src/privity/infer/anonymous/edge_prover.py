@@ -26,7 +26,12 @@ from privity.disclosure import Asset, Disclosure, Party
 from privity.errors import AdmissionError, EvidenceError, InputError, PeerError
 from privity.home import home
 from privity.infer.anonymous.makers import QueryMakers
-from privity.infer.anonymous.provers import DeviceProver, OffloadedProver, QueryProver
+from privity.infer.anonymous.provers import (
+    LIMIT_S,
+    DeviceProver,
+    OffloadedProver,
+    QueryProver,
+)
 from privity.infer.loopback import is_loopback
 from privity.infer.peers import EnclavePeer, NetworkPeer
 from privity.infer.routes.confidential import ConfidentialRoute, gateway_url
@@ -36,7 +41,6 @@ from privity.seal.transport import FixedKeys, SealedTransport, Shape
 __all__ = ["Edge", "EdgeProver", "EdgeRoute", "configured_queries"]
 
 _MAX_PROOF = 8192
-_LIMIT_S = 120.0
 _MAX_AGE_S = 300.0
 
 Edge = Callable[[EnclavePeer, httpx.AsyncBaseTransport], Awaitable[ConfidentialRoute]]
@@ -102,7 +106,7 @@ class EdgeProver:
         inner: httpx.AsyncBaseTransport | None = None,
         shape: Shape | None = None,
         unsafe_dev: bool = False,
-        limit_s: float = _LIMIT_S,
+        limit_s: float = LIMIT_S,
     ) -> None:
         if enclave.dev and not unsafe_dev:
             raise EvidenceError(
@@ -112,18 +116,16 @@ class EdgeProver:
         keys = FixedKeys(
             enclave.keyset.ohttp, stale="the prover has other keys than it was verified with"
         )
-        transport = SealedTransport(keys, gateway_url, inner=inner, shape=shape)
+        # Not a client of httpx's: that keeps cookies, by which a prover would know a device again.
+        self._sealed = SealedTransport(keys, gateway_url, inner=inner, shape=shape)
         self._limit_s = limit_s
-        self._http = httpx.AsyncClient(
-            transport=transport, base_url="https://prover.invalid", timeout=limit_s
-        )
 
     async def warm(self, vocabulary: Vocabulary, bucket: int) -> None:
         """Do nothing: its keys are there."""
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self._sealed.aclose()
 
     async def prove(
         self,
@@ -153,10 +155,19 @@ class EdgeProver:
         return proof
 
     async def _ask(self, witness: bytes) -> bytes:
+        request = httpx.Request(
+            "POST",
+            f"https://prover.invalid{PROVER_PATH}",
+            content=witness,
+            extensions={"timeout": httpx.Timeout(self._limit_s).as_dict()},
+        )
         try:
             with anyio.fail_after(self._limit_s):
-                async with self._http.stream("POST", PROVER_PATH, content=witness) as answered:
+                answered = await self._sealed.handle_async_request(request)
+                try:
                     body = await _bounded(answered)
+                finally:
+                    await answered.aclose()
         except TimeoutError:
             raise PeerError(f"no proof came within {self._limit_s:g} seconds") from None
         if answered.status_code == httpx.codes.BAD_REQUEST:
