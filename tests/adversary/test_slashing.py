@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +17,12 @@ from privity.anon.messages import Spam
 from privity.errors import InputError, PeerError
 from privity.ledger.history import MemberHistory
 from privity.ledger.members import LeafAdded, LeafRemoved, MemberEvent
+from privity.node import gateway_role
 from privity.node.bus_gate import SpamDesk
+from privity.node.gateway_role import GatewayApp, GatewaySettings
+from privity.node.slash_desk import SlashDesk
 from privity.node.slashing import leaves_of, slash_all
+from privity.node.watched_members import LedgerSettings, WatchedMembers
 
 pytestmark = [pytest.mark.anyio, needs_native]
 
@@ -35,7 +42,7 @@ class Stakes:
         self.away = away
         self.slashed: list[int] = []
 
-    async def slash(self, index: int, secret: bytes, receiver: str | None = None) -> None:
+    async def slash(self, index: int, secret: bytes) -> None:
         if index == self.away:
             self.away = None
             raise PeerError("the node is away")
@@ -82,7 +89,7 @@ async def test_a_leaf_that_cannot_be_slashed_now_keeps_no_other_from_it() -> Non
 
 async def test_a_refusal_that_is_not_the_stakes_end_is_no_end() -> None:
     class Poor(Stakes):
-        async def slash(self, index: int, secret: bytes, receiver: str | None = None) -> None:
+        async def slash(self, index: int, secret: bytes) -> None:
             raise InputError("the account cannot pay for the gas")
 
     with pytest.raises(PeerError, match="not slashed yet"):
@@ -100,6 +107,53 @@ async def test_a_node_of_the_bus_slashes_all_leaves_too() -> None:
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert stakes.slashed == [1, 0]
+
+
+class Away(Stakes):
+    """Cannot be reached for many tries, and for one stake never."""
+
+    def __init__(self, *staked: int, tries: int, never: int) -> None:
+        super().__init__(*staked)
+        self.tries, self.never = tries, never
+
+    async def slash(self, index: int, secret: bytes) -> None:
+        self.tries -= 1
+        if self.tries > 0 or index == self.never:
+            raise PeerError("the node is away")
+        await super().slash(index, secret)
+
+
+@pytest.mark.parametrize("role", ["bus", "gateway"])
+async def test_a_ledger_that_is_long_away_saves_no_stake(
+    role: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is told of the member again: who gave up would leave it its stake for good."""
+    other = field_from_int(77)
+    stakes: Any = Away(0, 1, 2, tries=40, never=2)
+    members = history(LeafAdded(2, leaf(3, other), 3, 1), *BOTH)
+    async with AsyncExitStack() as stack:
+        if role == "bus":
+            spam = SpamDesk(members, stakes, wait_s=1e-6)
+            stack.callback(asyncio.create_task(spam.run()).cancel)
+        else:
+            monkeypatch.setattr(gateway_role, "SlashDesk", partial(SlashDesk, wait_s=1e-6))
+            ledger = LedgerSettings("http://ledger.invalid", Path("c"), account=Path("key"))
+            app = GatewayApp(GatewaySettings("http://enclave.invalid", "0x0", "s", ledger))
+            view: Any = None
+            take = app._slashing(stack, WatchedMembers(stakes, members, view))
+        # The first in line never comes off, and holds up nobody.
+        for secret in (other, SECRET):
+            if role == "bus":
+                spam.tell(Spam(1, b"n" * 32, secret))
+            else:
+                assert take is not None
+                await take(secret)
+        async with asyncio.timeout(60):
+            while stakes.staked != {2}:
+                await asyncio.sleep(0.001)
+            stakes.never = -1
+            while stakes.staked:
+                await asyncio.sleep(0.001)
 
 
 def test_leaves_of_others_and_slashed_ones_are_left_out() -> None:

@@ -42,7 +42,13 @@ from privity.seal.asgi import (
 from privity.seal.gateway import GATEWAY_PATH
 from privity.seal.problem import Problem
 
-__all__ = ["QUERY_HEADER", "AdmissionGateway", "AdmissionLimits", "EnclaveUpstream"]
+__all__ = [
+    "QUERY_HEADER",
+    "AdmissionGateway",
+    "AdmissionLimits",
+    "EnclaveUpstream",
+    "OnDoubleSignal",
+]
 
 logger = logging.getLogger("privity.admission")
 
@@ -53,6 +59,7 @@ QueryCheck = Callable[[str | None, AdmittedSignal], Awaitable[None]]
 """Raises `AdmissionError` where the header is no proof for the admitted request."""
 
 OnDoubleSignal = Callable[[Field], Awaitable[None]]
+"""Takes a secret that came out; what raises `PrivityError` was not done."""
 
 _ADMISSION, _QUERY = ADMISSION_HEADER.encode(), QUERY_HEADER.encode()
 _SEALED = (ohttp.REQUEST_TYPE.encode(), chunked_ohttp.REQUEST_TYPE.encode())

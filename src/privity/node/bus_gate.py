@@ -8,22 +8,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
+from functools import partial
 
 from privity.anon.field import field
 from privity.anon.messages import NativeEngine, RateGate, Rules, Spam
-from privity.errors import PeerError
-from privity.ledger.client import Ledger
 from privity.ledger.history import MemberHistory
-from privity.node.slashing import slash_all
+from privity.node.slash_desk import FIRST_S, SlashDesk
+from privity.node.slashing import Slashes, slash_all
 from privity.node.watched_members import LedgerSettings, watch_members
 
 __all__ = ["SpamDesk", "member_gate"]
 
 logger = logging.getLogger("privity.messages")
-
-_TRIES = 8
-_WAIT_S = 2.0  # before the second try; twice as long before each further one
 
 
 async def member_gate(stack: AsyncExitStack, ledger: LedgerSettings) -> RateGate:
@@ -51,41 +48,28 @@ class SpamDesk:
     Args:
         history: the ledger's members, as `MemberView` follows them.
         ledger: with an account as its signer; None to leave slashing to others.
-        wait_s: before a second try where the ledger cannot be reached.
+        wait_s: before a second try where the ledger cannot be reached; see `SlashDesk`.
     """
 
     def __init__(
-        self, history: MemberHistory, ledger: Ledger | None, *, wait_s: float = _WAIT_S
+        self, history: MemberHistory, ledger: Slashes | None, *, wait_s: float = FIRST_S
     ) -> None:
-        self._history, self._ledger, self._wait_s = history, ledger, wait_s
         self._loop = asyncio.get_running_loop()
-        self._found: asyncio.Queue[bytes] = asyncio.Queue()
+        self._desk: SlashDesk | None = None
+        if ledger is not None:
+            self._desk = SlashDesk(partial(slash_all, ledger, history), wait_s=wait_s)
 
     def tell(self, spam: Spam) -> None:
         """Take a finding of `RateGate`, from any thread; returns at once."""
-        try:
-            self._loop.call_soon_threadsafe(self._found.put_nowait, spam.secret)
-        except RuntimeError:  # the role has ended
-            return
+        with suppress(RuntimeError):  # the role has ended
+            self._loop.call_soon_threadsafe(self._take, spam.secret)
 
     async def run(self) -> None:
-        """Slash what is found, one after the other, until cancelled."""
-        while True:
-            secret = await self._found.get()
-            logger.warning("a member sent two messages under one id; it is cut off")
-            if self._ledger is not None:
-                await self._slash(self._ledger, secret)
+        """Slash what is found, until cancelled; the gate finds a member once."""
+        if self._desk is not None:
+            await self._desk.run()
 
-    async def _slash(self, ledger: Ledger, secret: bytes) -> None:
-        """Slash. The gate finds a member once, so what fails for the network is tried again."""
-        for attempt in range(_TRIES):
-            if attempt:
-                await asyncio.sleep(self._wait_s * 2 ** (attempt - 1))
-            try:
-                slashed = await slash_all(ledger, self._history, field(secret))
-            except PeerError as error:
-                logger.warning("the ledger did not slash yet: %s", error.message)
-                continue
-            if slashed == 0:
-                logger.info("the member was slashed or gone already")
-            return
+    def _take(self, secret: bytes) -> None:
+        logger.warning("a member sent two messages under one id; it is cut off")
+        if self._desk is not None:
+            self._desk.take(field(secret))

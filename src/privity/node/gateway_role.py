@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import logging
+import asyncio
 import os
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from privity.anon.admission import Admission
@@ -15,16 +16,15 @@ from privity.anon.field import Field
 from privity.anon.query_terms import QueryTerms
 from privity.anon.stores import Store, open_store
 from privity.errors import InputError, PeerError, PrivityError
-from privity.node.admission_gateway import AdmissionGateway, EnclaveUpstream
+from privity.node.admission_gateway import AdmissionGateway, EnclaveUpstream, OnDoubleSignal
 from privity.node.listen import bind, end_with_stdin, serve_app
 from privity.node.query_gate import QueryGate
+from privity.node.slash_desk import SlashDesk
 from privity.node.slashing import slash_all
 from privity.node.watched_members import LedgerSettings, WatchedMembers, watch_members
 from privity.seal.asgi import Receive, Scope, Send
 
 __all__ = ["GatewayApp", "GatewaySettings", "serve"]
-
-logger = logging.getLogger("privity.admission")
 
 _LOOK_EVERY_S = 1.0
 
@@ -102,7 +102,7 @@ class GatewayApp:
         return AdmissionGateway(
             Admission(settings.scope.lower(), self._members.view, store),
             EnclaveUpstream(settings.enclave),
-            on_double_signal=None if settings.ledger.account is None else self.slash,
+            on_double_signal=self._slashing(stack, self._members),
             look_again=self._look_again,
             query_check=gate,
         )
@@ -119,17 +119,17 @@ class GatewayApp:
             return False
         return True
 
-    async def slash(self, secret: Field) -> None:
-        """Have the ledger take every leaf whose secret a double signal revealed; see `slash_all`.
+    def _slashing(self, stack: AsyncExitStack, members: WatchedMembers) -> OnDoubleSignal | None:
+        """Return what takes revealed secrets, to be slashed until `stack` ends it."""
+        if self._settings.ledger.account is None:
+            return None
+        desk = SlashDesk(partial(slash_all, members.ledger, members.history))
+        stack.callback(asyncio.create_task(desk.run()).cancel)
 
-        Raises:
-            PeerError: of one of them, at least, it is not known that its stake is gone.
-        """
-        members = self._members
-        if members is None or self._settings.ledger.account is None:
-            raise PeerError("there is no account to slash with")
-        if not await slash_all(members.ledger, members.history, secret):
-            logger.info("no leaf of a revealed secret has a stake left")
+        async def take(secret: Field) -> None:
+            desk.take(secret)
+
+        return take
 
 
 def serve(settings: GatewaySettings, *, on_ready: Callable[[dict[str, Any]], None]) -> None:

@@ -234,8 +234,8 @@ class RateGate:
         roots: returns the roots that are accepted now: those of the last blocks.
         rules: of the network.
         clock: Unix seconds.
-        on_spam: is told of each member whose secret came out, at each double signal; it must not
-            raise, nor take long.
+        on_spam: is told of each member whose secret came out, once for as long as it is cut off
+            here; it must not raise, nor take long.
 
     Guarantees:
         A member over its limit is found out and cut off, and no other is:
