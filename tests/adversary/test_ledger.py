@@ -208,17 +208,17 @@ async def test_logs_that_cannot_be_are_refused(change: dict[str, Any]) -> None:
         "logIndex": "0x0",
     }
     async with Node(eth_getLogs=lambda _: [log]).ledger() as ledger:
-        page = await ledger.leaves()
+        page = await ledger.members.page()
         assert page is not None
         assert len(page.events) == 1
     async with Node(eth_getLogs=lambda _: [log | change]).ledger() as ledger:
         if change == {"topics": []}:  # of another contract's form, so none of a leaf
-            page = await ledger.leaves()
+            page = await ledger.members.page()
             assert page is not None
             assert page.events == ()
         else:
             with pytest.raises(PeerError):
-                await ledger.leaves()
+                await ledger.members.page()
 
 
 @pytest.mark.parametrize("leaf", [2**255, 2**256 - 1])
@@ -235,7 +235,7 @@ async def test_a_leaf_that_is_no_field_element_is_refused(leaf: int) -> None:
     }
     async with Node(eth_getLogs=lambda _: [log]).ledger() as ledger:
         with pytest.raises(PeerError, match="no field element"):
-            await ledger.leaves()
+            await ledger.members.page()
 
 
 async def test_a_chain_that_changes_while_it_is_read_is_read_again_or_refused() -> None:
@@ -248,7 +248,7 @@ async def test_a_chain_that_changes_while_it_is_read_is_read_again_or_refused() 
 
     async with Node(eth_getBlockByNumber=fickle).ledger() as ledger:
         with pytest.raises(PeerError, match="changed while"):
-            await ledger.leaves()
+            await ledger.members.page()
 
 
 @pytest.mark.parametrize("long", [ValueError("0x"), "0" * (33 << 20)], ids=["refused", "too large"])
@@ -260,7 +260,7 @@ async def test_a_node_that_refuses_long_ranges_is_asked_for_shorter_ones(long: A
 
     node = Node(eth_getLogs=logs, eth_blockNumber=lambda: hex(5000))
     async with node.ledger() as ledger:
-        page = await ledger.leaves()
+        page = await ledger.members.page()
     assert page is not None
     good = [p[0] for method, p in node.asked if method == "eth_getLogs"]
     assert good[-1]["toBlock"] == hex(5000)

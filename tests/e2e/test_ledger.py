@@ -106,7 +106,6 @@ async def test_members_slashing_and_exit_make_the_tree_the_contract_has(world: W
         assert [event.leaf for event in history.events] == [p.leaf(LIMIT) for p in people]
         root = tree_of(history.events).root
         assert root == await gateway.members.root()
-        assert await gateway.members.knows_root(root)
 
         finder = Account.generate().address
         with pytest.raises(InputError, match="refused slash: not the secret"):
@@ -189,7 +188,8 @@ async def test_credits_are_bought_spent_and_taken_out(world: World) -> None:
             await person.deposit(UNIT, b"\x01" * 32)
         await person.exit_unspent(leave)  # no pause stops it
         assert await person.token.balance(to) == 8 * UNIT
-        assert await operator.credits.unspent() == 0
+        totals = await operator.credits.totals()
+        assert totals.issued == totals.withdrawn + totals.exited
         assert await operator.credits.used(b"\xee" * 32)
         other = sign_exit(world.person, world.addresses, amount=1, to=to, nonce=b"\xef" * 32)
         with pytest.raises(InputError, match="refused exitUnspent"):
@@ -261,17 +261,16 @@ async def test_a_reorganisation_takes_back_what_it_took_back(world: World) -> No
         assert added.index == 1
         await kept.update(person.members)
         assert [e.index for e in kept.events] == [0, 1]
-        assert await person.members.leaf_count() == 2
 
 
 async def test_what_is_not_confirmed_is_not_believed(world: World) -> None:
     async with world.ledger(world.person) as person, world.ledger(confirmations=3) as careful:
         await person.register_member((1).to_bytes(32, "little"), LIMIT)
-        page = await careful.leaves()
+        page = await careful.members.page()
         assert page is not None
         assert page.events == ()
         world.chain.ask("anvil_mine", "0x3")
-        page = await careful.leaves()
+        page = await careful.members.page()
         assert page is not None
         assert [event.index for event in page.events] == [0]
 
@@ -288,13 +287,13 @@ async def test_a_node_that_is_down_is_said_so_and_taken_up_again(tmp_path: Path)
             await person.register_member((1).to_bytes(32, "little"), LIMIT)
     async with world.ledger(world.person) as person:
         with pytest.raises(PeerError, match="cannot be reached"):
-            await person.leaves()
+            await person.members.page()
         with pytest.raises(PeerError, match="cannot be reached"):
             await person.register_member((2).to_bytes(32, "little"), LIMIT)
         with anvil(*state, port=port):
             added = await person.register_member((2).to_bytes(32, "little"), LIMIT)
             assert added.index == 1
-            page = await person.leaves()
+            page = await person.members.page()
             assert page is not None
 
 
@@ -339,7 +338,9 @@ async def test_a_process_killed_at_any_moment_registers_once(world: World) -> No
             child.stdout.close()
             added = await person.register_member(number.to_bytes(32, "little"), LIMIT)
             assert added.index == number - 1
-            assert await person.members.leaf_count() == number
+            page = await person.members.page()
+            assert page is not None
+            assert len(page.events) == number
         assert await person.token.balance(world.person.address) == before - 6 * stake
 
 

@@ -14,7 +14,7 @@ from privity.anon.credits import (
     PendingSpend,
     prepare_purchase,
 )
-from privity.anon.tariff import Tariff, flat_tariff
+from privity.anon.tariff import EVERY_MODEL, Tariff, flat_tariff
 from privity.hazmat.native import have_native
 from privity.identity.jcs import canonical
 
@@ -34,7 +34,9 @@ def one(data: bytes) -> None:
     tariff = attempt(Tariff.from_json, _json(data))
     if tariff is not None:
         assert Tariff.from_json(tariff.to_json()) == tariff
-    assert flat_tariff().worst_of(data) in flat_tariff().amounts
+    prices = flat_tariff().models[EVERY_MODEL]
+    held = {one.price + two.price for one in prices.prompt for two in prices.completion}
+    assert flat_tariff().worst_of(data) in held
     if not have_native("Act"):
         return
     bank, purchase, _, spending, spend = _made()

@@ -17,10 +17,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from fake_spends import MemorySpends, issuer, token
 from native import needs_kernel
-from privity.anon.asked import read_request
+from privity.anon.asked import Asked, read_request
 from privity.anon.credits import CreditToken, Issuer, IssuerKey, prepare_purchase
 from privity.anon.desk import CreditDesk, OpenJob
-from privity.anon.tariff import Tariff, flat_tariff
+from privity.anon.tariff import EVERY_MODEL, Tariff, flat_tariff
 from privity.anon.wallet import Wallet
 from privity.anon.wallet_state import State
 from privity.errors import PaymentError, PrivityError
@@ -92,7 +92,9 @@ def test_a_tariff_is_read_or_refused(value: Any) -> None:
 @given(body=st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
 def test_every_body_holds_one_of_the_amounts(body: bytes) -> None:
     tariff = flat_tariff()
-    assert tariff.worst_of(body) in tariff.amounts
+    prices = tariff.models[EVERY_MODEL]
+    held = {one.price + two.price for one in prices.prompt for two in prices.completion}
+    assert tariff.worst_of(body) in held
 
 
 NAMES = (
@@ -138,7 +140,7 @@ def test_a_job_within_its_class_costs_no_more_than_it_holds(
     size: int, most: int, prompt: int, completion: int
 ) -> None:
     tariff = flat_tariff()
-    held = tariff.worst("m", size, most)
+    held = tariff.worst_asked(Asked({}, "m", most, 1), size)
     assert tariff.price("m", min(prompt, size), min(completion, most)) <= held
 
 

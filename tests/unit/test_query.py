@@ -19,7 +19,8 @@ from privity.anon.query import (
     warm_query,
 )
 from privity.anon.query_opening import OpenedQuery, check_opening
-from privity.anon.vocabulary import BUCKETS, MOST_DENIED, Vocabulary, bucket_for
+from privity.anon.query_terms import QueryTerms
+from privity.anon.vocabulary import BUCKETS, MOST_DENIED, Vocabulary
 from privity.errors import InputError, MalformedError
 from privity.hazmat.native import native
 from proved_queries import BUCKET, OPENING, REQUEST, TOKENIZER, TOKENS, VOCABULARY, proved
@@ -105,7 +106,7 @@ def test_a_vocabularys_digest_is_of_all_of_it() -> None:
 @pytest.mark.parametrize("length", [0, -1, BUCKETS[-1] + 1])
 def test_a_length_beyond_all_buckets_has_none(length: int) -> None:
     with pytest.raises(InputError):
-        bucket_for(length)
+        QueryTerms(VOCABULARY).bucket_for(length)
 
 
 def test_a_context_is_of_fixed_parts() -> None:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from privity.anon.asked import Asked
 from privity.anon.tariff import EVERY_MODEL, ModelPrices, Step, Tariff, check_price, flat_tariff
 from privity.errors import InputError, MalformedError, ReceiptError
 from privity.identity.jcs import canonical, loads_canonical
@@ -31,13 +32,8 @@ def test_the_document_is_read_as_written() -> None:
     [(1, 1, 3), (100, 10, 3), (101, 10, 6), (100, 11, 9), (9999, 9999, 12), (5, None, 9)],
 )
 def test_a_class_holds_its_price(size: int, most: int | None, held: int) -> None:
-    assert TARIFF.worst("small", size, most) == held
-    assert TARIFF.worst("other", size, most) == 30
-
-
-def test_amounts_are_few() -> None:
-    assert TARIFF.amounts == (3, 6, 9, 12, 30)
-    assert len(flat_tariff().amounts) <= 6
+    assert TARIFF.worst_asked(Asked({}, "small", most, 1), size) == held
+    assert TARIFF.worst_asked(Asked({}, "other", most, 1), size) == 30
 
 
 def test_worst_of_a_request() -> None:
@@ -60,7 +56,7 @@ def test_what_is_no_request_holds_the_most(body: bytes) -> None:
 def test_a_served_request_never_costs_more_than_it_holds() -> None:
     for size in (1, 100, 101, 5000):
         for most in (1, 10, 11, 500):
-            held = TARIFF.worst("small", size, most)
+            held = TARIFF.worst_asked(Asked({}, "small", most, 1), size)
             assert TARIFF.price("small", size, most) <= held
             assert TARIFF.price("small", 1, 1) <= held
 
@@ -69,8 +65,6 @@ def test_a_model_without_a_price() -> None:
     only = Tariff({"small": TARIFF.models["small"]})
     with pytest.raises(InputError):
         only.price("other", 1, 1)
-    with pytest.raises(InputError):
-        only.worst("other", 1, 1)
 
 
 @pytest.mark.parametrize(

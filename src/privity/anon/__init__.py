@@ -32,7 +32,7 @@ Public names, from their modules. Rate limits: `field.FIELD_BYTES`, `field.ORDER
 `query.warm_query`, `query_opening.Mismatch`, `query_opening.OpenedQuery`,
 `query_opening.VerifiedMismatch`, `query_opening.check_opening`, `query_opening.verify_mismatch`,
 `vocabulary.BUCKETS`, `vocabulary.MOST_DENIED`, `vocabulary.MOST_TOKENS`, `vocabulary.Vocabulary`,
-`vocabulary.DESK_TOKENS`, `vocabulary.DESK_VOCABULARY`, `vocabulary.bucket_for`,
+`vocabulary.DESK_TOKENS`, `vocabulary.DESK_VOCABULARY`,
 `query_terms.QueryTerms`, `query_witness.MAX_WITNESS`, `query_witness.PROVER_PATH`,
 `query_witness.QueryWitness`; relays: `relays.Guard`, `relays.Guards`,
 `relays.RelayEntry`, `relays.choose_relays`, `relays.load_guards`, `relays.save_guards`,

@@ -48,7 +48,6 @@ REQUEST_BYTES, RESPONSE_BYTES, SPEND_BYTES, REFUND_BYTES = 141, 211, 4919, 176
 """Bytes of the four messages; each has one size."""
 
 _PUBLIC_BYTES = 32
-_TOKEN_BYTES = 211
 _MAX_DEPLOYMENT = 128
 _LABEL = b"privity/credits/v1"
 _MALFORMED = frozenset({"request", "response", "spend", "refund"})
@@ -88,11 +87,6 @@ class CreditTerms:
         A constant of deployment and key: the one field by which an issuer could mark tokens.
         """
         return _context(self.deployment, self.public)
-
-    @property
-    def digest(self) -> bytes:
-        """Return 32 bytes that name these terms."""
-        return hashlib.sha256(_LABEL + b"\0" + self.deployment.encode() + self.public).digest()
 
 
 @dataclass(frozen=True)

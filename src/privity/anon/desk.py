@@ -51,16 +51,14 @@ class OpenJob:
 
     Attributes:
         held: credits it spends at most.
-        until: when the lease ends, seconds since the epoch by the desk's clock.
 
     Requires:
-        Whoever serves stops at `until`: after it the spend is refunded whole to whoever asks with
-        it, and never served again.
+        Whoever serves stops when the lease ends: after it the spend is refunded whole to whoever
+        asks with it, and never served again.
     """
 
-    def __init__(self, desk: CreditDesk, spend: VerifiedSpend, until: float) -> None:
+    def __init__(self, desk: CreditDesk, spend: VerifiedSpend) -> None:
         self.held = spend.amount
-        self.until = until
         self._desk = desk
         self._spend = spend
 
@@ -196,7 +194,7 @@ class CreditDesk:
         )
         match began:
             case Fresh():
-                return OpenJob(self, spend, now + self.lease_s)
+                return OpenJob(self, spend)
             case Settled(refund, charged):
                 return SettledBefore(refund, charged)
             case Lapsed():

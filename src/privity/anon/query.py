@@ -228,7 +228,7 @@ def prove_query(
     Args:
         tokens: of the prompt, by the provider's tokenizer.
         vocabulary: the provider's.
-        bucket: see `vocabulary.bucket_for`.
+        bucket: see `QueryTerms.bucket_for`.
         digest: SHA-256 of the whole encapsulated request.
         opening: fresh; to use one for two requests shows that their tokens are the same.
 

@@ -122,36 +122,11 @@ class Tariff:
         """Return ``sha256:…`` of the canonical document, by which receipts name it."""
         return digest(canonical(self.to_json()))
 
-    @property
-    def amounts(self) -> tuple[int, ...]:
-        """Return every amount that a spend for a request can have, in order."""
-        held = {
-            prompt.price + completion.price
-            for prices in self.models.values()
-            for prompt in prices.prompt
-            for completion in prices.completion
-        }
-        return tuple(sorted(held))
-
-    def worst(self, model: str, prompt_bytes: int, max_tokens: int | None) -> int:
-        """Return what a request has to hold: the price of its class.
-
-        Args:
-            model: its id.
-            prompt_bytes: bytes of the request's whole body.
-            max_tokens: the most tokens its answers can have; None where it sets no limit.
-
-        Raises:
-            InputError: the tariff has no such model.
-        """
-        prices = self._of(model)
-        most = prices.completion[-1].most if max_tokens is None else max_tokens
-        return prices.price(prompt_bytes, most)
-
     def worst_of(self, body: bytes) -> int:
-        """Return `worst` of an OpenAI-shaped request. Run by device and enclave alike.
+        """Return what an OpenAI-shaped request has to hold: the price of its class.
 
-        What is not read as one holds the highest price there is; it is refused, and costs nothing.
+        Run by device and enclave alike. What is not read as one holds the highest price there is;
+        it is refused, and costs nothing.
         """
         return self.worst_asked(read_request(body), len(body))
 

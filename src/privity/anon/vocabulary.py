@@ -24,7 +24,6 @@ __all__ = [
     "MOST_DENIED",
     "MOST_TOKENS",
     "Vocabulary",
-    "bucket_for",
 ]
 
 BUCKETS = (128, 512, 2048)
@@ -112,18 +111,3 @@ DESK_VOCABULARY = Vocabulary(
 
 DESK_TOKENS = (0x7B, 0x7D)
 """Of ``{}``: what such a proof is of."""
-
-
-def bucket_for(length: int) -> int:
-    """Return the smallest of `BUCKETS` that holds ``length`` tokens.
-
-    Raises:
-        InputError: there is none.
-    """
-    for bucket in BUCKETS:
-        if 0 < length <= bucket:
-            return bucket
-    raise InputError(
-        f"a proved query has 1 to {BUCKETS[-1]} tokens, not {length}",
-        hint="ask in fewer words, or a provider that wants no proof of its queries",
-    )

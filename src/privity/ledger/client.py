@@ -14,7 +14,7 @@ from privity.ledger.addresses import Addresses
 from privity.ledger.contract import Contract
 from privity.ledger.credits import Credits, KeyRotation, SignedExit
 from privity.ledger.journal import Journal
-from privity.ledger.members import LeafAdded, MemberPage, Members
+from privity.ledger.members import LeafAdded, Members
 from privity.ledger.providers import Listing, Registry
 from privity.ledger.rpc import Rpc
 from privity.ledger.sending import Limits, Sender, signing
@@ -98,10 +98,6 @@ class Ledger:
     async def aclose(self) -> None:
         """Close the connections."""
         await self.rpc.aclose()
-
-    async def leaves(self, since_block: int | None = None) -> MemberPage | None:
-        """Return the events of leaves from a block on; see `Members.page`, `MemberHistory`."""
-        return await self.members.page(since_block)
 
     async def issuer_key(self) -> KeyRotation:
         """Return the key that credits are issued under; see `Credits.issuer_key`."""

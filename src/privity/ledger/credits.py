@@ -152,10 +152,6 @@ class Credits:
         """Return what one may deposit, ascending, in the token's smallest unit."""
         return tuple(await self._contract.call("denominations"))
 
-    async def unspent(self) -> int:
-        """Return what was issued and neither withdrawn nor taken out, of all members together."""
-        return int(await self._contract.call("unspent"))
-
     async def totals(self) -> Totals:
         """Return what was ever paid in and out, of all members together."""
         names = ("pending", "issued", "withdrawn", "exited")

@@ -142,18 +142,6 @@ class Sender:
         async with self._journal.held():
             return any(entry.intent == f"name:{intent}" for entry in self._journal.read())
 
-    async def resume(self) -> int:
-        """Send again what a crash left unfinished, and return how many are still to be mined.
-
-        Raises:
-            PeerError: the node is not reached.
-        """
-        await self._check_chain()
-        async with self._journal.held():
-            entries = await self._settled(self._journal.read())
-            self._journal.write(entries)
-        return sum(not entry.finished for entry in entries)
-
     async def _check_chain(self) -> None:
         if self._checked:
             return

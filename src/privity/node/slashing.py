@@ -27,7 +27,7 @@ _GONE = "no such member"  # what Membership.vy says of a stake that was slashed 
 class Slashes(Protocol):
     """Has a ledger slash a leaf, as `ledger.client.Ledger` does."""
 
-    async def slash(self, index: int, secret: bytes, receiver: str | None = None) -> object:
+    async def slash(self, index: int, secret: bytes) -> object:
         """Slash; raises `InputError` where the contract refuses, `PeerError`."""
 
 
@@ -59,9 +59,7 @@ def leaves_of(events: Iterable[MemberEvent], secret: Field) -> tuple[int, ...]:
     return tuple(sorted(found, key=lambda index: (-found[index], index)))
 
 
-async def slash_all(
-    ledger: Slashes, history: MemberHistory, secret: Field, receiver: str | None = None
-) -> int:
+async def slash_all(ledger: Slashes, history: MemberHistory, secret: Field) -> int:
     """Slash every leaf of a secret that has a stake left, and return how many there were.
 
     A leaf that cannot be slashed now keeps no other from being slashed.
@@ -70,7 +68,6 @@ async def slash_all(
         ledger: with an account that pays for the calls.
         history: of the ledger's members.
         secret: what a double signal revealed.
-        receiver: of the bounties; None for the ledger's account.
 
     Raises:
         PeerError: of at least one leaf it is not known that its stake is gone: try again.
@@ -81,7 +78,7 @@ async def slash_all(
     left, slashed = "", 0
     for index in await asyncio.to_thread(leaves_of, history.events, secret):
         try:
-            await ledger.slash(index, bytes(secret), receiver)
+            await ledger.slash(index, bytes(secret))
         except InputError as error:
             if _GONE not in error.message:  # else somebody was first, or the stake was withdrawn
                 left = error.message

@@ -15,10 +15,7 @@ from privity.anon.messages.topics import content_topic
 from privity.errors import InputError, MalformedError
 from privity.identity.multibase import decode_base64url, encode_base64url
 
-__all__ = ["INBOX", "InboxAddress", "channel_named"]
-
-INBOX = "inbox"
-"""The channel that inboxes are on, where no other is named."""
+__all__ = ["InboxAddress", "channel_named"]
 
 _FORM = "inbox1"
 _CHECK = 4  # bytes: a mistyped key would seal to nobody, and nobody would know

@@ -112,8 +112,6 @@ class MemberView:
         self._tree = MemberTree(window=window)
         self._built = False
         self._roots: frozenset[bytes] = frozenset()
-        self.as_of: float | None = None
-        """When the ledger was last read and agreed with; None before."""
 
     @property
     def tree(self) -> MemberTree:
@@ -148,7 +146,7 @@ class MemberView:
             raise PeerError(f"the ledger's events make no tree: {error.message}") from error
         await self._source.check_root(self._tree.root)
         self._roots = frozenset(known.root for known in self._tree.roots)
-        self._built, self.as_of = True, self._clock()
+        self._built = True
 
     async def follow(self, every_s: float = EVERY_S) -> None:
         """Update until cancelled; say once in the log when the ledger cannot be read."""
