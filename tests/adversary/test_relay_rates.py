@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import math
 from typing import Any
 
 import httpx
@@ -107,6 +109,17 @@ async def test_who_was_refused_much_is_served_again_when_it_stops() -> None:
     await relay.aclose()
 
 
+@pytest.mark.parametrize("each_per_s", [1e6, 1e9])
+async def test_a_rate_at_which_all_come_back_at_once_ends_no_relay(each_per_s: float) -> None:
+    """Even who sent last has all tokens again when it is looked: nobody is left to forget."""
+    relay, gateway, _ = world(each_per_s=each_per_s, each_burst=1)
+    ticks = itertools.count()
+    relay._rates._clock = lambda: next(ticks) * 1e-5
+    assert [await ask(relay, "192.0.2.1") for _ in range(4)] == [200] * 4
+    assert gateway.good == 4 and len(relay._rates) == 0
+    await relay.aclose()
+
+
 async def test_a_hop_that_sees_no_client_is_not_limited() -> None:
     """Behind its own seal, and in a gateway, a relay knows only the hop before: many people."""
     relay, gateway, _ = world(each_per_s=1, each_burst=1)
@@ -146,7 +159,10 @@ def test_an_address_of_version_6_is_its_network() -> None:
     assert not rates.take("192.0.2.1")  # one address, however it is written
 
 
-@pytest.mark.parametrize("limits", [{"each_per_s": 0.0}, {"each_burst": 0.5}])
-def test_limits_that_let_nothing_through_are_refused(limits: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "limits",
+    [{"each_per_s": 0.0}, {"each_burst": 0.5}, {"each_per_s": math.inf}, {"each_burst": math.nan}],
+)
+def test_limits_that_let_nothing_through_or_all_are_refused(limits: dict[str, float]) -> None:
     with pytest.raises(InputError):
         relay_app({}, RelayLimits(**limits))  # type: ignore[arg-type]

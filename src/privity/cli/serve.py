@@ -179,10 +179,14 @@ def relay(
         typer.Option(
             help="Sealed messages that one address may send a second, in the long run.",
             min=0.001,
+            max=100_000,
         ),
     ] = 50.0,
     each_burst: Annotated[
-        float, typer.Option(help="… and at once. One that is refused counts 50 more.", min=1)
+        float,
+        typer.Option(
+            help="… and at once. One that is refused counts 50 more.", min=1, max=1_000_000
+        ),
     ] = 500.0,
     mix: Annotated[
         int,

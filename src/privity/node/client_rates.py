@@ -6,6 +6,7 @@ Addresses are keys in memory, as long as their bucket is not full again, and now
 from __future__ import annotations
 
 import ipaddress
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -27,7 +28,7 @@ class ClientRates:
         clock: seconds, monotonic.
 
     Raises:
-        InputError: nothing would get through.
+        InputError: nothing would get through, or all of it.
     """
 
     def __init__(
@@ -38,8 +39,8 @@ class ClientRates:
         most: int = _MOST,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if not (per_s > 0 and burst >= 1):
-            raise InputError("a client's rate is above 0, and its burst 1 or more")
+        if not (0 < per_s < math.inf and 1 <= burst < math.inf):
+            raise InputError("a client's rate is above 0, its burst 1 or more, and neither endless")
         self._per_s, self._burst, self._most, self._clock = per_s, burst, most, clock
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, and when
 
@@ -73,7 +74,7 @@ class ClientRates:
 
     def _forget_full(self) -> None:
         """Forget who sent longest ago, two at a time, where the bucket is full again."""
-        for _ in range(2):
+        for _ in range(min(2, len(self._left))):  # at a high rate even the newest is full
             key, (left, since) = next(iter(self._left.items()))
             if left + (self._clock() - since) * self._per_s < self._burst:
                 return
