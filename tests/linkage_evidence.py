@@ -31,7 +31,7 @@ from privity.anon.field import Field
 from privity.anon.membership import poseidon
 from privity.anon.rln import Point, Proof, external_nullifier, recover_secret, signal
 from privity.infer.anonymous import job as job_module
-from privity.infer.anonymous.admitted import ADMISSION_HEADER, AdmittedTransport
+from privity.infer.anonymous.admitted import AdmittedTransport
 from privity.infer.routes.anonymous import AnonymousRoute
 from privity.ledger.rpc import Rpc
 
@@ -135,7 +135,7 @@ class _Passing(httpx.AsyncBaseTransport):
         self._watch = watch
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        header = request.headers.get(ADMISSION_HEADER)
+        header = request.headers.get("privity-admission")
         if header is not None:
             body = await request.aread()
             digest = hashlib.sha256(body).digest()

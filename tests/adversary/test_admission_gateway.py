@@ -27,7 +27,6 @@ from privity.errors import AdmissionError, PeerError
 from privity.node import query_gate
 from privity.node.admission_gateway import (
     _PROBLEMS,
-    QUERY_HEADER,
     AdmissionGateway,
     AdmissionLimits,
     EnclaveUpstream,
@@ -152,13 +151,13 @@ async def test_two_admission_fields_are_none(world: World) -> None:
 
 async def test_the_enclave_receives_two_fields_and_the_body_alone(world: World) -> None:
     async with world.client() as client:
-        headers = {**CANARY, **proved(), QUERY_HEADER: "cHJvb2Y"}
+        headers = {**CANARY, **proved(), "privity-query-proof": "cHJvb2Y"}
         await client.post(GATEWAY_PATH + "?canary=1", headers=headers, content=b"request")
     ((scope, body),) = world.upstream.received
     assert dict(scope["headers"]) == {
         b"content-type": b"message/ohttp-req",
         b"content-length": b"7",
-        QUERY_HEADER.encode(): b"cHJvb2Y",
+        b"privity-query-proof": b"cHJvb2Y",
     }
     assert body == b"request"
     assert scope["client"] is None
@@ -327,9 +326,9 @@ async def test_the_query_is_checked_after_the_member_is(world: World) -> None:
         unproved = await client.post(GATEWAY_PATH, headers=SEALED, content=b"request")
         assert check_of(unproved) == "missing"
         assert asked == []
-        false = {**proved("x", 5), QUERY_HEADER: "false"}
+        false = {**proved("x", 5), "privity-query-proof": "false"}
         assert check_of(await client.post(GATEWAY_PATH, headers=false, content=b"x")) == "query"
-        true = {**proved("y", 6), QUERY_HEADER: "true"}
+        true = {**proved("y", 6), "privity-query-proof": "true"}
         assert (await client.post(GATEWAY_PATH, headers=true, content=b"y")).status_code == 200
     assert asked == [("false", digest("x")), ("true", digest("y"))]
     assert [body for _, body in world.upstream.received] == [b"y"]

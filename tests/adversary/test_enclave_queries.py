@@ -16,7 +16,6 @@ import pytest
 from native import needs_kernel
 from privity.anon.query import (
     QUERY_OPENING_HEADER,
-    QUERY_PROOF_HEADER,
     Opening,
     QueryProof,
     prove_query,
@@ -104,8 +103,8 @@ class World:
 
         class Adding(httpx.AsyncBaseTransport):
             async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-                if not request.headers[QUERY_PROOF_HEADER]:
-                    del request.headers[QUERY_PROOF_HEADER]
+                if not request.headers["privity-query-proof"]:
+                    del request.headers["privity-query-proof"]
                 return await carried.handle_async_request(request)
 
         async def admit(digest: bytes) -> str:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from privity.errors import AdmissionError, InputError
-from privity.infer.anonymous.admitted import ADMISSION_HEADER, AdmittedTransport
+from privity.infer.anonymous.admitted import AdmittedTransport
 
 pytestmark = pytest.mark.anyio
 
@@ -38,7 +38,7 @@ async def test_each_sealed_request_has_a_proof_of_its_own_over_its_own_bytes() -
             await client.post("http://exit/t", content=body)
     digests = [hashlib.sha256(body).digest() for body in (b"one", b"two", b"one")]
     assert prove.digests == digests
-    assert [request.headers[ADMISSION_HEADER] for request in seen] == [
+    assert [request.headers["privity-admission"] for request in seen] == [
         "proof-1",
         "proof-2",
         "proof-3",
@@ -50,7 +50,7 @@ async def test_what_only_reads_keys_spends_no_proof() -> None:
     prove, seen = Prover(), list[httpx.Request]()
     async with carrying(prove, seen) as client:
         await client.get("http://exit/t")
-    assert not prove.digests and ADMISSION_HEADER not in seen[0].headers
+    assert not prove.digests and "privity-admission" not in seen[0].headers
 
 
 async def test_a_streamed_request_is_refused_before_anything_leaves() -> None:

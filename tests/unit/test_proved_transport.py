@@ -9,11 +9,11 @@ from importlib.util import find_spec
 import httpx
 import pytest
 
-from privity.anon.query import QUERY_OPENING_HEADER, QUERY_PROOF_HEADER, Opening, QueryProof
+from privity.anon.query import QUERY_OPENING_HEADER, Opening, QueryProof
 from privity.anon.query_terms import QueryTerms
 from privity.anon.vocabulary import Vocabulary
 from privity.errors import InputError
-from privity.infer.anonymous.admitted import ADMISSION_HEADER, AdmittedTransport, ProveQuery
+from privity.infer.anonymous.admitted import AdmittedTransport, ProveQuery
 from privity.infer.anonymous.proved import ProvedTransport, QueryMaker
 from tiny_tokens import tiny_tokens
 
@@ -86,8 +86,8 @@ async def test_the_proof_is_over_the_sealed_bytes_and_the_opening_inside() -> No
         assert digest == hashlib.sha256(request.content).digest()
         assert request.content.startswith(opening.to_header().encode())
         assert opening.to_header() not in str(request.headers)
-        assert request.headers[ADMISSION_HEADER] == "admitted"
-        assert QueryProof.from_header(request.headers[QUERY_PROOF_HEADER]).bucket == 128
+        assert request.headers["privity-admission"] == "admitted"
+        assert QueryProof.from_header(request.headers["privity-query-proof"]).bucket == 128
     assert [length for length, *_ in prover.asked] == [len('{"prompt":"hi"}'), len("{}")]
 
 

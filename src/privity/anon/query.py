@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_HEADER",
     "QUERY_OPENING_HEADER",
-    "QUERY_PROOF_HEADER",
     "ClaimedQuery",
     "Opening",
     "QueryProof",
@@ -45,14 +44,11 @@ __all__ = [
     "warm_query",
 ]
 
-QUERY_PROOF_HEADER = "privity-query-proof"
-"""The header, outside the seal, that carries a proof."""
-
 QUERY_OPENING_HEADER = "privity-query-opening"
-"""The header, inside the seal, that carries its opening."""
+"""The header, inside the seal, that carries a proof's opening."""
 
 MAX_HEADER = 24 * 1024
-"""Most characters of `QUERY_PROOF_HEADER`; proofs of today take less than 3,400."""
+"""Most characters of ``privity-query-proof``; proofs of today take less than 3,400."""
 
 _VERSION = 1
 _DOMAIN = b"privity/query-proof/v1"
@@ -131,7 +127,7 @@ class QueryProof:
         return self.proof[:32]
 
     def to_header(self) -> str:
-        """Return the value of `QUERY_PROOF_HEADER`; its length tells the bucket at most."""
+        """Return the value of ``privity-query-proof``; its length tells the bucket at most."""
         head = _HEAD.pack(_VERSION, self.bucket, self.vocabulary, self.tag)
         return encode_base64url(head + self.proof)
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import privity_core
 
 __all__ = [
-    "ADMISSION_HEADER",
     "HEADER_CHARS",
     "Claimed",
     "Field",
@@ -43,11 +42,8 @@ __all__ = [
     "verify_proofs",
 ]
 
-ADMISSION_HEADER = "privity-admission"
-"""The header, outside the seal, that carries a proof."""
-
 HEADER_CHARS = 311
-"""Its length, always: base64url of 233 bytes without padding."""
+"""Length of a proof as a header, always: base64url of 233 bytes without padding."""
 
 PROOF_BYTES = 128
 """A Groth16 proof over BN254 as arkworks compresses it: A 32, B 64, C 32."""
@@ -78,7 +74,7 @@ class Proof:
     nullifier: Field
 
     def to_header(self) -> str:
-        """Return the value of `ADMISSION_HEADER`, 311 characters."""
+        """Return the value of ``privity-admission``, 311 characters."""
         head = _HEAD.pack(_VERSION, self.epoch)
         return encode_base64url(head + self.proof + self.root + self.y + self.nullifier)
 

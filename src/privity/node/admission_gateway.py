@@ -24,7 +24,6 @@ import httpx
 from privity import statement
 from privity.anon.admission import Admission, AdmittedSignal, DoubleSignalError, Screened
 from privity.anon.field import Field
-from privity.anon.rln import ADMISSION_HEADER
 from privity.errors import AdmissionError, MalformedError, OversizeError, PeerError, PrivityError
 from privity.node.relay import RelayLimits, relay_app
 from privity.seal import chunked_ohttp, ohttp, problem
@@ -39,11 +38,11 @@ from privity.seal.asgi import (
     refuse_websocket,
     replay,
 )
+from privity.seal.fields import ADMISSION, QUERY_PROOF
 from privity.seal.gateway import GATEWAY_PATH
 from privity.seal.problem import Problem
 
 __all__ = [
-    "QUERY_HEADER",
     "AdmissionGateway",
     "AdmissionLimits",
     "EnclaveUpstream",
@@ -52,16 +51,12 @@ __all__ = [
 
 logger = logging.getLogger("privity.admission")
 
-QUERY_HEADER = "privity-query-proof"
-"""The field that carries a proof of what was asked, where the provider wants one."""
-
 QueryCheck = Callable[[str | None, AdmittedSignal], Awaitable[None]]
 """Raises `AdmissionError` where the header is no proof for the admitted request."""
 
 OnDoubleSignal = Callable[[Field], Awaitable[None]]
 """Takes a secret that came out; what raises `PrivityError` was not done."""
 
-_ADMISSION, _QUERY = ADMISSION_HEADER.encode(), QUERY_HEADER.encode()
 _SEALED = (ohttp.REQUEST_TYPE.encode(), chunked_ohttp.REQUEST_TYPE.encode())
 _PROBLEMS = {
     check: Problem(one.status, problem.ADMISSION + check, one.title)
@@ -202,7 +197,7 @@ class AdmissionGateway:
         if length.isdigit() and int(length[:20]) > self._limits.request_bytes:
             raise problem.Refused(problem.OVERSIZE)
         # All that the header alone decides comes before the first byte of the body is held.
-        screened = await self._screened(_text(scope, _ADMISSION))
+        screened = await self._screened(_text(scope, ADMISSION))
         source = self._source(scope)
         each = self._uploads[source]
         if self._arriving >= self._limits.uploads or each >= self._limits.uploads_each:
@@ -220,7 +215,7 @@ class AdmissionGateway:
             if not self._uploads[source]:
                 del self._uploads[source]
         if self._query_check is not None:
-            await self._query_check(_text(scope, _QUERY), signal)
+            await self._query_check(_text(scope, QUERY_PROOF), signal)
         return body
 
     async def _screened(self, header: str | None) -> Screened:
@@ -339,7 +334,7 @@ class _Lifespan:
 
 def _forwarded(scope: Scope, body: bytes | None) -> Scope:
     """Return what upstream sees: of the request's header two fields, and not who the peer is."""
-    kept = () if body is None else (b"content-type", _QUERY)
+    kept = () if body is None else (b"content-type", QUERY_PROOF)
     headers = [(name, value) for name, value in scope["headers"] if name in kept]
     if body is not None:
         headers.append((b"content-length", b"%d" % len(body)))

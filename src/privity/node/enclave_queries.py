@@ -20,7 +20,6 @@ from anyio import to_thread
 
 from privity.anon.query import (
     QUERY_OPENING_HEADER,
-    QUERY_PROOF_HEADER,
     Opening,
     QueryProof,
     verify_query,
@@ -36,6 +35,7 @@ from privity.infer.engines.query_tokens import is_job, tokens_of_exchange
 from privity.infer.engines.tokens import RequestTokens, tokens_of_file
 from privity.infer.engines.weights import Weights
 from privity.seal.asgi import ASGIApp, Message, Receive, Scope, Send, answer, read_body, replay
+from privity.seal.fields import QUERY_PROOF
 
 __all__ = ["EVIDENCE", "ProvedQueries", "QueryMiddleware", "SealedRequests"]
 
@@ -43,7 +43,7 @@ EVIDENCE = "evidence"
 """Member of a refusal's ``error`` with the signed credential; see `verify_mismatch`."""
 
 _SEALED = "privity.sealed-request"
-_PROOF, _OPENING = QUERY_PROOF_HEADER.encode(), QUERY_OPENING_HEADER.encode()
+_OPENING = QUERY_OPENING_HEADER.encode()
 _JSON = [(b"content-type", b"application/json")]
 _WITHIN_S = 30.0
 
@@ -122,7 +122,7 @@ class SealedRequests:
         if scope["type"] != "http" or scope["method"] != "POST":
             await self._gateway(scope, receive, send)
             return
-        proofs = [value for name, value in scope["headers"] if name == _PROOF]
+        proofs = [value for name, value in scope["headers"] if name == QUERY_PROOF]
         sealed = _SealedRequest(proofs, receive)
         state = {**scope.get("state", {}), _SEALED: sealed}
         await self._gateway({**scope, "state": state}, sealed.receive, send)

@@ -10,16 +10,13 @@ from dataclasses import dataclass
 
 import httpx
 
-from privity.anon.query import QUERY_PROOF_HEADER
 from privity.errors import InputError
+from privity.seal.fields import ADMISSION, QUERY_PROOF
 
-__all__ = ["ADMISSION_HEADER", "AdmittedTransport", "Departure", "ProveQuery", "departing"]
+__all__ = ["AdmittedTransport", "Departure", "ProveQuery", "departing"]
 
 ProveQuery = Callable[[bytes], Awaitable[str]]
 """Returns the proof of what is asked, a header, for the SHA-256 of a sealed request."""
-
-ADMISSION_HEADER = "privity-admission"
-"""Header outside the seal that carries the proof; always of one length."""
 
 
 @dataclass
@@ -100,8 +97,8 @@ class AdmittedTransport(httpx.AsyncBaseTransport):
         digest = hashlib.sha256(body).digest()
         headers = list(request.headers.raw)
         if self._query is not None:  # first, as it takes longer: a message is of one epoch
-            headers.append((QUERY_PROOF_HEADER.encode(), (await self._query(digest)).encode()))
-        headers.append((ADMISSION_HEADER.encode(), (await self._prove(digest)).encode()))
+            headers.append((QUERY_PROOF, (await self._query(digest)).encode()))
+        headers.append((ADMISSION, (await self._prove(digest)).encode()))
         proved = httpx.Request(
             request.method,
             request.url,
