@@ -21,12 +21,16 @@ from tiny_tokens import tokenizer_table, write_tokenizer
 pytestmark = pytest.mark.skipif(
     find_spec("tokenizers") is None, reason="the tokenizers library is not installed"
 )
+LLAMA_3 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 LIKE_LLAMA_3 = {
     "type": "Sequence",
     "pretokenizers": [
         {
             "type": "Split",
-            "pattern": {"Regex": r"(?i:'s|'t)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|\s+|."},
+            "pattern": {"Regex": LLAMA_3},
             "behavior": "Isolated",
             "invert": False,
         },
@@ -146,7 +150,11 @@ def cut_by(**step: Any) -> Callable[[], Any]:
         cut_by(type="Whitespace"),
         cut_by(type="Split", pattern={"Regex": " "}, behavior="Removed"),
         cut_by(type="Split", pattern={"Regex": "("}, behavior="Isolated"),
-        cut_by(type="Split", pattern={"Regex": "a" * 2000}, behavior="Isolated"),
+        cut_by(type="Split", pattern={"Regex": LLAMA_3 + "|."}, behavior="Isolated"),
+        cut_by(type="Split", pattern={"Regex": LLAMA_3.upper()}, behavior="Isolated"),
+        cut_by(type="Split", pattern={"String": LLAMA_3}, behavior="Isolated"),
+        cut_by(type="Split", pattern={"Regex": [LLAMA_3]}, behavior="Isolated"),
+        cut_by(type="Split", pattern={"Regex": LLAMA_3}, behavior="Removed"),
         cut_by(type="Split", pattern=3, behavior="Isolated"),
         cut_by(type="Split", pattern={"Regex": " "}, behavior=["Isolated"]),
     ],

@@ -18,7 +18,13 @@ from typing import Any, NoReturn
 from privity.anon.vocabulary import MOST_DENIED, Vocabulary
 from privity.errors import InputError
 from privity.home import read_file
-from privity.infer.engines.tokens import RequestTokens, byte_alphabet, tokenizers_library
+from privity.infer.engines.tokenizer_patterns import PATTERNS
+from privity.infer.engines.tokens import (
+    RequestTokens,
+    byte_alphabet,
+    panics_translated,
+    tokenizers_library,
+)
 
 __all__ = ["MAX_BYTES", "MOST_TEXTS", "digest_of_tokenizer", "tokens_of_tokenizer"]
 
@@ -29,7 +35,6 @@ MOST_TEXTS = 1 << 20
 """The most tokens, and the most merges, of a file."""
 
 _MOST_STEPS = 8
-_MOST_PATTERN = 1024
 _OFF = (
     *("unk_token", "dropout", "continuing_subword_prefix", "end_of_word_suffix"),
     *("fuse_unk", "byte_fallback"),
@@ -112,9 +117,10 @@ def _tokenizer(
     library = tokenizers_library()
     steps = _steps(table.get("pre_tokenizer"), library)
     try:
-        model = library.models.BPE(vocab=numbers, merges=merges, ignore_merges=whole)
-        made = library.Tokenizer(model)
-        made.pre_tokenizer = library.pre_tokenizers.Sequence([step() for step in steps])
+        with panics_translated():
+            model = library.models.BPE(vocab=numbers, merges=merges, ignore_merges=whole)
+            made = library.Tokenizer(model)
+            made.pre_tokenizer = library.pre_tokenizers.Sequence([step() for step in steps])
     except Exception as error:  # the library raises bare exceptions
         raise InputError(f"it makes no tokenizer: {str(error)[:200]}") from None
     return made
@@ -182,13 +188,14 @@ def _split(step: Mapping[str, Any], before: Any, library: Any) -> Callable[[], A
     pattern, how = step.get("pattern"), _snake(step.get("behavior"))
     if not isinstance(pattern, dict) or len(pattern) != 1 or how not in _WHOLE:
         raise _of_another_kind("its pre-tokenizer splits in a way that may leave text out")
-    ((kind, text),) = pattern.items()
-    if kind not in ("Regex", "String") or not isinstance(text, str) or len(text) > _MOST_PATTERN:
-        raise _of_another_kind(f"its pattern is not one of up to {_MOST_PATTERN} characters")
+    text = pattern.get("Regex")
+    if not isinstance(text, str) or text not in PATTERNS:
+        raise _of_another_kind(
+            "its pre-tokenizer splits by a pattern that is not known here; others are not run, as "
+            "one could take for ever"
+        )
     inverted = bool(step.get("invert", False))
-    return lambda: before.Split(
-        library.Regex(text) if kind == "Regex" else text, behavior=how, invert=inverted
-    )
+    return lambda: before.Split(library.Regex(text), behavior=how, invert=inverted)
 
 
 def _snake(name: object) -> str:
@@ -208,7 +215,7 @@ def _is(step: Any, kind: str) -> bool:
 def _of_another_kind(why: str) -> InputError:
     return InputError(
         f"queries in this vocabulary cannot be proved: {why}",
-        hint="byte-level BPE can be proved, as GPT-2, Llama 3, Qwen and SmolLM have it",
+        hint="byte-level BPE can be proved, as GPT-2, Llama 3, Qwen, DeepSeek and SmolLM have it",
     )
 
 

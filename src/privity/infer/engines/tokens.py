@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ __all__ = [
     "RequestTokens",
     "byte_alphabet",
     "canonical_text",
+    "panics_translated",
     "smollm_tokens",
     "tokenizers_library",
     "tokens_of_file",
@@ -38,6 +40,7 @@ READ = ("functions", "input", "instructions", "messages", "prompt", "response_fo
 
 _NORMAL = 1
 _LIBRARY = "tokenizers"
+_PANICS = "pyo3_runtime"  # where its panics say they are from; nothing can be imported from there
 
 
 class RequestTokens:
@@ -60,7 +63,8 @@ class RequestTokens:
         Raises:
             InputError: it has a character the vocabulary cannot spell; it would vanish unseen.
         """
-        tokens = tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        with panics_translated():
+            tokens = tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
         spelled = "".join(self._texts.get(token, "") for token in tokens)
         if spelled != "".join(_ALPHABET[byte] for byte in text.encode()):
             raise InputError("the text has a character that this model's vocabulary cannot spell")
@@ -159,11 +163,23 @@ def tokenizers_library() -> Any:
         ) from None
 
 
+@contextmanager
+def panics_translated() -> Iterator[None]:
+    """Make a panic of the library an `InputError`; as it comes it is no `Exception`."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__module__ != _PANICS:
+            raise
+        raise InputError("the tokenizers library gave up") from None
+
+
 def _byte_level(numbers: dict[str, int], pairs: list[Any]) -> Any:
     library = tokenizers_library()
     before = library.pre_tokenizers
     try:
-        made = library.Tokenizer(library.models.BPE(vocab=numbers, merges=pairs))
+        with panics_translated():
+            made = library.Tokenizer(library.models.BPE(vocab=numbers, merges=pairs))
     except Exception as error:  # the library raises bare exceptions
         raise InputError(f"the file's vocabulary makes no tokenizer: {error}") from None
     digits = before.Digits(individual_digits=True)
