@@ -16,6 +16,7 @@ import pytest
 from fake_spends import MemorySpends, issuer
 from native import needs_kernel
 from privity.anon.desk import CreditDesk, OpenJob, SettledBefore
+from privity.anon.membership import RateIdentity
 from privity.errors import InputError, PaymentError, PeerError
 from privity.identity.multibase import decode_base64url, encode_base64url
 from privity.infer.anonymous.purse import SharedWallet
@@ -57,6 +58,7 @@ class World:
         self.credits = self.members = self
         self.believed: dict[int, DepositState] | None = None
         self.ways = 0
+        self.registered: list[bytes] = []
         account = SimpleNamespace(address=ME)
         self.sender = SimpleNamespace(account=account)
         self.wallet = SharedWallet(folder, b"\7" * 32)
@@ -70,6 +72,10 @@ class World:
     def rotate(self) -> None:
         """Put another issuer's key in force, on the ledger and at the desk."""
         self.issuer = self.on_ledger = issuer(ADDRESSES.deployment)
+
+    async def register_member(self, commitment: bytes, limit: int) -> Any:
+        self.registered.append(commitment)
+        return SimpleNamespace(index=5)
 
     async def denominations(self) -> tuple[int, ...]:
         return (100, 1000)
@@ -143,6 +149,26 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(tmp_path / "wallet")
+
+
+@needs_kernel("Rln")
+async def test_a_secret_that_is_registered_is_overwritten(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[RateIdentity] = []
+    generate = RateIdentity.generate
+
+    def generated() -> RateIdentity:
+        made.append(generate())
+        return made[-1]
+
+    monkeypatch.setattr(RateIdentity, "generate", generated)
+    assert await world.teller.join(16) == await world.teller.join(16) == 5
+    member = world.wallet.membership
+    assert member is not None and world.registered == [RateIdentity(member.secret).commitment]
+    assert len(made) == 1, "none is made that is not used"
+    with pytest.raises(InputError, match="closed"):
+        made[0].unsafe_secret()
 
 
 async def test_one_spend_that_is_refused_holds_up_no_other_refund(world: World) -> None:

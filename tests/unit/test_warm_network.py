@@ -8,7 +8,10 @@ from typing import Any, cast
 import anyio
 import pytest
 
-from privity.errors import PeerError
+from privity.anon.membership import RateIdentity
+from privity.anon.wallet import Membership
+from privity.errors import InputError, PeerError
+from privity.infer.anonymous import member
 from privity.infer.anonymous.member import MemberProver
 from privity.infer.anonymous.network import Network
 
@@ -67,6 +70,27 @@ def network(members: Members, prover: Prover) -> Network:
     made.prover._provers[SCOPE, 3] = prover
     made.registry = Registry()
     return made  # type: ignore[no-any-return]
+
+
+async def test_a_network_that_ends_overwrites_the_rate_secret(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held: list[RateIdentity] = []
+
+    def made(identity: RateIdentity, scope: str) -> Prover:
+        held.append(identity)
+        return Prover()
+
+    monkeypatch.setattr(member, "Prover", made)
+    wallet = SimpleNamespace(membership=Membership(b"\2" * 31 + b"\0", 16, 3))
+    one = MemberProver(cast("Any", wallet), cast("Any", Members()))
+    await one.warm(SCOPE)
+    await one.warm("0x" + "22" * 20)
+    assert [identity.unsafe_secret() for identity in held] == [b"\2" * 31 + b"\0"] * 2
+    one.close()
+    for identity in held:
+        with pytest.raises(InputError, match="closed"):
+            identity.unsafe_secret()
 
 
 async def times(members: Members, count: int) -> None:

@@ -39,6 +39,7 @@ class MemberProver:
         self._members = members
         self._clock = clock
         self._provers: dict[tuple[str, int], Prover] = {}
+        self._identities: list[RateIdentity] = []
         self._lock = anyio.Lock()
 
     async def prove(self, scope: str, digest: bytes) -> str:
@@ -78,10 +79,11 @@ class MemberProver:
         await to_thread.run_sync(prover.warm, place)
 
     def close(self) -> None:
-        """Drop what was kept to prove with."""
-        for prover in self._provers.values():
-            prover.close()
+        """Drop what was kept to prove with; the memory that held the secret is overwritten."""
+        for kept in (*self._provers.values(), *self._identities):
+            kept.close()
         self._provers.clear()
+        self._identities.clear()
 
     def _member(self) -> tuple[Membership, int]:
         member = self._wallet.membership
@@ -96,6 +98,8 @@ class MemberProver:
         async with self._lock:  # its keys are loaded once
             found = self._provers.get((scope, index))
             if found is None:
-                found = await to_thread.run_sync(lambda: Prover(RateIdentity(member.secret), scope))
+                identity = RateIdentity(member.secret)
+                self._identities.append(identity)
+                found = await to_thread.run_sync(Prover, identity, scope)
                 self._provers[scope, index] = found
             return found

@@ -1,7 +1,8 @@
 """What a person does with their wallet: join, buy credits, get lost ones back, and leave.
 
 Each step is on disk before the next begins, under a name that makes a second attempt the same one:
-after a crash the command is simply run again.
+after a crash the command is simply run again. All in one file, as each act takes up what another
+began.
 """
 
 from __future__ import annotations
@@ -123,10 +124,7 @@ class Teller:
             InputError: the ledger refuses, such as for want of funds.
             PeerError: it cannot be reached; run again.
         """
-        secret = RateIdentity.generate()
-        member = await self._turn(
-            lambda wallet: _begun(wallet, bytes(secret.unsafe_secret()), limit)
-        )
+        member = await self._turn(lambda wallet: _begun(wallet, limit))
         if member.index is not None:
             return member.index
         self._told("staking for a membership")
@@ -402,9 +400,11 @@ class Teller:
         return await to_thread.run_sync(run)
 
 
-def _begun(wallet: Wallet, secret: bytes, limit: int) -> Membership:
+def _begun(wallet: Wallet, limit: int) -> Membership:
     """Return the membership, begun if there is none."""
     found = wallet.begun_membership
     if found is None:
-        wallet.join(secret, limit)
-    return found or Membership(secret, limit, None)
+        with RateIdentity.generate() as made:
+            found = Membership(bytes(made.unsafe_secret()), limit, None)
+        wallet.join(found.secret, limit)
+    return found
