@@ -43,7 +43,7 @@ def test_the_known_patterns_are_those_of_the_models_own_files() -> None:
 
 @pytest.mark.parametrize("model", KNOWN, ids=lambda model: model["name"])
 def test_a_known_pattern_comes_to_an_end_on_long_texts(tmp_path: Path, model: Any) -> None:
-    """Where one went back through all that it has taken, each time, this would not come to an end."""
+    """Where one went back through all that it has taken, each time, this would not end."""
     made = tokens_of_tokenizer(split_by(tmp_path, *model["patterns"]))
     for piece in LONG:
         made.of_text(piece * (100_000 // len(piece)) + "x")
