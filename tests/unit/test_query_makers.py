@@ -85,6 +85,22 @@ def test_the_tokenizer_that_the_terms_name_is_taken(tmp_path: Path) -> None:
     assert tokens_for(demo, files).vocabulary == demo
 
 
+def test_a_file_that_is_gone_does_not_hide_the_right_one(tmp_path: Path) -> None:
+    gone, path = tmp_path / "gone.json", write_tokenizer(tmp_path)
+    wanted = tokens_of_tokenizer(path).vocabulary
+    assert tokens_for(wanted, [gone, path]).vocabulary == wanted
+    with pytest.raises(InputError) as caught:
+        tokens_for(NOT_HERE, [gone, path])
+    assert "cd" * 32 in caught.value.hint and str(gone) in caught.value.hint
+
+
+async def test_a_file_that_is_gone_does_not_tell_questions_from_jobs(tmp_path: Path) -> None:
+    path = write_tokenizer(tmp_path)
+    terms = QueryTerms(tokens_of_tokenizer(path).vocabulary)
+    maker = await QueryMakers([tmp_path / "gone.json", path]).for_desk(terms)
+    assert maker._terms == terms, "in bytes they would stand out"
+
+
 @pytest.mark.parametrize("some", [True, False])
 def test_what_is_wanted_is_named_where_it_is_not_here(tmp_path: Path, some: bool) -> None:
     with pytest.raises(InputError) as caught:

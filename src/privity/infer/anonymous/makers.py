@@ -104,16 +104,26 @@ def tokens_for(vocabulary: Vocabulary, tokenizers: Sequence[Path]) -> RequestTok
     """Return the tokenizer of a provider's vocabulary: of one of the files, or the demo model's.
 
     Raises:
-        InputError: none of them is its, or a file cannot be read; the hint names what is wanted.
+        InputError: none of them is its; the hint names what is wanted, and what cannot be read.
         MissingDependency: the tokenizers library is not installed; or the demo model is not, and
             no file is given.
     """
+    unreadable: list[str] = []
     for path in tokenizers:
-        if digest_of_tokenizer(path) == vocabulary.tokenizer:
+        try:
+            found = digest_of_tokenizer(path)
+        except InputError as error:  # another may be the one
+            unreadable.append(error.message)
+            continue
+        if found == vocabulary.tokenizer:
             return tokens_of_tokenizer(path, wanted=vocabulary.tokenizer)
-    hint = (
-        "get the provider's tokenizer.json, the file with the SHA-256 "
-        f"{vocabulary.tokenizer.removeprefix('sha256:')}, and name it in `[anonymous] tokenizers`"
+    hint = "; ".join(
+        (
+            "get the provider's tokenizer.json, the file with the SHA-256 "
+            f"{vocabulary.tokenizer.removeprefix('sha256:')}, and name it in "
+            "`[anonymous] tokenizers`",
+            *unreadable,
+        )
     )
     try:
         demo = tokens_of_file(find_default())
