@@ -80,8 +80,10 @@ class MemberProver:
 
     def close(self) -> None:
         """Drop what was kept to prove with; the memory that held the secret is overwritten."""
-        for kept in (*self._provers.values(), *self._identities):
-            kept.close()
+        for prover in self._provers.values():
+            prover.close()
+        for identity in self._identities:
+            identity.close()
         self._provers.clear()
         self._identities.clear()
 
