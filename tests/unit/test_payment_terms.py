@@ -10,7 +10,7 @@ from privity.anon.payment_terms import MAX_BYTES, PaymentTerms
 from privity.anon.query_terms import QueryTerms
 from privity.anon.tariff import flat_tariff
 from privity.anon.vocabulary import Vocabulary
-from privity.errors import MalformedError, PaymentError
+from privity.errors import MalformedError, PaymentError, PeerError
 
 TERMS = PaymentTerms(b"k" * 32, flat_tariff(), "0xprovider", 60, "eip155-1-0x00")
 QUERY = QueryTerms(Vocabulary(1000, (0, 7), "sha256:" + "00" * 32), (128, 512))
@@ -26,6 +26,16 @@ def test_another_key_than_the_ledgers_is_refused() -> None:
     with pytest.raises(PaymentError) as caught:
         TERMS.check_issuer(b"k" * 31 + b"l")
     assert caught.value.check == "issuer"
+
+
+def test_terms_of_another_ledger_provider_or_epoch_are_refused() -> None:
+    TERMS.check_network("eip155-1-0x00", "0xPROVIDER")  # an account, in mixed case or not
+    with pytest.raises(PeerError, match="ledger"):
+        TERMS.check_network("eip155-2-0x00", "0xprovider")
+    with pytest.raises(PeerError, match="another provider"):
+        TERMS.check_network("eip155-1-0x00", "0xanother")
+    with pytest.raises(PeerError, match="epochs of 61 s"):
+        replace(TERMS, epoch_s=61).check_network("eip155-1-0x00", "0xprovider")
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from privity.anon.epochs import EPOCH_S
 from privity.anon.query_terms import QueryTerms
 from privity.anon.tariff import Tariff
-from privity.errors import MalformedError, PaymentError
+from privity.errors import MalformedError, PaymentError, PeerError
 from privity.identity.fields import Fields
 from privity.identity.jcs import canonical, loads_canonical
 from privity.identity.multibase import encode_base64url
@@ -96,6 +97,30 @@ class PaymentTerms:
         )
         fields.done()
         return terms
+
+    def check_network(self, deployment: str, scope: str) -> None:
+        """Refuse terms of another ledger, provider or epoch than requests are proved for.
+
+        Args:
+            deployment: the ledger's.
+            scope: the account that the ledger names for the provider.
+
+        Raises:
+            PeerError: they are of another.
+        """
+        if self.deployment != deployment:
+            raise PeerError("the enclave's credits are of another ledger")
+        if self.scope.lower() != scope.lower():
+            raise PeerError(
+                "the enclave's terms are another provider's than the ledger names",
+                hint="tell the provider: `scope` in payments.toml is the account that lists "
+                "its gateways",
+            )
+        if self.epoch_s != EPOCH_S:
+            raise PeerError(
+                f"the enclave counts messages in epochs of {self.epoch_s} s, not {EPOCH_S:.0f}",
+                hint="this software or the provider's is too old",
+            )
 
     def check_issuer(self, on_ledger: bytes) -> None:
         """Refuse a key that is not the one on the ledger.
