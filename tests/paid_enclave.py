@@ -15,7 +15,9 @@ from privity.errors import PaymentError
 from privity.identity.keys import SigningKey
 from privity.identity.multibase import decode_base64url, encode_base64url
 from privity.infer.engines.proxy import SERVED
-from privity.node.enclave_payment import Exit, PaymentMiddleware
+from privity.ledger.credits import SignedExit
+from privity.ledger.wire import Address
+from privity.node.enclave_payment import PaymentMiddleware
 from privity.node.enclave_receipts import Issuer as ReceiptIssuer
 from privity.node.enclave_receipts import ReceiptMiddleware
 from privity.receipt import (
@@ -40,8 +42,8 @@ class NoLedger:
     async def issue(self, deposit: int, request: bytes) -> bytes:
         raise PaymentError("no ledger here", check="deposit")
 
-    async def sign_exit(self, amount: int, nonce: bytes, to: str) -> Exit:
-        return Exit(amount, nonce, b"signed " + to.encode())
+    async def sign_exit(self, amount: int, nonce: bytes, to: str) -> SignedExit:
+        return SignedExit(amount, Address(to), nonce, b"signed " + to.encode())
 
 
 class Enclave:

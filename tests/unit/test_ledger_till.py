@@ -30,14 +30,10 @@ class Chain:
         self.deposit = deposit
         self.head, self.claimed_at = 100, 0
         self.claims = 0
-        self.credits = self.members = self.rpc = self
+        self.credits = self.members = self
 
-    async def ask(self, method: str) -> str:
-        assert method == "eth_blockNumber"
-        return hex(self.head)
-
-    async def block(self, number: int) -> Any:
-        return SimpleNamespace(number=number)
+    async def confirmed(self) -> Any:
+        return SimpleNamespace(number=self.head - CONFIRMATIONS)
 
     async def deposit_at(self, number: int, block: Any = None) -> Deposit:
         claimed = self.claimed_at and (block is None or block.number >= self.claimed_at)
@@ -53,7 +49,7 @@ def sold() -> tuple[LedgerTill, Chain, bytes, Any]:
     pending, request = prepare_purchase(of.terms, 100)
     digest = hashlib.sha256(request).digest()
     chain = Chain(Deposit(0, Address("0x"), 100, digest, 0, DepositState.PENDING))
-    return LedgerTill(cast("Ledger", chain), of, CONFIRMATIONS), chain, request, pending
+    return LedgerTill(cast("Ledger", chain), of), chain, request, pending
 
 
 async def test_a_deposit_is_claimed_once_and_answered_again() -> None:

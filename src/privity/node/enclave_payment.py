@@ -31,10 +31,11 @@ from privity.identity.fields import Fields
 from privity.identity.multibase import decode_base64url, encode_base64url
 from privity.infer.engines.isolation import MAX_REQUEST
 from privity.infer.engines.proxy import SERVED, Served
+from privity.ledger.credits import SignedExit
 from privity.receipt import Price
 from privity.seal.asgi import ASGIApp, Message, Receive, Scope, Send, answer, read_body, replay
 
-__all__ = ["MIN_LEASE_S", "Exit", "PaymentMiddleware", "Till"]
+__all__ = ["MIN_LEASE_S", "PaymentMiddleware", "Till"]
 
 _SPEND = SPEND_HEADER.encode()
 _TYPE = b"content-type"
@@ -63,21 +64,6 @@ _STATUS = {
 }
 
 
-@dataclass(frozen=True)
-class Exit:
-    """What lets anyone have the ledger pay out the rest of somebody's credits.
-
-    Attributes:
-        amount: in credits.
-        nonce: the spend's nullifier, 32 bytes: the ledger takes each once.
-        signature: the operator's, over the EIP-712 message of the exit.
-    """
-
-    amount: int
-    nonce: bytes
-    signature: bytes
-
-
 class Till(Protocol):
     """What the enclave needs of the ledger."""
 
@@ -89,7 +75,7 @@ class Till(Protocol):
             PeerError: the ledger cannot be reached.
         """
 
-    async def sign_exit(self, amount: int, nonce: bytes, to: str) -> Exit:
+    async def sign_exit(self, amount: int, nonce: bytes, to: str) -> SignedExit:
         """Return the operator's signature over an exit; raises `PaymentError` for a bad address."""
 
 

@@ -46,9 +46,8 @@ from privity.infer import tables as toml
 from privity.ledger.accounts import Account, load_account
 from privity.ledger.addresses import Addresses
 from privity.ledger.client import Ledger
-from privity.ledger.credits import Deposit, DepositState, sign_exit
-from privity.ledger.wire import read_quantity
-from privity.node.enclave_payment import MIN_LEASE_S, Exit, PaymentMiddleware
+from privity.ledger.credits import DepositState, SignedExit, sign_exit
+from privity.node.enclave_payment import MIN_LEASE_S, PaymentMiddleware
 from privity.seal.asgi import ASGIApp
 
 __all__ = [
@@ -177,9 +176,7 @@ class PaidService:
             settings.query,
         )
         desk = CreditDesk(issuer, store, lease_s=settings.lease_s)
-        taking = PaymentMiddleware(
-            app, desk, terms, LedgerTill(ledger, issuer, settings.confirmations)
-        )
+        taking = PaymentMiddleware(app, desk, terms, LedgerTill(ledger, issuer))
         self._stack.push_async_callback(taking.drain)
         return taking
 
@@ -194,13 +191,11 @@ class LedgerTill:
     Args:
         ledger: with the operator's account as its signer.
         issuer: signs credits, blind.
-        confirmations: blocks after one before it is believed.
     """
 
-    def __init__(self, ledger: Ledger, issuer: Issuer, confirmations: int = 0) -> None:
+    def __init__(self, ledger: Ledger, issuer: Issuer) -> None:
         self._ledger = ledger
         self._issuer = issuer
-        self._confirmations = confirmations
 
     async def issue(self, deposit: int, request: bytes) -> bytes:
         """Return the blind credits for a deposit; the same credits again if asked again.
@@ -224,30 +219,23 @@ class LedgerTill:
         if found.state is DepositState.PENDING:
             await self._ledger.credits.claim(deposit)
         else:
-            await self._check_confirmed(found)
+            # With its block the deposit could go too, had the claim not enough blocks behind it.
+            block = await self._ledger.members.confirmed()
+            if block is None or await self._ledger.credits.deposit_at(deposit, block) != found:
+                raise PeerError("the deposit is not confirmed yet", hint="try again in a moment")
         return response
 
-    async def _check_confirmed(self, found: Deposit) -> None:
-        """Refuse a claim that is not deep enough yet: with its block the deposit could go too."""
-        if not self._confirmations:
-            return
-        head = read_quantity(await self._ledger.rpc.ask("eth_blockNumber"), most=2**63 - 1)
-        block = await self._ledger.members.block(max(0, head - self._confirmations))
-        if block is None or await self._ledger.credits.deposit_at(found.number, block) != found:
-            raise PeerError("the deposit is not confirmed yet", hint="try again in a moment")
-
-    async def sign_exit(self, amount: int, nonce: bytes, to: str) -> Exit:
+    async def sign_exit(self, amount: int, nonce: bytes, to: str) -> SignedExit:
         """Return the operator's signature over an exit; raises `PaymentError` for an address."""
         sender = self._ledger.sender
         if sender is None:
             raise PaymentError("this desk has no account to sign with", check="to")
         try:
-            signed = sign_exit(
+            return sign_exit(
                 sender.account, self._ledger.addresses, amount=amount, to=to, nonce=nonce
             )
         except InputError:
             raise PaymentError("this is no address on the ledger", check="to") from None
-        return Exit(signed.amount, signed.nonce, signed.signature)
 
 
 def _settings(table: Mapping[str, Any], folder: Path) -> PaymentSettings:
