@@ -13,8 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
-from privity.errors import InputError
+from privity.errors import InputError, PeerError, PrivityError
 from privity.node.listen import bind, serve_app, url_of
+from privity.seal.asgi import open_with_server
 
 RELAY = [sys.executable, "-m", "privity.cli", "serve", "relay", "--target", "a=http://127.0.0.1:1"]
 
@@ -112,6 +113,30 @@ def test_a_start_that_was_refused_is_told_by_the_error_alone(
     with pytest.raises(InputError, match="no model here"):
         serve_app(_refuses, bind("127.0.0.1", 0), on_ready=pytest.fail)
     assert caplog.messages == []
+
+
+class _Fails:
+    """An app that has something to open, which fails."""
+
+    def __init__(self) -> None:
+        self.failure: PrivityError | None = None
+        self.closed = 0
+
+    async def open(self) -> None:
+        raise PeerError("no log answers", hint="look at it")
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await open_with_server(self, receive, send)
+
+
+def test_a_role_that_cannot_open_is_closed_and_says_why_with_its_hint() -> None:
+    app = _Fails()
+    with pytest.raises(PeerError, match="no log answers") as caught:
+        serve_app(app, bind("127.0.0.1", 0), on_ready=pytest.fail)
+    assert caught.value.hint == "look at it" and app.closed == 1
 
 
 def test_a_start_that_broke_leaves_its_traceback(caplog: pytest.LogCaptureFixture) -> None:

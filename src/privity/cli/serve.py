@@ -232,12 +232,7 @@ def relay(
         end_with_stdin()
     digest = application.keys_digest
     more = {} if digest is None else {"keys_digest": digest.hex()}
-    try:
-        serve_app(application, sock, on_ready=lambda url: _ready(url, **more))
-    except InputError:
-        if following is not None and following.failure is not None:
-            raise following.failure from None
-        raise
+    serve_app(application, sock, on_ready=lambda url: _ready(url, **more))
 
 
 def _following(

@@ -29,7 +29,7 @@ from privity.node.enclave_receipts import Issuer, ReceiptMiddleware
 from privity.node.outside import Outside
 from privity.node.publication import Publication
 from privity.receipt import EvidenceRef
-from privity.seal.asgi import ASGIApp, Receive, Scope, Send
+from privity.seal.asgi import ASGIApp, Receive, Scope, Send, open_with_server
 from privity.seal.gateway import Gateway, GatewayLimits
 from privity.seal.key_config import GatewayKeys
 from privity.statement import Keyset, Software, Statement
@@ -181,22 +181,8 @@ class EnclaveApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
+            await open_with_server(self, receive, send)
         elif self._gateway is None:
             raise InputError("the enclave has not started", hint="its server must run lifespan")
         else:
             await self._gateway(scope, receive, send)
-
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        await receive()
-        try:
-            await self.open()
-        except PrivityError as error:
-            self.failure = error
-            await self.aclose()
-            await send({"type": "lifespan.startup.failed", "message": error.message})
-            return
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await self.aclose()
-        await send({"type": "lifespan.shutdown.complete"})

@@ -205,9 +205,4 @@ def serve(settings: EnclaveSettings, *, on_ready: Callable[[dict[str, Any]], Non
         who["keyset"] = app.keyset.digest
         on_ready({"ready": True, "url": url, "pid": os.getpid(), **who})
 
-    try:
-        serve_app(app, sock, on_ready=ready)
-    except InputError:
-        if app.failure is not None:
-            raise app.failure from None
-        raise
+    serve_app(app, sock, on_ready=ready)

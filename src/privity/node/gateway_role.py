@@ -148,13 +148,8 @@ def serve(settings: GatewaySettings, *, on_ready: Callable[[dict[str, Any]], Non
     sock = bind(settings.host, settings.port)
     if settings.lifeline:
         end_with_stdin()
-    try:
-        serve_app(
-            app,
-            sock,
-            on_ready=lambda url: on_ready({"ready": True, "url": url, "pid": os.getpid()}),
-        )
-    except InputError:
-        if app.failure is not None:
-            raise app.failure from None
-        raise
+    serve_app(
+        app,
+        sock,
+        on_ready=lambda url: on_ready({"ready": True, "url": url, "pid": os.getpid()}),
+    )

@@ -19,7 +19,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from privity.errors import InputError
+from privity.errors import InputError, PrivityError
 from privity.seal.asgi import Receive, Scope, Send
 
 __all__ = ["bind", "end_with_stdin", "serve_app"]
@@ -67,13 +67,15 @@ def serve_app(
     """Serve an ASGI app until SIGINT or SIGTERM, then close its connections and return.
 
     Args:
-        app: the role.
+        app: the role; where it has a ``failure``, that is why it did not start.
         sock: from `bind`; closed on the way out.
         on_ready: called with the URL once the app's start-up is done and requests are answered.
         backlog: connections the system may queue.
 
     Raises:
-        InputError: the app refused to start; its reason is in the message, and nowhere else.
+        PrivityError: the app's own ``failure``.
+        InputError: the app refused to start without one; its reason is in the message, and nowhere
+            else.
 
     Guarantees:
         Whoever does not finish the head of a request loses the connection
@@ -104,7 +106,8 @@ def serve_app(
         if server.started:
             raise
         # uvicorn leaves the process where the app refused to start; only `cli` may do that
-        raise _refused(reasons) from None
+        failure = getattr(app, "failure", None)
+        raise (failure if isinstance(failure, PrivityError) else _refused(reasons)) from None
     finally:
         log.removeFilter(refusal)
         sock.close()

@@ -29,7 +29,7 @@ from privity.node.listen import bind, end_with_stdin, serve_app
 from privity.node.outside import Outside
 from privity.node.prover import ProverApp
 from privity.node.publication import LogSubmission, Publication
-from privity.seal.asgi import Receive, Scope, Send
+from privity.seal.asgi import Receive, Scope, Send, open_with_server
 from privity.seal.gateway import Gateway, GatewayLimits
 from privity.seal.key_config import GatewayKeys
 from privity.statement import Keyset, Software, Statement
@@ -122,10 +122,24 @@ class ProverEnclave:
         )
         self.failure: PrivityError | None = None
 
+    async def open(self) -> None:
+        """Publish the keys, and make those to prove with.
+
+        Raises:
+            PeerError: the log does not record the keyset.
+            MissingDependency: the native wheel is not installed.
+        """
+        await self._publication.open(self.keyset)
+        await self._prover.warm()
+
+    async def aclose(self) -> None:
+        """Stop what it publishes."""
+        await self._publication.aclose()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
+            await open_with_server(self, receive, send)
         else:
             await self._gateway(scope, receive, send)
 
@@ -136,21 +150,6 @@ class ProverEnclave:
                 self.keyset, self._quoters, now=self._clock(), nonce=nonce, beside=beside
             )
         )
-
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        await receive()
-        try:
-            await self._publication.open(self.keyset)
-            await self._prover.warm()
-        except PrivityError as error:
-            self.failure = error
-            await self._publication.aclose()
-            await send({"type": "lifespan.startup.failed", "message": error.message})
-            return
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await self._publication.aclose()
-        await send({"type": "lifespan.shutdown.complete"})
 
 
 def serve(settings: ProverSettings, *, on_ready: Callable[[dict[str, Any]], None]) -> None:
@@ -191,9 +190,4 @@ def serve(settings: ProverSettings, *, on_ready: Callable[[dict[str, Any]], None
         known = sorted({one.vocabulary.tokenizer for one in terms})
         on_ready({"ready": True, "url": url, "pid": os.getpid(), **who, "tokenizers": known})
 
-    try:
-        serve_app(app, sock, on_ready=ready)
-    except InputError:
-        if app.failure is not None:
-            raise app.failure from None
-        raise
+    serve_app(app, sock, on_ready=ready)

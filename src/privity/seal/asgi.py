@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 
-from privity.errors import MalformedError, OversizeError
+from privity.errors import MalformedError, OversizeError, PrivityError
 from privity.seal.problem import Problem
 
 __all__ = [
     "ASGIApp",
     "Message",
+    "Opened",
     "Receive",
     "Scope",
     "Send",
     "answer",
     "answer_lifespan",
     "answer_problem",
+    "open_with_server",
     "read_body",
     "refuse_websocket",
     "replay",
@@ -97,6 +99,38 @@ async def answer_lifespan(
         await send({"type": "lifespan.startup.complete"})
     if at_end is not None:
         await at_end()
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+class Opened(Protocol):
+    """An app that has something to open when its server starts.
+
+    Attributes:
+        failure: why it did not start, if it did not.
+    """
+
+    failure: PrivityError | None
+
+    async def open(self) -> None:
+        """Get ready; raises `PrivityError` where it cannot."""
+
+    async def aclose(self) -> None:
+        """Close what is open, also where not all was opened."""
+
+
+async def open_with_server(app: Opened, receive: Receive, send: Send) -> None:
+    """Open an app when its server starts, and close it when that ends; a failure is kept in it."""
+    await receive()
+    try:
+        await app.open()
+    except PrivityError as error:
+        app.failure = error
+        await app.aclose()
+        await send({"type": "lifespan.startup.failed", "message": error.message})
+        return
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await app.aclose()
     await send({"type": "lifespan.shutdown.complete"})
 
 
