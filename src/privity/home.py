@@ -7,15 +7,17 @@ written whole or not at all. What a person names is read whole or not at all, to
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import platformdirs
 
 from privity.errors import InputError
 
-__all__ = ["create_private_once", "home", "read_file", "read_private", "write_private"]
+__all__ = ["create_private_once", "home", "locked", "read_file", "read_private", "write_private"]
 
 
 def home() -> Path:
@@ -72,6 +74,28 @@ def create_private_once(path: Path, data: bytes) -> None:
             f"cannot write {path}: {error.strerror}",
             hint=f"{path.parent} has to be a folder that you can write to",
         ) from error
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[None]:
+    """Hold the lock that the file ``path`` is; it and its folder are made if absent. Blocks.
+
+    Args:
+        path: whose lock; what is in it does not count.
+        shared: let others that ask so hold it too.
+        wait: until nobody else holds it in another way.
+
+    Raises:
+        BlockingIOError: somebody does, and it is not waited for.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        fcntl.flock(held, how if wait else how | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(held)
 
 
 def _write_beside(path: Path, data: bytes) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from privity.errors import InputError
-from privity.home import create_private_once, home, read_file, read_private, write_private
+from privity.home import create_private_once, home, locked, read_file, read_private, write_private
 
 
 @pytest.mark.parametrize("below", ["", "more"])
@@ -59,6 +59,19 @@ def test_a_file_that_cannot_be_made_is_an_input_error(tmp_path: Path) -> None:
     taken.symlink_to(tmp_path / "elsewhere")
     create_private_once(taken, b"one")
     assert not (tmp_path / "elsewhere").exists()  # a link that lies there is not written through
+
+
+def test_a_lock_is_one_holders_or_shared(privity_home: Path) -> None:
+    path = privity_home / "folder" / "turn"
+    with locked(path):
+        for shared in (False, True):
+            with pytest.raises(BlockingIOError), locked(path, shared=shared, wait=False):
+                pass
+    with locked(path, shared=True), locked(path, shared=True, wait=False):
+        with pytest.raises(BlockingIOError), locked(path, wait=False):
+            pass
+    with locked(path, wait=False):
+        assert path.stat().st_mode & 0o077 == 0
 
 
 def test_a_secret_that_others_can_read_is_refused(privity_home: Path) -> None:

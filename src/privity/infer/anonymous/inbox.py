@@ -5,12 +5,10 @@ A person's node listens nowhere, has a new name each time, and lives for one com
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import secrets
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +25,7 @@ from privity.anon.messages import (
 )
 from privity.errors import InputError, MalformedError, PeerError
 from privity.hazmat.kem import KemPrivateKey
-from privity.home import create_private_once, home, read_private, write_private
+from privity.home import create_private_once, home, locked, read_private, write_private
 
 __all__ = ["Box", "Letters", "open_box"]
 
@@ -73,7 +71,7 @@ class Box:
         Raises:
             PeerError: no store answered.
         """
-        with _turn(self._folder):
+        with locked(self._folder / "turn"):  # another process of this person may be reading
             kept = Delivered(self._folder / "read.db")
             try:
                 tentative = Tentative(kept)
@@ -155,14 +153,3 @@ def open_box(name: str) -> Box:
 def _place(store: str) -> str:
     """Return a store's address without the node's name, which may be new at each start."""
     return store.partition("/p2p/")[0]
-
-
-@contextmanager
-def _turn(folder: Path) -> Iterator[None]:
-    """Wait for another process of this person that reads."""
-    turn = os.open(folder / "turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(turn, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(turn)

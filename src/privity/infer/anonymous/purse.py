@@ -7,8 +7,6 @@ set aside is taken back by whoever has its refund.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +18,7 @@ from privity.anon.credits import CreditTerms
 from privity.anon.wallet import Membership, Reserved, Wallet
 from privity.anon.wallet_file import wallet_key
 from privity.errors import InputError, PaymentError
-from privity.home import home
+from privity.home import home, locked
 from privity.identity.keystore import device_key
 
 __all__ = ["Purse", "SharedWallet", "person_wallet", "wallet_folder"]
@@ -61,15 +59,9 @@ class SharedWallet:
             InputError: its file cannot be used.
             OpenError: it is of another device's key, or altered.
         """
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        turn = os.open(self._folder / _TURN, flags, 0o600)
-        try:
-            fcntl.flock(turn, fcntl.LOCK_EX)
+        with locked(self._folder / _TURN):
             with Wallet.open(self._folder, self._key, terms=terms) as wallet:
                 yield wallet
-        finally:
-            os.close(turn)
 
     @contextmanager
     def recovering(self) -> Iterator[None]:
@@ -77,25 +69,14 @@ class SharedWallet:
 
         Many may hold it. A spend that was shown and then taken back would be lost.
         """
-        with self._locked(fcntl.LOCK_SH):
+        with locked(self._folder / _RECOVERING, shared=True):
             yield
 
     def unsent(self, spend_id: str) -> None:
         """Take a spend back that never left. While any are being recovered it stays for that."""
         with contextlib.suppress(BlockingIOError, InputError):  # or another process settled it
-            with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB), self.turn() as wallet:
+            with locked(self._folder / _RECOVERING, wait=False), self.turn() as wallet:
                 wallet.unsent(spend_id)
-
-    @contextmanager
-    def _locked(self, how: int) -> Iterator[None]:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        held = os.open(self._folder / _RECOVERING, flags, 0o600)
-        try:
-            fcntl.flock(held, how)
-            yield
-        finally:
-            os.close(held)
 
     def read(self) -> Wallet:
         """Return the wallet as it is now, to look at."""
