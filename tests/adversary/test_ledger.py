@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -57,10 +58,14 @@ class Node:
     ) -> None:
         self.views[load_artefact(contract).calldata(function, *args)[:4].hex()] = answer
 
-    def ledger(self, signer: Account | None = None) -> Ledger:
-        transport = httpx.MockTransport(self._handle)
+    def ledger(self, signer: Account | None = None, journal: Path | None = None) -> Ledger:
         return Ledger(
-            "http://node.test", ADDRESSES, signer=signer, confirmations=0, transport=transport
+            "http://node.test",
+            ADDRESSES,
+            signer=signer,
+            confirmations=0,
+            transport=httpx.MockTransport(self._handle),
+            journal=journal,
         )
 
     def _handle(self, request: httpx.Request) -> httpx.Response:
@@ -142,7 +147,13 @@ async def test_a_registry_that_never_ends_is_read_in_bounds() -> None:
     assert listing.left_out == 2**200 - 4096
 
 
-async def test_everybody_asks_the_same() -> None:
+async def test_who_acts_without_a_journal_is_refused() -> None:
+    """Two files for one account would number its transactions twice."""
+    with pytest.raises(InputError, match="journal"):
+        Node().ledger(Account.generate())
+
+
+async def test_everybody_asks_the_same(tmp_path: Path) -> None:
     """Two members, with leaves and providers of their own, ask a node the same questions."""
     asked = []
     for _ in range(2):
@@ -152,7 +163,8 @@ async def test_everybody_asks_the_same() -> None:
         node.view("Credits", "issuerKeyActiveFrom", lambda _: bytes(32))
         node.view("Membership", "root", lambda _: bytes(32))
         # The one has an account and the other none: reading shows no difference.
-        async with node.ledger(Account.generate() if not asked else None) as ledger:
+        account = Account.generate() if not asked else None
+        async with node.ledger(account, tmp_path / "journal") as ledger:
             await MemberHistory().update(ledger.members)
             await ledger.members.root()
             await ledger.providers()

@@ -8,7 +8,7 @@ from typing import Self
 
 import httpx
 
-from privity.home import home
+from privity.errors import InputError
 from privity.ledger.accounts import Account
 from privity.ledger.addresses import Addresses
 from privity.ledger.contract import Contract
@@ -38,12 +38,12 @@ class Ledger:
         confirmations: blocks that must follow one before it is believed.
         proxy: ``socks5h://…`` or ``http://…`` for everything that is asked.
         transport: an httpx transport to use in place of the network.
-        journal: the file of the account's transactions; None for one in the privity home.
+        journal: the file of the account's transactions; needed with a signer.
         limits: what a transaction may cost.
         told: is told how far a transaction is, for a person who waits.
 
     Raises:
-        InputError: the URL or the proxy is none.
+        InputError: the URL or the proxy is none, or a signer has no journal.
         MissingDependency: the libraries of the ledger are not installed.
     """
 
@@ -60,16 +60,18 @@ class Ledger:
         limits: Limits | None = None,
         told: Callable[[str], None] = lambda step: None,
     ) -> None:
+        if signer is not None and journal is None:
+            raise InputError("an account that acts on a ledger needs a journal")
         self.addresses = addresses
         self.rpc = Rpc(rpc_url, proxy=proxy, transport=transport)
         self.sender = (
             None
-            if signer is None
+            if signer is None or journal is None
             else Sender(
                 self.rpc,
                 signer,
                 chain_id=addresses.chain,
-                journal=Journal(journal or journal_path(addresses.chain, signer)),
+                journal=Journal(journal),
                 confirmations=confirmations,
                 limits=limits,
                 told=told,
@@ -131,8 +133,3 @@ class Ledger:
     async def exit_unspent(self, exit_: SignedExit) -> Receipt:
         """Have unspent credits paid out; see `Credits.exit_unspent`."""
         return await self.credits.exit_unspent(exit_)
-
-
-def journal_path(chain: int, account: Account) -> Path:
-    """Return where an account's journal of a chain is kept: ``ledger/CHAIN-ADDRESS.json``."""
-    return home() / "ledger" / f"{chain}-{account.address}.json"
