@@ -136,6 +136,10 @@ class Reply:
         return verify_receipt(document, issuer=KEY.did, now=NOW + timedelta(days=1)).job
 
     @property
+    def error(self) -> dict[str, str]:
+        error: dict[str, str] = json.loads(self.body)["error"]
+        return error
+
+    @property
     def code(self) -> str:
-        code: str = json.loads(self.body)["error"]["code"]
-        return code
+        return self.error["code"]

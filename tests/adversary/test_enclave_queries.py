@@ -242,7 +242,8 @@ async def test_a_job_that_came_by_no_seal_is_refused() -> None:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:
         headers = {QUERY_OPENING_HEADER: Opening.fresh().to_header()}
         response = await client.post("http://enclave" + CHAT, json=PROMPT, headers=headers)
-    assert response.json()["error"]["code"] == "query-missing"
+    error = response.json()["error"]
+    assert (error["type"], error["code"]) == ("query_error", "query-missing")
     assert engine.seen == []
 
 

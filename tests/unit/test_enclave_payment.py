@@ -65,6 +65,9 @@ async def test_a_spend_is_in_the_store_before_the_job_is_served(enclave: Enclave
 async def test_nothing_is_served_unpaid(enclave: Enclave) -> None:
     reply = await enclave.ask(None)
     assert (reply.status, reply.code, enclave.jobs) == (402, "missing", 0)
+    assert reply.error["type"] == "payment_error"
+    assert "privity wallet top-up" in reply.error["hint"]
+    assert reply.error["hint"] in reply.error["message"], "clients show the message alone"
 
 
 async def test_too_small_a_spend_serves_nothing_and_stays_unspent(enclave: Enclave) -> None:
@@ -72,6 +75,7 @@ async def test_too_small_a_spend_serves_nothing_and_stays_unspent(enclave: Encla
     _, small = token.spend(6)
     reply = await enclave.ask(small)
     assert (reply.status, reply.code, enclave.jobs) == (402, "short", 0)
+    assert "terms of payment" in reply.error["hint"]
     _, enough = token.spend(7)
     assert (await enclave.ask(enough)).status == 200
 

@@ -32,6 +32,7 @@ from privity.identity.multibase import decode_base64url, encode_base64url
 from privity.infer.engines.isolation import MAX_REQUEST
 from privity.infer.engines.proxy import SERVED, Served
 from privity.ledger.credits import SignedExit
+from privity.node.refusal import refuse
 from privity.receipt import Price
 from privity.seal.asgi import ASGIApp, Message, Receive, Scope, Send, answer, read_body, replay
 
@@ -344,12 +345,9 @@ def _refund(refund: bytes) -> tuple[bytes, bytes]:
 
 
 async def _refuse(send: Send, error: PrivityError) -> None:
-    """Answer in the shape that clients of the OpenAI API read."""
-    check = getattr(error, "check", "")
-    status = _STATUS.get(check, 402)
+    status = _STATUS.get(getattr(error, "check", ""), 402)
     if isinstance(error, MalformedError | OversizeError):
         status = 400
     elif isinstance(error, PeerError):
         status = 503
-    said = {"message": error.message, "type": "payment_error", "param": None, "code": check}
-    await answer(send, status, _JSON, json.dumps({"error": said}).encode())
+    await refuse(send, status, error, kind="payment_error")

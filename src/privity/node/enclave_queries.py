@@ -12,9 +12,8 @@ before the engine. What no model reads, such as a question to the desk, is not l
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
 
 from anyio import to_thread
 
@@ -34,7 +33,8 @@ from privity.infer.engines.isolation import MAX_REQUEST
 from privity.infer.engines.query_tokens import is_job, tokens_of_exchange
 from privity.infer.engines.tokens import RequestTokens, tokens_of_file
 from privity.infer.engines.weights import Weights
-from privity.seal.asgi import ASGIApp, Message, Receive, Scope, Send, answer, read_body, replay
+from privity.node.refusal import refuse
+from privity.seal.asgi import ASGIApp, Message, Receive, Scope, Send, read_body, replay
 from privity.seal.fields import QUERY_PROOF
 
 __all__ = ["EVIDENCE", "ProvedQueries", "QueryMiddleware", "SealedRequests"]
@@ -44,7 +44,7 @@ EVIDENCE = "evidence"
 
 _SEALED = "privity.sealed-request"
 _OPENING = QUERY_OPENING_HEADER.encode()
-_JSON = [(b"content-type", b"application/json")]
+_KIND = "query_error"
 _WITHIN_S = 30.0
 
 
@@ -81,7 +81,9 @@ class ProvedQueries:
     async def warm(self) -> None:
         """Make the keys to verify with; raises `MissingDependency` without the native wheel."""
         for bucket in self.terms.buckets:
-            await to_thread.run_sync(_verifying, self.terms, bucket)
+            await to_thread.run_sync(
+                partial(warm_query, self.terms.vocabulary, bucket, proving=False)
+            )
 
 
 class _SealedRequest:
@@ -163,13 +165,13 @@ class QueryMiddleware:
                 self._compared, header, digest, opening, scope["path"], body
             )
         except AdmissionError as error:
-            await _refuse(send, 403, error.message, error.check)
+            await refuse(send, 403, error, kind=_KIND)
         except (InputError, MalformedError, OversizeError) as error:
-            await _refuse(send, 400, error.message, "query")
+            await refuse(send, 400, error, kind=_KIND, code="query")
         else:
             if isinstance(found, Mismatch):
-                refusal, evidence = found.refusal(), found.sign(self._key, at=self._clock())
-                await _refuse(send, 403, refusal.message, refusal.check, evidence)
+                evidence = found.sign(self._key, at=self._clock())
+                await refuse(send, 403, found.refusal(), kind=_KIND, more={EVIDENCE: evidence})
                 return
             kept = [(name, value) for name, value in scope["headers"] if name != _OPENING]
             await self._app({**scope, "headers": kept}, replay(body, receive), send)
@@ -207,16 +209,3 @@ def _missing() -> AdmissionError:
         "this provider wants a proof of each query, and its opening inside the seal",
         check="query-missing",
     )
-
-
-def _verifying(terms: QueryTerms, bucket: int) -> None:
-    warm_query(terms.vocabulary, bucket, proving=False)
-
-
-async def _refuse(
-    send: Send, status: int, message: str, check: str, evidence: dict[str, Any] | None = None
-) -> None:
-    """Answer in the shape that clients of the OpenAI API read."""
-    error = {"message": message, "type": "query_error", "param": None, "code": check}
-    said = {"error": error if evidence is None else {**error, EVIDENCE: evidence}}
-    await answer(send, status, _JSON, json.dumps(said).encode())

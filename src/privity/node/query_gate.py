@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import anyio
 from anyio import to_thread
@@ -75,7 +76,7 @@ class QueryGate:
     async def warm(self) -> None:
         """Make the keys before the first request; some seconds, on a thread."""
         for (_, bucket), vocabulary in self._known.items():
-            await to_thread.run_sync(_verifying, vocabulary, bucket)
+            await to_thread.run_sync(partial(warm_query, vocabulary, bucket, proving=False))
 
     async def __call__(self, header: str | None, signal: AdmittedSignal) -> None:
         """Check the header of an admitted request.
@@ -123,7 +124,3 @@ class QueryGate:
                 hint="read the provider's vocabulary again",
             )
         return ClaimedQuery(proof, vocabulary, digest)
-
-
-def _verifying(vocabulary: Vocabulary, bucket: int) -> None:
-    warm_query(vocabulary, bucket, proving=False)

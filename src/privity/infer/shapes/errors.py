@@ -45,18 +45,21 @@ def error_answer(shape: str, status: int, message: str, kind: str) -> bytes:
     return write_json(_error(shape, message, _STATUS.get(status, otherwise), kind)).encode()
 
 
-def own_error(message: str, code: str, hint: str, **more: Any) -> bytes:
+def own_error(
+    message: str, code: str, hint: str, *, kind: str = "privity_error", **more: Any
+) -> bytes:
     """Return the body of an error that is privity's own, which the clients of every shape read.
 
     Args:
         message: what happened.
         code: a word for programs.
         hint: what to do; empty where there is nothing.
+        kind: its type.
         more: machine-readable detail.
     """
     error: dict[str, Any] = {
         "message": f"{message} ({hint})" if hint else message,
-        "type": "privity_error",
+        "type": kind,
         "param": None,
         "code": code,
         "hint": hint,
