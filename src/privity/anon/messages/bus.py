@@ -190,7 +190,7 @@ class Bus:
         if self._stamp is not None:
             message = await asyncio.to_thread(self._stamp.stamp, message)
         else:
-            message = WakuMessage(sealed, channel.topic, timestamp=_coarse(self._clock()))
+            message = WakuMessage(sealed, channel.topic).timed(self._clock())
         return await self.send(message)
 
     async def send(self, message: WakuMessage) -> bytes:
@@ -332,8 +332,3 @@ class Bus:
         if self._node is None:
             raise InputError("the bus is not running; use it in an `async with`")
         return self._node
-
-
-def _coarse(now: float) -> int:
-    """Return a time in nanoseconds, to the minute: no more than stores need to sort."""
-    return int(now // 60) * 60 * 1_000_000_000

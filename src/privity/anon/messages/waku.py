@@ -7,7 +7,7 @@ encoding, because protobuf has many encodings of one message.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from privity.anon.messages import schema
@@ -83,6 +83,14 @@ class WakuMessage:
             raise MalformedError("a message's version is 32 bits")
         if self.timestamp is not None and not -(1 << 63) <= self.timestamp < 1 << 63:
             raise MalformedError("a message's timestamp is 64 bits")
+
+    def timed(self, now: float) -> WakuMessage:
+        """Return it with the minute that ``now`` is in: no more than stores need to sort.
+
+        Args:
+            now: in seconds since 1970.
+        """
+        return replace(self, timestamp=int(now // 60) * 60 * 1_000_000_000)
 
     def to_bytes(self) -> bytes:
         """Return the encoding: fields in the order of their numbers, absent ones left out."""

@@ -81,10 +81,10 @@ class Sender:
             AdmissionError: check ``rate``: none is left in this epoch.
             PeerError: the ledger cannot be read.
         """
-        member = self._member()
+        member, index = self._member()
         await self._members.refresh(now=again)
-        await self._members.wait_until_settled(int(member.index or 0))
-        place = await self._members.place(int(member.index or 0), member.limit)
+        await self._members.wait_until_settled(index)
+        place = await self._members.place(index, member.limit)
         stamp = RateStamp(
             self._engine,
             member.secret,
@@ -96,14 +96,14 @@ class Sender:
         )
         return await asyncio.to_thread(stamp.stamp, message)
 
-    def _member(self) -> Membership:
+    def _member(self) -> tuple[Membership, int]:
         member = self._wallet.membership
         if member is None or member.index is None:
             raise InputError(
                 "you are not a member, and the bus relays messages of members",
                 hint="`privity wallet top-up` stakes for you; --no-proof is for a closed bus",
             )
-        return member
+        return member, member.index
 
     def _take(self, epoch: int) -> int:
         with self._wallet.turn() as wallet:
@@ -136,8 +136,9 @@ async def send(
 ) -> Sent:
     """Seal a payload, give it to peers, and look whether one of their stores has it.
 
-    What no store has is proved and sent once more: the seal is the same, so that its reader gets it
-    once.
+    What no store has is proved and sent again, three times in all, each a message of the minute:
+    the seal is the same, so that its reader gets it once. A newcomer's waits until their
+    membership has settled.
 
     Args:
         address: of the recipient.
@@ -163,7 +164,7 @@ async def send(
         for attempt in range(_TRIES if sender else 1):
             if attempt and sender is not None:
                 message = await sender.stamped(message, again=True)
-            digest = await bus.send(message if sender else _timed(message))
+            digest = await bus.send(message if sender else message.timed(time.time()))
             stores, kept = await _confirmed(bus, reached, digest)
             if kept or not stores:
                 return Sent(len(reached), stores, kept)
@@ -208,9 +209,3 @@ async def _confirmed(bus: Bus, peers: Sequence[str], digest: bytes) -> tuple[int
         if waiting:
             await asyncio.sleep(_LOOK_S)
     return stores, kept
-
-
-def _timed(message: WakuMessage) -> WakuMessage:
-    """Return a message without proof with its minute, which is all that stores need to sort."""
-    minute = int(time.time() // 60) * 60
-    return WakuMessage(message.payload, message.content_topic, timestamp=minute * 1_000_000_000)
