@@ -150,7 +150,7 @@ def external_nullifier(epoch: int, scope: str) -> Field:
     if not 0 <= epoch < 1 << 64:
         raise InputError(f"an epoch is a number of 64 bits, not {epoch}")
     if not scope.isascii() or not 1 <= len(scope) <= _MOST_SCOPE:
-        raise InputError(f"a scope is 1 to {_MOST_SCOPE} ASCII characters, a provider's DID")
+        raise InputError(f"a scope is 1 to {_MOST_SCOPE} ASCII characters, an account")
     hash_to_field = native("hash_to_field").hash_to_field
     return poseidon(
         Field(hash_to_field(epoch.to_bytes(8, "little"))),
@@ -191,7 +191,7 @@ class Prover:
 
         Args:
             identity: stays the caller's to close.
-            scope: the provider's DID.
+            scope: the provider's account on the ledger, in lower case.
             progress: is told ``keys``, ``warm`` and ``prove`` as each begins.
             kept: for how many places warm parts are kept, the last used ones; they hold the secret.
 
