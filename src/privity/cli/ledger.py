@@ -86,7 +86,8 @@ def deploy(
     settle: Annotated[
         int,
         typer.Option(
-            help="Seconds of the period in which new members settle; the same for all.",
+            help="Seconds of a period of the members' list. A new member's first question waits "
+            "for one to three of them.",
             min=1,
             max=3600,
         ),
@@ -96,7 +97,7 @@ def deploy(
     """Put the contracts on a chain, with a test token that has no worth.
 
     Only its owner, the account that deploys, can make more of the token. With a token of worth,
-    deploy by your own means: spec/ledger.md says what that needs beside.
+    deploy by your own means: spec/ledger.md says what that needs.
     """
     import anyio
 

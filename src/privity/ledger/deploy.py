@@ -1,6 +1,6 @@
-"""Puts the contracts on a chain: for tests and the devnet, with a token that anyone may mint.
+"""Puts the contracts on a chain: for tests and the devnet, with a token that its owner may mint.
 
-What a real deployment needs beside this, among it who holds which key, is in spec/ledger.md.
+What a deployment with a token of worth needs is in spec/ledger.md.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from privity.ledger.wire import Address, Block, Receipt, read_block, read_quanti
 
 __all__ = ["LeafAdded", "LeafRemoved", "MemberEvent", "MemberPage", "Members", "Standing"]
 
-_SPAN = 10_000  # blocks in one question; halved where a node refuses
+_SPAN = 10_000  # blocks in one question; a quarter of them where a node refuses
 _FIELD = 21888242871839275222246405745257275088548364400416034343698204186575808495617  # EIP-196
 _TRIES = 3
 _OF_LEAVES = ("Registered", "Removed")
