@@ -338,11 +338,9 @@ class Wallet:
             self._do(event("unsent", id=name))
 
     def exited(self, name: str, note: Mapping[str, Any] | None = None) -> int:
-        """Note that the issuer signed a payout; return its credits. Again it changes nothing.
+        """Note that a payout was made; return its credits. Again it changes nothing.
 
-        Args:
-            name: of the spend.
-            note: has to hold what claims the payout on the ledger, until it is claimed.
+        Until then the spend stays unfinished: its bytes get the same signature again.
         """
         with self._busy:
             if name not in self._state.spending:

@@ -42,7 +42,7 @@ class Entry:
         time: seconds since the epoch.
         kind: ``bought``, ``spent`` or ``exited``.
         amount: credits: bought, charged or paid out.
-        note: what the caller wished to remember, such as the receipt's id.
+        note: what the caller wished to remember: a purchase's deposit, who a payout went to.
     """
 
     id: str
