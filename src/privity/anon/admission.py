@@ -98,7 +98,8 @@ class Admission:
     """Admits requests to one provider; run by its gateways, which may share a store.
 
     Args:
-        scope: the provider's account on the ledger, in lower case; proofs made for others do not hold.
+        scope: the provider's account on the ledger, in lower case; proofs made for others do not
+            hold.
         members: whose proofs are accepted.
         store: remembers signals; open, and its owner's to close.
         epoch_s: seconds of an epoch.
