@@ -21,6 +21,7 @@ from privity.hazmat.native import have_native
 from privity.identity.keys import SigningKey
 from privity.infer import config as configuration
 from privity.infer.config import load_config
+from privity.infer.peers import read_network
 from privity.infer.providers.profile import load_profile
 from privity.ledger.accounts import load_or_create_account
 from privity.ledger.addresses import Addresses
@@ -201,6 +202,31 @@ def test_the_defaults_that_are_stated_are_the_defaults(read: Callable[[], dict[s
     assert table.keys() >= {"policy", "trust", "seal", "device", "routing", "pseudonyms"}
     assert configuration._parse(table, None) == configuration._parse({}, None)
     assert table["trust"] and table["seal"] and table["device"]
+
+
+# What of the public ledger is a person's own.
+OF_THE_LEDGER = {"ledger", "contracts", "provider", "proxy", "prover"}
+
+
+@pytest.mark.parametrize("read", [in_the_docstring, on_the_page])
+def test_the_defaults_of_the_anonymous_route_are_the_defaults(
+    read: Callable[[], dict[str, Any]],
+) -> None:
+    table = read()["anonymous"]
+    assert table.keys() == ANONYMOUS
+    needed = {key: table[key] for key in ("ledger", "contracts")}
+    rest = {key: one for key, one in table.items() if key not in OF_THE_LEDGER}
+    assert read_network(needed | rest) == read_network(needed)
+
+
+def test_what_an_absent_provider_means_is_said_alike() -> None:
+    """Held by `tests/adversary/test_registry_attacks.py::test_nobody_is_asked_that_was_not_chosen`."""
+    page = (TREE / "docs" / "how-to" / "configuration.md").read_text()
+    said = [
+        re.findall(r'^ *provider += "0x…" +# (its account; absent: .*)$', text, re.MULTILINE)
+        for text in (page, inspect.getdoc(configuration) or "")
+    ]
+    assert said == [["its account; absent: the only one that lists gateways"]] * 2
 
 
 def known_in(table: str, home: Path) -> set[str]:

@@ -69,11 +69,11 @@ no list and no name with its default::
     [anonymous]                      # the public ledger that anonymous requests are paid by
     ledger    = "http://127.0.0.1:8545"   # a node's JSON-RPC
     contracts = "contracts.json"     # where the contracts are
-    provider  = "did:key:z6Mk…"      # absent: the first that the ledger lists
+    provider  = "0x…"                # its account; absent: the only one that lists gateways
     proxy     = "socks5h://127.0.0.1:9050"   # for all that leaves on this route; absent: none
-    isolate   = true                 # SOCKS credentials of its own for each request
+    isolate   = false                # SOCKS credentials of its own for each request
     confirmations = 12               # blocks after one before it is believed
-    tokenizers = ["tokenizer.json"]  # of models in whose vocabulary a provider wants proofs
+    tokenizers = []                  # files: of models in whose vocabulary a provider wants proofs
     prover    = "https://edge.example"   # an edge node that makes them; absent: this device
     prover_fallback = false          # this device, where that node makes none
 
