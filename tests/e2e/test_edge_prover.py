@@ -34,7 +34,7 @@ def home(net: Net, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("person") / "home"
     net.configure(home)
     fund(net, home)
-    run(["wallet", "top-up", "--policy", "dev", "--json"], home)
+    run(["wallet", "top-up", "--policy", "dev", "--limit", "64", "--json"], home)
     return home
 
 
