@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from privity.ledger import CONFIRMATIONS
+
 __all__ = [
     "ConfiguredConfirmations",
     "ConfiguredContracts",
@@ -19,8 +21,6 @@ __all__ = [
     "LookEvery",
     "chosen_ledger",
 ]
-
-_CONFIRMATIONS = 12
 
 LedgerUrl = Annotated[
     str, typer.Option("--ledger", help="JSON-RPC of a ledger's node.", metavar="URL")
@@ -57,7 +57,7 @@ ConfiguredConfirmations = Annotated[
     typer.Option(
         "--confirmations",
         help=f"Blocks after one before it is believed; by default as configured, else "
-        f"{_CONFIRMATIONS}.",
+        f"{CONFIRMATIONS}.",
         min=0,
         max=1000,
     ),
@@ -89,7 +89,7 @@ def chosen_ledger(
     peer = load_config().network
     if url is not None and contracts is not None:
         proxy = "" if peer is None else peer.proxy
-        asked = _CONFIRMATIONS if confirmations is None else confirmations
+        asked = CONFIRMATIONS if confirmations is None else confirmations
         return LedgerAccess(url, contracts, asked, proxy)
     if peer is None:
         raise InputError(

@@ -10,6 +10,7 @@ import typer
 from privity.cli import output
 from privity.cli.ledger_options import Confirmations, LookEvery
 from privity.cli.role_options import Lifeline
+from privity.ledger import CONFIRMATIONS
 
 __all__ = ["bus"]
 
@@ -70,7 +71,7 @@ def bus(
             metavar="FILE",
         ),
     ] = None,
-    confirmations: Confirmations = 12,
+    confirmations: Confirmations = CONFIRMATIONS,
     every: LookEvery = 5.0,
     lifeline: Lifeline = False,
 ) -> None:

@@ -10,6 +10,7 @@ import typer
 from privity.cli import output
 from privity.cli.ledger_options import Confirmations, ContractsFile, LedgerUrl, LookEvery
 from privity.cli.role_options import Host, Lifeline, Port
+from privity.ledger import CONFIRMATIONS
 
 __all__ = ["gateway"]
 
@@ -41,7 +42,7 @@ def gateway(
             metavar="FILE",
         ),
     ] = None,
-    confirmations: Confirmations = 12,
+    confirmations: Confirmations = CONFIRMATIONS,
     every: LookEvery = 5.0,
     query: Annotated[
         Path | None,

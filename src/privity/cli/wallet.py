@@ -72,6 +72,7 @@ def top_up(
     ] = None,
     limit: Annotated[
         int,
+        # The circuit counts to 65,535; a slip of the hand shall not stake for as many.
         typer.Option(help="Messages a minute to stake for, if you are no member.", min=1, max=1024),
     ] = 16,
     policy: PolicyOption = None,

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from privity.attest.log.note import Algorithm, parse_keys
 from privity.errors import InputError, MalformedError
 from privity.infer import tables as toml
+from privity.ledger import CONFIRMATIONS
 
 __all__ = [
     "EnclavePeer",
@@ -159,7 +160,7 @@ class NetworkPeer:
     provider: str = ""
     proxy: str = field(default="", repr=False)
     isolate: bool = False
-    confirmations: int = 12
+    confirmations: int = CONFIRMATIONS
     tokenizers: tuple[str, ...] = ()
     prover: str = ""
     prover_fallback: bool = False
@@ -209,7 +210,7 @@ def read_network(table: Mapping[str, Any]) -> NetworkPeer | None:
         toml.text_or(table, "provider", ""),
         toml.text_or(table, "proxy", ""),
         toml.yes_or_no(table, "isolate", default=False),
-        int(toml.number(table, "confirmations", 12, 0, 1000)),
+        int(toml.number(table, "confirmations", CONFIRMATIONS, 0, 1000)),
         toml.texts(table, "tokenizers", where),
         toml.text_or(table, "prover", "", where),
         toml.yes_or_no(table, "prover_fallback", default=False),

@@ -9,6 +9,7 @@ from typing import Self
 import httpx
 
 from privity.errors import InputError
+from privity.ledger import CONFIRMATIONS
 from privity.ledger.accounts import Account
 from privity.ledger.addresses import Addresses
 from privity.ledger.contract import Contract
@@ -53,7 +54,7 @@ class Ledger:
         addresses: Addresses,
         *,
         signer: Account | None = None,
-        confirmations: int = 12,
+        confirmations: int = CONFIRMATIONS,
         proxy: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         journal: Path | None = None,

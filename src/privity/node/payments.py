@@ -43,6 +43,7 @@ from privity.anon.tariff import Tariff, flat_tariff
 from privity.errors import InputError, MalformedError, PaymentError, PeerError
 from privity.home import create_private_once, read_file, read_private
 from privity.infer import tables as toml
+from privity.ledger import CONFIRMATIONS
 from privity.ledger.accounts import Account, load_account
 from privity.ledger.addresses import Addresses
 from privity.ledger.client import Ledger
@@ -250,7 +251,7 @@ def _settings(table: Mapping[str, Any], folder: Path) -> PaymentSettings:
         url=toml.text(ledger, "url", "[ledger] "),
         addresses=Addresses.from_file(folder / toml.text(ledger, "contracts", "[ledger] ")),
         account=load_account(account),
-        confirmations=int(toml.number(ledger, "confirmations", 12, 0, 1000)),
+        confirmations=int(toml.number(ledger, "confirmations", CONFIRMATIONS, 0, 1000)),
         tariff=_tariff(tariff),
         journal=account.with_suffix(".journal"),
         lease_s=toml.number(table, "lease", LEASE_S, MIN_LEASE_S, 86_400),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from privity.errors import InputError
+from privity.ledger import CONFIRMATIONS
 
 if TYPE_CHECKING:
     from privity.infer.anonymous.members import MemberView
@@ -34,7 +35,7 @@ class LedgerSettings:
     url: str = field(repr=False)  # it may hold a key
     contracts: Path
     account: Path | None = None
-    confirmations: int = 12
+    confirmations: int = CONFIRMATIONS
     every_s: float = 5.0
 
     @classmethod

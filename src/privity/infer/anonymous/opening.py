@@ -34,7 +34,7 @@ async def open_teller(
     policy: str | Path | None = None,
     *,
     told: Callable[[str], None] = lambda step: None,
-    between_s: float = 30.0,
+    between_s: float,
 ) -> AsyncIterator[Teller]:
     """Open what acts for the person on the ledger and at the enclave's desk.
 

@@ -31,10 +31,7 @@ from privity.ledger.client import Ledger
 from privity.ledger.credits import DepositState, SignedExit
 from privity.ledger.wire import check_address
 
-__all__ = ["LIMIT", "YOUNG_S", "Recovered", "Stake", "Teller"]
-
-LIMIT = 16
-"""Messages an epoch that a membership stakes for, where nothing else is asked."""
+__all__ = ["YOUNG_S", "Recovered", "Stake", "Teller"]
 
 YOUNG_S = 300.0
 """Seconds in which a spend may still be on its way: two tries of an edge prover, and the relays."""
@@ -117,8 +114,11 @@ class Teller:
         self._sleep = sleep
         self._chance = chance or random.SystemRandom()
 
-    async def join(self, limit: int = LIMIT) -> int:
+    async def join(self, limit: int) -> int:
         """Stake for a membership, unless there is one, and return its leaf's place.
+
+        Args:
+            limit: messages an epoch that it stakes for.
 
         Raises:
             InputError: the ledger refuses, such as for want of funds.
