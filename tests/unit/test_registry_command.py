@@ -12,10 +12,12 @@ import httpx
 import pytest
 
 from privity import statement
+from privity.cli import output
 from privity.cli.app import run
 from privity.cli.ledger_options import chosen_ledger
 from privity.errors import InputError, PeerError, PrivityError
 from privity.ledger.providers import ProviderKind
+from privity.node import registry_entry
 from privity.node.registry_entry import fetch_digest
 from privity.seal.gateway import GATEWAY_PATH
 from privity.seal.key_config import KEYS_TYPE, GatewayKeys
@@ -139,3 +141,25 @@ def test_contracts_are_not_written_over(home: Path, capsys: pytest.CaptureFixtur
     assert run([*words, "--out", str(out)]) == 2
     assert "exists" in capsys.readouterr().err
     assert out.read_text() == "mine"
+
+
+def test_a_digest_that_is_not_agreed_to_ends_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def fetch(kind: ProviderKind, url: str) -> bytes:
+        return bytes(32)
+
+    monkeypatch.setattr(registry_entry, "fetch_digest", fetch)
+    monkeypatch.setattr(output, "confirm", lambda question: False)
+    key = tmp_path / "relay.key"
+    code = run(
+        [
+            *("registry", "register", "--kind", "relay", "--endpoint", "http://relay.test"),
+            *("--from", "http://relay.test", "--account", str(tmp_path / "account.key")),
+            *("--key", str(key)),
+        ]
+    )
+    said = capsys.readouterr().err
+    assert (code, key.exists()) == (output.FAILURE, False)
+    assert "00" * 32 in said
+    assert "nothing was done" in said

@@ -263,7 +263,8 @@ def _digest(kind: Any, given: str | None, url: str | None, *, yes: bool) -> byte
     digest = anyio.run(fetch_digest, kind, url)
     output.note(f"keys {digest.hex()}")
     if not yes and not output.confirm("Is this what it said when it became ready?"):
-        raise InputError("nothing was listed")
+        output.note("nothing was done")
+        raise typer.Exit(output.FAILURE)
     return digest
 
 
