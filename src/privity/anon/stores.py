@@ -32,15 +32,19 @@ __all__ = [
     "Conflict",
     "Fresh",
     "Lapsed",
+    "OpenableStore",
     "Recorded",
     "Running",
     "Seen",
     "Settled",
     "SignalStore",
     "SpendStore",
+    "Standing",
     "Store",
     "Taken",
+    "checked_settlement",
     "open_store",
+    "store_failed",
 ]
 
 

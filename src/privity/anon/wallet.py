@@ -3,6 +3,9 @@
 Everything that would be lost or used twice by a crash is in a sealed journal on disk before it
 leaves the device. What was under way when a process died is in `unfinished` and `purchases`; the
 same bytes are sent again, and the issuer's desk gives the same refund.
+
+Longer than most modules: each act is a step of one journal, under one lock. What its events add up
+to is in `wallet_state`, and the file in `wallet_file`.
 """
 
 from __future__ import annotations

@@ -21,7 +21,19 @@ from privity.errors import MalformedError
 from privity.identity.fields import Fields
 from privity.identity.multibase import encode_base64url
 
-__all__ = ["EPOCHS_KEPT", "Entry", "Membership", "Purpose", "Reserved", "State", "event"]
+__all__ = [
+    "EPOCHS_KEPT",
+    "Entry",
+    "Membership",
+    "Purpose",
+    "Reserved",
+    "State",
+    "buying_event",
+    "event",
+    "member_event",
+    "spending_event",
+    "token_event",
+]
 
 EPOCHS_KEPT = 64
 """How many epochs back ids are known; of older ones none is given any more."""

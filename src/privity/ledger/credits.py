@@ -17,7 +17,16 @@ from privity.ledger.contract import Contract
 from privity.ledger.sending import Sender, event_of, signing
 from privity.ledger.wire import Address, Block, Receipt, check_address, read_address
 
-__all__ = ["Credits", "Deposit", "DepositState", "KeyRotation", "SignedExit", "Totals", "sign_exit"]
+__all__ = [
+    "BATCH",
+    "Credits",
+    "Deposit",
+    "DepositState",
+    "KeyRotation",
+    "SignedExit",
+    "Totals",
+    "sign_exit",
+]
 
 BATCH = 256  # nullifiers in one withdrawal
 _EXIT = {

@@ -17,7 +17,12 @@ import httpx
 
 from privity.errors import InputError, PeerError
 
-__all__ = ["Refused", "Rpc", "TooLarge"]
+__all__ = [
+    "Refused",
+    "Rpc",
+    "TooLarge",
+    "printable",
+]
 
 MAX_ANSWER = 32 * 1024 * 1024
 _TRIES = 3

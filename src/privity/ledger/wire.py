@@ -18,6 +18,7 @@ __all__ = [
     "Log",
     "Receipt",
     "check_address",
+    "read_address",
     "read_block",
     "read_data",
     "read_hash",

@@ -43,7 +43,10 @@ from privity.anon.messages.store_wire import (
 from privity.anon.messages.waku import WakuMessage
 from privity.errors import PeerError, PrivityError
 
-__all__ = ["Node"]
+__all__ = [
+    "Deliver",
+    "Node",
+]
 
 _WAITING = 512  # messages whose proofs wait to be verified
 _BATCH = 128  # proofs verified together

@@ -26,6 +26,7 @@ __all__ = [
     "RateStamp",
     "Rules",
     "Spam",
+    "Statement",
     "Verdict",
 ]
 
