@@ -157,6 +157,42 @@ def test_an_enclave_that_cannot_start_gives_its_reason_once() -> None:
     assert "Application" not in done.stderr
 
 
+CLOSES = """
+import asyncio, contextlib, signal, sys
+import privity.node.listen as listen
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+@contextlib.asynccontextmanager
+async def opened():
+    yield
+    await asyncio.sleep(0.3)
+    print("closed", flush=True)
+
+async def app(scope, receive, send):
+    async with opened():
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+sock = listen.bind("127.0.0.1", 0)
+listen.serve_app(app, sock, on_ready=lambda url: print(url, flush=True))
+"""
+
+
+def test_what_an_app_opened_is_closed_before_its_server_leaves() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", CLOSES], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None and process.stdout.readline().startswith("http")
+            process.terminate()
+            out, said = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert (process.returncode, out, said) == (143, "closed\n", "")
+
+
 HASTY = """
 import privity.node.listen as listen
 from privity.node.relay import relay_app

@@ -80,10 +80,12 @@ def serve_app(
     Guarantees:
         Whoever does not finish the head of a request loses the connection
         (tests/unit/test_listen.py::test_a_head_that_does_not_come_is_not_waited_for).
+        What the app opened is closed before the server leaves
+        (tests/unit/test_listen.py::test_what_an_app_opened_is_closed_before_its_server_leaves).
     """
     reasons: list[str] = []
     config = uvicorn.Config(
-        _listening_for_refusal(app, reasons),
+        _listened_to(app, reasons),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -176,16 +178,30 @@ class _Refusal(logging.Filter):
         return bool(self._server.started or record.levelno < logging.ERROR or record.exc_info)
 
 
-def _listening_for_refusal(app: Any, reasons: list[str]) -> Any:
-    """Return the app with an ear for why it does not start, whatever the server's log is set to."""
+def _listened_to(app: Any, reasons: list[str]) -> Any:
+    """Return the app with an ear for why it does not start, whatever the server's log is set to.
+
+    The word that it has ended is passed on when it has: the server leaves at that word, and what
+    the app still had to close would be cancelled in the middle.
+    """
 
     async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await app(scope, receive, send)
+            return
+        last: list[dict[str, Any]] = []
+
         async def hear(message: dict[str, Any]) -> None:
             if message["type"] == "lifespan.startup.failed" and message.get("message"):
                 reasons.append(message["message"])
-            await send(message)
+            if message["type"] == "lifespan.startup.complete":
+                await send(message)
+            else:
+                last.append(message)
 
-        await app(scope, receive, hear if scope["type"] == "lifespan" else send)
+        await app(scope, receive, hear)
+        for message in last:
+            await send(message)
 
     return watched
 
