@@ -94,7 +94,7 @@ async def use(folder: Path, steps: Steps, clock: float) -> None:
                 wallet.refunded(reserved.id, await desk.recover(reserved.spend))
             for name, pending in wallet.purchases().items():
                 wallet.bought(name, bank.issue(pending.request, BOUGHT))
-            if wallet.membership is None:
+            if wallet.begun_membership is None:
                 wallet.join(b"\2" * 32, 100)
             for _ in range(2):
                 log(folder, f"id {wallet.take_message_id(EPOCH)}")

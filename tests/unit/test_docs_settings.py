@@ -220,7 +220,7 @@ def test_the_defaults_of_the_anonymous_route_are_the_defaults(
 
 
 def test_what_an_absent_provider_means_is_said_alike() -> None:
-    """Held by `tests/adversary/test_registry_attacks.py::test_nobody_is_asked_that_was_not_chosen`."""
+    """`test_nobody_is_asked_that_was_not_chosen` holds the registry to it."""
     page = (TREE / "docs" / "how-to" / "configuration.md").read_text()
     said = [
         re.findall(r'^ *provider += "0x…" +# (its account; absent: .*)$', text, re.MULTILINE)
