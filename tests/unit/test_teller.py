@@ -204,6 +204,18 @@ async def test_a_purchase_that_broke_off_is_not_paid_for_twice(world: World) -> 
     assert len(world.deposits) == 1
 
 
+async def test_without_an_amount_what_waits_is_finished_and_nothing_else_bought(
+    world: World,
+) -> None:
+    world.refuse = {("issue", 0): "proof"}
+    with pytest.raises(PaymentError):
+        await world.teller.top_up(1000)
+    assert await world.teller.top_up(None) == 1000
+    assert list(world.amounts.values()) == [1000], "paid for once, and for nothing more"
+    assert await world.teller.top_up(None) == 100, "with nothing waiting, the fewest that are sold"
+    assert list(world.amounts.values()) == [1000, 100]
+
+
 async def test_a_deposit_that_was_not_claimed_in_time_is_taken_back(world: World) -> None:
     world.refuse = {("issue", -1): "deposit"}
     with pytest.raises(PaymentError):  # early: it still waits

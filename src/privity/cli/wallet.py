@@ -61,14 +61,18 @@ def balance(as_json: JsonOption = False) -> None:
             "`privity wallet recover` does sooner"
         )
     if waiting:
-        output.note("`privity wallet top-up` fetches what was paid for")
+        output.note("`privity wallet top-up`, without an amount, finishes them and buys no more")
 
 
 @app.command("top-up")
 def top_up(
     amount: Annotated[
         int | None,
-        typer.Argument(help="How many credits; by default the fewest that are sold.", min=1),
+        typer.Argument(
+            help="How many credits; by default what was begun and waits, or else the fewest that "
+            "are sold.",
+            min=1,
+        ),
     ] = None,
     limit: Annotated[
         int,
@@ -87,8 +91,7 @@ def top_up(
 
     async def act(teller: Teller) -> int:
         await teller.join(limit)
-        chosen = amount or min(await teller.denominations())
-        return await teller.top_up(chosen)
+        return await teller.top_up(amount)
 
     came = _acted(act, policy, quiet=as_json)
     output.tell_facts({"bought": came, "credits": _shared().read().balance}, as_json=as_json)

@@ -135,29 +135,39 @@ class Teller:
         self._told(f"you joined; a question in the next {wait_s} s waits, or it would stand out")
         return leaf.index
 
-    async def top_up(self, amount: int) -> int:
+    async def top_up(self, amount: int | None) -> int:
         """Buy credits, having finished what was begun before, and return how many came.
 
         Args:
-            amount: one of the ledger's denominations.
+            amount: one of the ledger's denominations; one of them that waits is finished, and not
+                bought again. None to finish what waits, or to buy the fewest where nothing does.
 
         Raises:
             InputError: there is no such denomination, or the ledger refuses.
             PaymentError: the issuer's answer is not what was paid for; the purchase still waits.
             PeerError: ledger or enclave cannot be reached; run again.
         """
+        new = await self._new(amount)
+        if new is None:
+            self._told("finishing what was begun before; nothing else is bought")
+        else:
+            terms = await self._terms()
+            await self._turn(lambda wallet: wallet.buy(new), terms)
+        return await self.finish_purchases()
+
+    async def _new(self, amount: int | None) -> int | None:
+        """Return what is to be bought anew; None where it waits already."""
         known = await self._ledger.credits.denominations()
-        if amount not in known:
+        if amount is not None and amount not in known:
             raise InputError(
                 f"{amount} is none of the amounts that are sold",
                 hint=f"one of {', '.join(map(str, known))}: the same for everyone, so that an "
                 "amount tells nobody apart",
             )
-        terms = await self._terms()
         waiting = await self._turn(lambda wallet: wallet.purchases())
-        if not any(one.amount == amount for one in waiting.values()):
-            await self._turn(lambda wallet: wallet.buy(amount), terms)
-        return await self.finish_purchases()
+        if any(amount in (None, one.amount) for one in waiting.values()):
+            return None
+        return min(known) if amount is None else amount
 
     async def finish_purchases(self) -> int:
         """Pay for and fetch what was begun; return the credits that came.
@@ -296,10 +306,6 @@ class Teller:
         if failed:
             raise next(iter(failed.values()))
         return paid
-
-    async def denominations(self) -> tuple[int, ...]:
-        """Return the amounts that are sold, ascending."""
-        return await self._ledger.credits.denominations()
 
     async def funds(self) -> int:
         """Return what the person's account holds of the token."""
