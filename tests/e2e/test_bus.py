@@ -221,7 +221,10 @@ async def _lay(chain: LocalChain, folder: Path) -> tuple[Ground, list[Account], 
     for account in (deployer, *persons, *map(load_or_create_account, keys)):
         chain.fund(account.address)
     terms = DevTerms(
-        issuer_key=b"\7" * 32, mint=[one.address for one in persons], minted=10**6 * UNIT
+        issuer_key=b"\7" * 32,
+        mint=[one.address for one in persons],
+        minted=10**6 * UNIT,
+        settle_s=1,
     )
     addresses = await deploy_all(chain.url, deployer, terms, journal=folder / "deploying.journal")
     ground = Ground(chain, addresses, folder)
