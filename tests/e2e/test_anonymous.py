@@ -179,3 +179,19 @@ def test_who_leaves_has_the_stake_back(net: Net, other: Path) -> None:
 def test_the_policy_of_its_name_refuses_a_devnet(net: Net) -> None:
     refused = run(["ask", "--policy", "anonymous", "Hello?"], net.home, code=3)
     assert "anonymous" in refused.stderr
+
+
+def test_nothing_is_staked_or_paid_without_tokens_or_a_way_that_the_policy_admits(net: Net) -> None:
+    home = net.home.parent / "three"
+    net.configure(home)
+    empty = json.loads(run(["wallet", "account", "--json"], home).stdout)
+    assert int(empty["tokens"]) == 0 < int(empty["stake_per_message"])
+    refused = run(["wallet", "top-up", "--policy", "dev"], home, code=2)
+    assert "a stake of" in refused.stderr and empty["address"] in refused.stderr
+    anyio.run(net.fund, empty["address"])
+    before = run(["wallet", "account", "--json"], home).stdout
+    refused = run(["wallet", "top-up", "--policy", "anonymous"], home, code=3)
+    assert run(["wallet", "account", "--json"], home).stdout == before, "nor a fee was paid"
+    held = json.loads(run(["wallet", "balance", "--json"], home).stdout)
+    assert (held["registering"], held["purchases_waiting"]) == (False, 0)
+    run(["wallet", "top-up", "--policy", "dev"], home)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from fake_spends import MemorySpends, issuer
 from native import needs_kernel
 from privity.anon.desk import CreditDesk, OpenJob, SettledBefore
 from privity.anon.membership import RateIdentity
-from privity.errors import InputError, PaymentError, PeerError
+from privity.errors import InputError, PaymentError, PeerError, PolicyRefusal
 from privity.identity.multibase import decode_base64url, encode_base64url
 from privity.infer.anonymous.purse import SharedWallet
 from privity.infer.anonymous.teller import YOUNG_S, Recovered, Stake, Teller
@@ -55,7 +56,8 @@ class World:
         self.poor = 10**9
         self.exits: list[SignedExit] = []
         self.addresses = ADDRESSES
-        self.credits = self.members = self
+        self.credits = self.members = self.token = self
+        self.tokens = 10**9
         self.believed: dict[int, DepositState] | None = None
         self.ways = 0
         self.registered: list[bytes] = []
@@ -72,6 +74,19 @@ class World:
     def rotate(self) -> None:
         """Put another issuer's key in force, on the ledger and at the desk."""
         self.issuer = self.on_ledger = issuer(ADDRESSES.deployment)
+
+    async def stake_per_message(self) -> int:
+        return 1000
+
+    async def balance(self, holder: Address) -> int:
+        assert holder == ME
+        return self.tokens
+
+    async def has_begun_register(self, commitment: bytes) -> bool:
+        return commitment in self.registered
+
+    async def has_begun_deposit(self, digest: bytes) -> bool:
+        return digest in self.deposits
 
     async def register_member(self, commitment: bytes, limit: int) -> Any:
         self.registered.append(commitment)
@@ -169,6 +184,76 @@ async def test_a_secret_that_is_registered_is_overwritten(
     assert len(made) == 1, "none is made that is not used"
     with pytest.raises(InputError, match="closed"):
         made[0].unsafe_secret()
+
+
+def prepared(world: World, admitted: Callable[[], Awaitable[None]]) -> Teller:
+    ledger = cast("Ledger", world)
+    return Teller(world.wallet, ledger, world._way, admitted=admitted)
+
+
+async def refuses() -> None:
+    raise PolicyRefusal("the policy admits no such way", report={})
+
+
+@needs_kernel("Rln")
+async def test_nothing_is_staked_or_paid_where_no_way_is_admitted(world: World) -> None:
+    asked: list[str] = []
+
+    async def admits() -> None:
+        assert not (world.registered or world.deposits), "it is asked before anything is paid"
+        asked.append("policy")
+
+    with pytest.raises(PolicyRefusal):
+        await prepared(world, refuses).prepare(16, 100)
+    wallet = world.wallet.read()
+    assert wallet.begun_membership is None and not wallet.purchases()
+    await prepared(world, admits).prepare(16, 100)
+    assert asked == ["policy"]
+    await world.teller.join(16)
+    with pytest.raises(PolicyRefusal):
+        await prepared(world, refuses).prepare(16, None)  # credits are still to be paid for
+
+
+@needs_kernel("Rln")
+async def test_what_was_paid_is_fetched_or_taken_back_over_whichever_way_there_is(
+    world: World,
+) -> None:
+    await world.teller.join(16)
+    world.refuse = {("issue", -1): "deposit"}
+    with pytest.raises(PaymentError):
+        await world.teller.top_up(1000)
+    world.tokens = 0
+    await prepared(world, refuses).prepare(16, None)  # nothing is left to pay
+    with pytest.raises(InputError, match="for credits"):
+        await prepared(world, refuses).prepare(16, 100)
+
+
+@needs_kernel("Rln")
+async def test_who_has_too_few_tokens_is_told_how_many_before_anything_is_sent(
+    world: World,
+) -> None:
+    world.tokens = 16_000 + 99
+    with pytest.raises(InputError, match="a stake of 16000 and 100 for credits") as refused:
+        await world.teller.prepare(16, 100)
+    assert ME in refused.value.message and str(AT) in refused.value.message
+    assert "have 1 more sent" in refused.value.hint
+    assert world.wallet.read().begun_membership is None
+    world.tokens += 1
+    await world.teller.prepare(16, 100)
+
+    async def breaks(commitment: bytes, limit: int) -> Any:
+        raise PeerError("the node is not reached")
+
+    world.register_member = breaks  # type: ignore[method-assign]
+    with pytest.raises(PeerError):
+        await world.teller.join(16)
+    with pytest.raises(InputError, match="a stake of 16000 and 1000"):
+        await world.teller.prepare(1, 1000)  # begun with another limit, and not paid yet
+    secret = world.wallet.read().begun_membership
+    assert secret is not None
+    world.registered.append(RateIdentity(secret.secret).commitment)
+    world.tokens = 100
+    await world.teller.prepare(16, 100)
 
 
 async def test_one_spend_that_is_refused_holds_up_no_other_refund(world: World) -> None:

@@ -33,6 +33,27 @@ class Script:
     opened: dict[str, Any] = field(default_factory=dict)
     told: Callable[[str], None] = print
 
+    account = "0x" + "22" * 20
+
+    async def prepare(self, limit: int, amount: int | None) -> None:
+        self.did.append(f"prepare {limit} {amount}")
+
+    async def join(self, limit: int) -> None:
+        self.did.append(f"join {limit}")
+
+    async def top_up(self, amount: int | None) -> int:
+        self.did.append(f"top-up {amount}")
+        return 100
+
+    async def funds(self) -> int:
+        return 70
+
+    async def fees(self) -> int:
+        return 9
+
+    async def stake_per_message(self) -> int:
+        return 1000
+
     async def recover(self) -> Recovered:
         self.told("waiting 3 s")
         return Recovered(2, 5, 1, 0, 3)
@@ -63,7 +84,7 @@ def teller(monkeypatch: pytest.MonkeyPatch) -> Script:
 
     monkeypatch.setattr(opening, "open_teller", opened)
     job = SimpleNamespace(purpose="job")
-    state = SimpleNamespace(unfinished=lambda: [job])
+    state = SimpleNamespace(unfinished=lambda: [job], balance=100)
     monkeypatch.setattr(wallet, "_shared", lambda: SimpleNamespace(read=lambda: state))
     return script
 
@@ -79,6 +100,22 @@ def test_how_far_apart_spends_are_asked_for_is_an_option(teller: Script, capsys:
     said = capsys.readouterr()
     assert teller.opened["between_s"] == 30 and not said.err
     assert json.loads(said.out) == {"spends": 2, "cost": 5, "running": 1, "refused": 0, "young": 3}
+
+
+def test_all_is_checked_before_anything_is_staked_or_paid(teller: Script, capsys: Output) -> None:
+    assert run(["wallet", "top-up", "--limit", "8", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"bought": 100, "credits": 100}
+    assert teller.did == ["prepare 8 None", "join 8", "top-up None"]
+
+
+def test_an_account_shows_what_pays_stake_and_fees(teller: Script, capsys: Output) -> None:
+    assert run(["wallet", "account", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "address": teller.account,
+        "tokens": "70",
+        "wei_for_fees": "9",
+        "stake_per_message": "1000",
+    }
 
 
 def test_who_leaves_is_asked_first_and_told_what_comes_back(

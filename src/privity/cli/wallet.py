@@ -90,6 +90,7 @@ def top_up(
     """
 
     async def act(teller: Teller) -> int:
+        await teller.prepare(limit, amount)
         await teller.join(limit)
         return await teller.top_up(amount)
 
@@ -191,10 +192,18 @@ def exit_(
 
 @app.command()
 def account(as_json: JsonOption = False) -> None:
-    """Show the ledger account that buys your credits, and what it holds."""
+    """Show the ledger account that buys your credits, and what it holds.
+
+    `privity wallet top-up` pays the stake and the credits in the token, and the fees in wei.
+    """
 
     async def act(teller: Teller) -> dict[str, str]:
-        return {"address": teller.account, "tokens": str(await teller.funds())}
+        return {
+            "address": teller.account,
+            "tokens": str(await teller.funds()),
+            "wei_for_fees": str(await teller.fees()),
+            "stake_per_message": str(await teller.stake_per_message()),
+        }
 
     output.tell_facts(_acted(act, None, quiet=as_json), as_json=as_json)
 

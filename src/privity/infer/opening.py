@@ -206,8 +206,12 @@ class AnonymousWay:
         self._policy.admit(EdgeRoute(found))
         return found
 
-    async def find(self) -> Route:
-        """Find and verify a way for one job; raises `PrivityError`."""
+    async def find(self, *, newcomer: bool = False) -> Route:
+        """Find and verify a way for one job; raises `PrivityError`.
+
+        Args:
+            newcomer: look for a way as it will be for who is no member yet, too.
+        """
         network = await self.network()
         current = load_config(self._config.folder) if self._config.folder else self._config
         trust = current.trust(self._policy.evidence)
@@ -217,7 +221,7 @@ class AnonymousWay:
             # are shown the same keys is the ledger's to say.
             return await discover(peer, trust, chain, shape=current.shape, memory=_Forgetful())
 
-        return await network.find(verified)
+        return await network.find(verified, newcomer=newcomer)
 
     async def desk(self) -> httpx.AsyncBaseTransport:
         """Return a new way to the enclave's desk, verified and admitted.
@@ -230,6 +234,10 @@ class AnonymousWay:
         if not isinstance(route, AnonymousRoute):
             raise InputError("this is no anonymous way")
         return route.desk
+
+    async def check(self) -> None:
+        """Find a way as `desk` does, also for who is no member yet; raises as that."""
+        self._policy.admit(await self.find(newcomer=True))
 
     async def wallet(self) -> SharedWallet:
         """Return the person's wallet; raises as `network`."""

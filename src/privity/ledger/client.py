@@ -20,7 +20,7 @@ from privity.ledger.providers import Listing, Registry
 from privity.ledger.rpc import Rpc
 from privity.ledger.sending import Limits, Sender, signing
 from privity.ledger.token import Token
-from privity.ledger.wire import Receipt, check_address
+from privity.ledger.wire import Receipt, check_address, read_quantity
 
 __all__ = ["Ledger"]
 
@@ -112,12 +112,15 @@ class Ledger:
 
     async def register_member(self, commitment: bytes, limit: int) -> LeafAdded:
         """Allow the stake and register; see `Members.register`."""
-        # A commitment is registered once by its owner, so it names the act.
-        intent = f"member:{commitment.hex()}"
+        intent = _registering(commitment)
         if not await signing(self.sender).begun(intent):
             stake = await self.members.stake_per_message() * limit
             await self.token.allow(self.addresses.membership, stake)
         return await self.members.register(commitment, limit, intent=intent)
+
+    async def has_begun_register(self, commitment: bytes) -> bool:
+        """Tell whether `register_member` was signed for this one: again, it stakes no more."""
+        return await signing(self.sender).begun(_registering(commitment))
 
     async def slash(self, index: int, secret: bytes, receiver: str | None = None) -> Receipt:
         """Slash, the bounty going to ``receiver`` or the signer; see `Members.slash`."""
@@ -126,11 +129,28 @@ class Ledger:
 
     async def deposit(self, amount: int, request_digest: bytes) -> int:
         """Allow the amount and deposit it for a blind request; see `Credits.deposit`."""
-        intent = f"deposit:{request_digest.hex()}"  # a request is paid for once
+        intent = _depositing(request_digest)
         if not await signing(self.sender).begun(intent):
             await self.token.allow(self.addresses.credits, amount)
         return await self.credits.deposit(amount, request_digest, intent=intent)
 
+    async def has_begun_deposit(self, request_digest: bytes) -> bool:
+        """Tell whether `deposit` was signed for this request: again, it pays no more."""
+        return await signing(self.sender).begun(_depositing(request_digest))
+
+    async def fees(self) -> int:
+        """Return what the signer's account has to pay transactions with, in wei."""
+        address = signing(self.sender).account.address
+        return read_quantity(await self.rpc.ask("eth_getBalance", address, "latest"))
+
     async def exit_unspent(self, exit_: SignedExit) -> Receipt:
         """Have unspent credits paid out; see `Credits.exit_unspent`."""
         return await self.credits.exit_unspent(exit_)
+
+
+def _registering(commitment: bytes) -> str:
+    return f"member:{commitment.hex()}"  # its owner registers a commitment once
+
+
+def _depositing(request_digest: bytes) -> str:
+    return f"deposit:{request_digest.hex()}"  # a request is paid for once

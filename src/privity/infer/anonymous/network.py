@@ -117,11 +117,13 @@ class Network:
         await self._connections.aclose()
         await self.ledger.aclose()
 
-    async def find(self, find: Find) -> AnonymousRoute:
+    async def find(self, find: Find, *, newcomer: bool = False) -> AnonymousRoute:
         """Choose a way, verify the enclave at its end, and return the route.
 
         Args:
             find: fetches and verifies the statement, through the transport it is given.
+            newcomer: who is no member yet gets the route as it will be with them: to look at
+                before they stake, as nothing can be asked on it.
 
         Raises:
             InputError: no provider, or no two relays of different operators, are registered; or
@@ -129,7 +131,8 @@ class Network:
             EvidenceError: the statement does not verify, or its keys are not the ledger's.
             PeerError: the ledger or the way cannot be reached.
         """
-        if self.wallet.membership is None:
+        is_member = self.wallet.membership is not None
+        if not is_member and not newcomer:
             raise InputError(
                 "you are not a member of this network yet",
                 hint="`privity wallet top-up` stakes for you and buys credits",
@@ -149,13 +152,14 @@ class Network:
             raise
         self.registry.worked(chosen)
         scope = chosen.gateway.owner.lower()
-        self.keep_warm(scope)
+        if is_member:
+            self.keep_warm(scope)
         await self.members.refresh()
         disclosure = anonymous_disclosure(
             inner.enclave,
             _way(chosen),
             peer,
-            members=len(self.members),
+            members=len(self.members) + (not is_member),
             proxied=self._proxied,
             prover=self.queries.elsewhere,
         )

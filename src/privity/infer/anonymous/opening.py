@@ -64,7 +64,7 @@ async def open_teller(
             journal=folder / "account.journal",
             told=told,
         ) as ledger:
-            yield Teller(wallet, ledger, way.desk, told, between_s=between_s)
+            yield Teller(wallet, ledger, way.desk, told, admitted=way.check, between_s=between_s)
     finally:
         await way.aclose()
 

@@ -84,6 +84,8 @@ class Teller:
         ledger: with the person's account as its signer.
         desk: returns the anonymous way to the enclave's desk, verified and admitted.
         told: is told of each step, for a person who waits.
+        admitted: finds a way to the desk, also of who is no member yet, and asks the policy. By
+            default nobody is asked.
         between_s: about how long to wait, in seconds, between two spends that are recovered.
         young_s: spends younger than so many seconds are not recovered.
         sleep: waits.
@@ -98,6 +100,7 @@ class Teller:
         desk: Desk,
         told: Told = lambda step: None,
         *,
+        admitted: Callable[[], Awaitable[None]] | None = None,
         between_s: float = 0.0,
         young_s: float = YOUNG_S,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
@@ -109,10 +112,66 @@ class Teller:
         self._ledger = ledger
         self._desk = desk
         self._told = told
+        self._admitted = admitted
         self._between_s = between_s
         self._young_s = young_s
         self._sleep = sleep
         self._chance = chance or random.SystemRandom()
+
+    async def prepare(self, limit: int, amount: int | None) -> None:
+        """Check, before anything is staked or paid, that it can be and that it leads somewhere.
+
+        Where nothing is left to stake or pay nothing is checked: what was paid for is fetched, or
+        taken back, over whichever way there is.
+
+        Args:
+            limit: as `join` will have it.
+            amount: as `top_up` will.
+
+        Raises:
+            InputError: the account has fewer tokens; or there is no such denomination.
+            PolicyRefusal: the policy admits no way to the desk.
+            PrivityError: no way to it is found.
+
+        Guarantees:
+            What is refused has cost nothing: no transaction is signed, and nothing begun
+            (tests/unit/test_teller.py::test_nothing_is_staked_or_paid_where_no_way_is_admitted).
+        """
+        stake, price = await self._due_stake(limit), await self._due_price(amount)
+        if not stake and not price:
+            return
+        held = await self.funds()
+        if held < stake + price:
+            due = [f"a stake of {stake}"] * bool(stake) + [f"{price} for credits"] * bool(price)
+            raise InputError(
+                f"{' and '.join(due)} are to be paid in the token "
+                f"{self._ledger.addresses.token}; {self.account} has {held}",
+                hint=f"have {stake + price - held} more sent to this account, and what "
+                "transactions cost; `privity wallet account` shows what it has",
+            )
+        if self._admitted is not None:
+            self._told("finding a way to the enclave that the policy admits")
+            await self._admitted()
+
+    async def _due_stake(self, limit: int) -> int:
+        """Return what `join` will stake."""
+        begun = await self._turn(lambda wallet: wallet.begun_membership)
+        if begun is not None:
+            if begun.index is not None:
+                return 0
+            limit = begun.limit
+            with RateIdentity(begun.secret) as identity:
+                if await self._ledger.has_begun_register(identity.commitment):
+                    return 0
+        return limit * await self._ledger.members.stake_per_message()
+
+    async def _due_price(self, amount: int | None) -> int:
+        """Return what `top_up` will pay."""
+        due = await self._new(amount) or 0
+        for one in (await self._turn(lambda wallet: wallet.purchases())).values():
+            if not await self._ledger.has_begun_deposit(hashlib.sha256(one.request).digest()):
+                due += one.amount
+        return due
 
     async def join(self, limit: int) -> int:
         """Stake for a membership, unless there is one, and return its leaf's place.
@@ -127,7 +186,8 @@ class Teller:
         member = await self._turn(lambda wallet: _begun(wallet, limit))
         if member.index is not None:
             return member.index
-        self._told("staking for a membership")
+        stake = member.limit * await self._ledger.members.stake_per_message()
+        self._told(f"staking {stake} of the token for {member.limit} messages a minute")
         with RateIdentity(member.secret) as identity:
             leaf = await self._ledger.register_member(identity.commitment, member.limit)
         await self._turn(lambda wallet: wallet.joined(leaf.index))
@@ -310,6 +370,14 @@ class Teller:
     async def funds(self) -> int:
         """Return what the person's account holds of the token."""
         return await self._ledger.token.balance(check_address(self.account))
+
+    async def fees(self) -> int:
+        """Return what the person's account has to pay transactions with, in wei."""
+        return await self._ledger.fees()
+
+    async def stake_per_message(self) -> int:
+        """Return what is staked for each message a minute, in the token's smallest unit."""
+        return await self._ledger.members.stake_per_message()
 
     async def stake(self) -> Stake:
         """Return what was staked and when it comes back.
