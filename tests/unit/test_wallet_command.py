@@ -29,6 +29,7 @@ class Script:
     """A teller that notes what it was asked for."""
 
     staked: Stake = STAKE
+    early: bool = False
     did: list[str] = field(default_factory=list)
     opened: dict[str, Any] = field(default_factory=dict)
     told: Callable[[str], None] = print
@@ -69,7 +70,7 @@ class Script:
         self.did.append("leave")
         if self.staked.at is None:
             return replace(self.staked, at=1_800_000_000)
-        return replace(self.staked, returned=True)
+        return replace(self.staked, returned=not self.early)
 
 
 @pytest.fixture
@@ -156,6 +157,19 @@ def test_a_stake_that_was_asked_for_is_taken_without_asking(teller: Script, caps
     assert run(["wallet", "exit", "--leave", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["stake"], said["stake_back"], said["stake_from"]) == (16_000, True, None)
+
+
+def test_a_stake_that_is_taken_too_early_fails_and_says_from_when(
+    teller: Script, capsys: Output
+) -> None:
+    teller.staked, teller.early = replace(teller.staked, at=1_800_000_000), True
+    assert run(["wallet", "exit", "--leave", "--policy", "dev"]) == output.FAILURE
+    said = capsys.readouterr().err
+    assert "not before its time: from 2027-01-15T08:00:00Z on" in said
+    assert "`privity wallet exit --leave --policy dev` takes the stake" in said
+    assert run(["wallet", "exit", "--leave", "--json"]) == output.FAILURE
+    found = json.loads(capsys.readouterr().out)
+    assert (found["stake_back"], found["stake_from"]) == (False, "2027-01-15T08:00:00Z")
 
 
 def test_a_payout_alone_needs_no_yes(teller: Script, capsys: Output) -> None:

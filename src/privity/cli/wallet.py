@@ -172,8 +172,10 @@ def exit_(
     The amount is public there: it could be the sum of what one person did not spend. The stake
     comes after a delay, in which whoever cheated can still be slashed; then run it once more.
     """
+    early = False
 
     async def act(teller: Teller) -> dict[str, Any]:
+        nonlocal early
         if not leave:
             return {"paid_out": await teller.exit(to)}
         before = await teller.stake()
@@ -181,13 +183,18 @@ def exit_(
             output.note("nothing was done")
             raise typer.Exit(output.FAILURE)
         paid = await teller.exit(to)
-        return {"paid_out": paid} | _stake_facts(await teller.leave_or_collect())
+        after = await teller.leave_or_collect()
+        early = before.at is not None and not after.returned
+        return {"paid_out": paid} | _stake_facts(after)
 
     facts = _acted(act, policy, quiet=as_json)
     output.tell_facts(facts, as_json=as_json)
     if facts.get("stake_back") is False and not as_json:
         again = _command("exit --leave", policy)
-        output.note(f"from {facts['stake_from']} on, {again} takes the stake")
+        told = f"from {facts['stake_from']} on, {again} takes the stake"
+        output.note(f"not before its time: {told}" if early else told)
+    if early:
+        raise typer.Exit(output.FAILURE)
 
 
 @app.command()

@@ -407,7 +407,7 @@ class Teller:
             self._told("asking for the stake")
             await self.leave()
             return await self.stake()
-        self._told("taking the stake")
+        self._told("taking the stake, if its time has come")
         try:
             await self.collect()
         except InputError as error:
