@@ -23,6 +23,7 @@ from privity.receipt import (
     EvidenceRef,
     JobReceipt,
     Outcome,
+    Price,
     ReceiptFile,
     document_digest,
     issue_receipt,
@@ -40,7 +41,7 @@ SALT, REQUEST, ANSWER = b"\4" * 32, b'{"prompt":"p"}', b'{"answer":"a"}'
 MODEL = Model("small", "sha256:" + "ab" * 32, "llama.cpp")
 
 
-def receipt_file(model: Model = MODEL) -> ReceiptFile:
+def receipt_file(model: Model = MODEL, price: Price | None = None) -> ReceiptFile:
     keyset = Keyset(b"ohttp keys", ENCLAVE.did, (model,))
     quoter = DevQuoter(DevRoot(ROOT), now=STARTED, measurement="sha256:" + "cd" * 32)
     statement = build_statement(keyset, [quoter], now=STARTED, nonce=b"\5" * 32)
@@ -56,6 +57,7 @@ def receipt_file(model: Model = MODEL) -> ReceiptFile:
         started=STARTED,
         ended=ENDED,
         outcome=Outcome.COMPLETE,
+        price=price,
     )
     receipt = issue_receipt(job, ENCLAVE)
     nothing = Basis(Ground.NOTHING, "a dev enclave does not stop its host")
@@ -125,6 +127,15 @@ def test_show_draws_the_table_and_says_dev(stored: str, capsys: Capture) -> None
     assert "prompt 3, answer not reported" in text
     assert f"the enclave · dev   {ENCLAVE.did}" in text
     assert DEVICE.did in text
+
+
+def test_show_says_what_a_paid_answer_cost(stored: str, capsys: Capture) -> None:
+    price = Price(charged=4, held=62, tariff="sha256:" + "ef" * 32)
+    ReceiptStore().put(new_receipt_id(ENDED), receipt_file(price=price))
+    assert app.run(["receipts", "show", "last"]) == 0
+    assert "4 credits, of 62 that were held" in capsys.readouterr().out
+    assert app.run(["receipts", "show", stored]) == 0
+    assert "credits" not in capsys.readouterr().out, "nothing was asked for"
 
 
 def test_verify_checks_everything_and_says_dev(

@@ -233,6 +233,8 @@ def _facts(record: DeviceRecord, job: JobReceipt | None) -> dict[str, str]:
         counts = (job.prompt_tokens, job.completion_tokens)
         asked, answered = ("not reported" if one is None else str(one) for one in counts)
         facts["tokens"] = f"prompt {asked}, answer {answered}"
+        if job.price:
+            facts["price"] = f"{job.price.charged} credits, of {job.price.held} that were held"
     # One line each: a line break in a name must not pass for a row of ours.
     return {name: printable(fact) for name, fact in facts.items()}
 
