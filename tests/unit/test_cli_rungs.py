@@ -189,8 +189,8 @@ def test_chat_tells_a_fall_and_draws_again_what_follows_it(
     ended = run((home, laptop), "chat", "-m", "small", lines=("one", "two"), rules=rules)
     assert ended.out == "from laptop\nfrom home\n"
     first, second = ended.err.split("/receipt shows")[1].split("privity receipts show")[:2]
-    assert "local/laptop/small answered in place of confidential/home/small" in first
-    assert "it answered with status 503" in first
+    assert "not by confidential/home/small: it answered with status 503" in first
+    assert "; answered by local/laptop/small\n" in first
     assert "local/laptop/small · receipt " in first
     # the table on the screen was the laptop's; the enclave's is drawn before it is asked again
     assert "asks confidential/home/small" in second and "enclave · tdx" in second
@@ -206,7 +206,7 @@ def test_chat_draws_anew_before_a_turn_that_goes_elsewhere(run: Run) -> None:
     assert "asks confidential/home/small" in ended.err.partition("/receipt shows")[0]
     _, second, third, _ = ended.err.split("privity receipts show")
     assert second.index("now asks local/laptop/small") < second.index("· receipt ")
-    assert "your device" in second and "in place of" not in second
+    assert "your device" in second and "not by" not in second
     assert third.index("now asks confidential/home/small") < third.index("· receipt ")
 
 
@@ -233,12 +233,15 @@ def test_after_a_fall_the_json_describes_what_ran(run: Run) -> None:
     assert document["answered_by"] == "zdr/example/small" and document["policy"] == "all"
     assert set(document["disclosure"]) == {"provider"}
     assert document["answer"] == "from example"
+    (failed,) = document["not_by"]
+    assert failed["name"] == "confidential/home/small" and "status 503" in failed["why"]
 
 
 def test_after_a_fall_the_receipt_line_and_the_table_are_of_what_ran(run: Run) -> None:
     ended = run(fallen(), "ask", "hello", rules=CEILING)
     assert (ended.code, ended.out) == (0, "from example\n")
-    assert "zdr/example/small answered in place of confidential/home/small (it" in ended.err
+    told = "not by confidential/home/small: it answered with status 503; answered by zdr/example/sm"
+    assert told in ended.err
     assert "who was privy to what" in ended.err and "provider · example · dev" in ended.err
     assert "\nzdr/example/small · dev · receipt " in ended.err
 
@@ -246,14 +249,14 @@ def test_after_a_fall_the_receipt_line_and_the_table_are_of_what_ran(run: Run) -
 def test_a_fall_from_one_enclave_to_another_is_told(run: Run) -> None:
     fakes = Fake("confidential", "a", down=True), Fake("confidential", "b")
     ended = run(fakes, "ask", "hello")
-    assert "confidential/b/small answered in place of confidential/a/small" in ended.err
+    assert "not by confidential/a/small: it answered with" in ended.err
     assert "read by: enclave · tdx (test)" in ended.err
     assert "\nconfidential/b/small · receipt " in ended.err
 
 
 def test_without_a_fall_nothing_is_told(run: Run) -> None:
     ended = run(three(), "ask", "hello")
-    assert "in place of" not in ended.err and "who was privy" not in ended.err
+    assert "not by" not in ended.err and "who was privy" not in ended.err
 
 
 def test_where_there_is_one_way_its_kind_says_enough(run: Run) -> None:
@@ -348,3 +351,42 @@ def test_models_of_a_route_without_anything_says_so(
 ) -> None:
     assert app.run(["models", "--route", route]) == output.USAGE
     assert words in capsys.readouterr().err
+
+
+# What was wanted first and cannot be had, or is refused
+
+
+NARROW = Policy.parse('name = "narrow"\nextends = "local-only"')
+GONE = PeerError("no relay answers")
+
+
+@pytest.mark.parametrize("way", ["anonymous", "confidential"])
+def test_a_way_that_cannot_be_had_is_told_before_the_answer(run: Run, way: str) -> None:
+    fakes = Fake(way, "home", found=GONE), Fake("local", "laptop")
+    ended = run(fakes, "ask", "hello")
+    assert (ended.code, ended.out) == (0, "from laptop\n")
+    told = f"not by {way}/home: no relay answers; answered by local/laptop/small\n"
+    assert ended.err.startswith(told) and ended.err.count("not by") == 1
+    document = run(fakes, "ask", "--json", "hello").json()
+    assert document["not_by"] == [
+        {"name": f"{way}/home", "cause": "broken", "why": "no relay answers"}
+    ]
+    chatted = run(fakes, "chat", lines=("one", "two"))
+    assert chatted.out == "from laptop\nfrom laptop\n" and chatted.err.count("not by") == 1
+
+
+def test_a_way_that_the_policy_refuses_is_told_before_the_answer(run: Run) -> None:
+    fakes = Fake("confidential", "home"), Fake("local", "laptop")
+    ended = run(fakes, "ask", "hello", policy=NARROW)
+    assert (ended.code, ended.out) == (0, "from laptop\n")
+    assert ended.err.startswith("not by confidential/home: ")
+    assert ended.err.partition("\n")[0].endswith("; answered by local/laptop/small")
+    (failed,) = run(fakes, "ask", "--json", "hello", policy=NARROW).json()["not_by"]
+    assert (failed["name"], failed["cause"]) == ("confidential/home", "policy")
+
+
+def test_what_would_only_have_come_after_is_not_told(run: Run) -> None:
+    fakes = Fake("confidential", "home"), Fake("local", "laptop", found=GONE)
+    ended = run(fakes, "ask", "hello")
+    assert ended.out == "from home\n" and "not by" not in ended.err
+    assert run(fakes, "ask", "--json", "hello").json()["not_by"] == []

@@ -64,7 +64,7 @@ def ask(
     Who will be privy to it is verified and compared with your policy before anything is sent. The
     answer is written as it comes; the receipt of it is signed.
     """
-    from privity.cli.job import settings, verified_route
+    from privity.cli.job import settings, tell_failed, verified_route
     from privity.infer.client import Asker
 
     prompt = _question(question)
@@ -75,6 +75,8 @@ def ask(
         if not asker.transport.ladder.takes_all:  # what is asked decides how far it may go
             body = asker.body(messages, model=model, max_tokens=max_tokens)
         meant = verified_route(asker, body, quiet=as_json)
+        if not as_json:
+            tell_failed(meant.failed, meant.name)
         if preview:
             _preview(asker, body, meant.admitted, as_json=as_json)
             return
@@ -90,7 +92,7 @@ def ask(
         with stream:
             if as_json:
                 stream.answer()
-                output.emit_json(_document(stream))
+                output.emit_json(_document(stream, meant))
                 return
             _write(stream, meant)
 
@@ -121,8 +123,9 @@ def _preview(
 
 
 def _write(stream: AnswerStream, meant: Meant) -> None:
-    from privity.cli.job import ran, tell_otherwise, write_text
+    from privity.cli.job import given_up, ran, tell_failed, tell_otherwise, write_text
 
+    tell_failed(given_up(meant, ran(stream)), stream.route)
     try:
         for piece in stream:
             write_text(piece)
@@ -205,9 +208,9 @@ def _still(shown: AdmittedRoute[Route], now: AdmittedRoute[Route]) -> None:
         )
 
 
-def _document(stream: AnswerStream) -> dict[str, Any]:
+def _document(stream: AnswerStream, meant: Meant) -> dict[str, Any]:
     """Return the answer and how it came about, once it has ended."""
-    from privity.cli.job import ran
+    from privity.cli.job import failed_json, ran
 
     how = ran(stream)
     return {
@@ -217,6 +220,7 @@ def _document(stream: AnswerStream) -> dict[str, Any]:
         "receipt": stream.receipt_id,
         "route": how.record.route,
         "answered_by": how.name,
+        "not_by": failed_json(meant, how),
         "policy": how.record.policy,
         "dev": how.dev,
         "disclosure": how.record.disclosure.to_json(),

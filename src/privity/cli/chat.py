@@ -119,7 +119,7 @@ class _Conversation:
 
         Where there is more than one way, each turn may take another: what it holds decides too.
         """
-        from privity.cli.job import draw_route, verified_route
+        from privity.cli.job import draw_route, tell_failed, verified_route
         from privity.wording import printable
 
         asker, shown = self._asker, self._shown
@@ -134,6 +134,7 @@ class _Conversation:
             return shown
         if not self._as_json:
             if meant.name:
+                tell_failed(meant.failed, meant.name)
                 output.note(f"{'now asks' if shown else 'asks'} {printable(meant.name)}\n")
             draw_route(meant.admitted)
         self._shown = meant
@@ -160,13 +161,22 @@ class _Conversation:
 
     def _write(self, stream: AnswerStream, meant: Meant) -> None:
         from privity.cli.ask import receipt_line
-        from privity.cli.job import ran, tell_otherwise, write_text
+        from privity.cli.job import (
+            failed_json,
+            given_up,
+            ran,
+            tell_failed,
+            tell_otherwise,
+            write_text,
+        )
 
         if self._as_json:
             stream.answer()
             told = {"answer": stream.text, "answered_by": stream.route}
-            output.json_line(told | {"receipt": stream.receipt_id})
+            told_more = {"not_by": failed_json(meant, ran(stream)), "receipt": stream.receipt_id}
+            output.json_line(told | told_more)
             return
+        tell_failed(given_up(meant, ran(stream)), stream.route)
         try:
             for piece in stream:
                 write_text(piece)

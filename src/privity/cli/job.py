@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from privity.cli import output
 from privity.cli.choice import RouteKind
 from privity.cli.table import render_disclosure, render_refusal
 from privity.errors import PolicyRefusal
+from privity.infer.decision import Cause, PassedOver
 from privity.infer.opening import SessionSettings
 from privity.wording import printable, shows_dev, summarise
 
@@ -26,9 +27,12 @@ __all__ = [
     "Ran",
     "draw_refusal",
     "draw_route",
+    "failed_json",
+    "given_up",
     "is_dev",
     "ran",
     "settings",
+    "tell_failed",
     "tell_otherwise",
     "verified_route",
     "write_text",
@@ -116,8 +120,41 @@ def ran(stream: AnswerStream) -> Ran:
     return Ran(stream.route, stream.record)
 
 
+def tell_failed(failed: Sequence[PassedOver], by: str) -> None:
+    """Say on stderr what does not answer, though it was wanted before what does, and why.
+
+    Args:
+        failed: what.
+        by: the name of what answers.
+    """
+    for one in failed:
+        output.note(printable(f"not by {one.name}: {one.why}; answered by {by}"))
+
+
+def given_up(meant: Meant, ran: Ran) -> tuple[PassedOver, ...]:
+    """Return what was meant, and why it did not answer; nothing where it did.
+
+    It is known as soon as an answer begins.
+    """
+    if not meant.name or ran.name == meant.name:
+        return ()
+    routing = ran.record.routing
+    passed = () if routing is None else routing.passed_over
+    rung = "/".join(meant.name.split("/")[:2])
+    why = next((one.why for one in passed if one.name in (rung, meant.name)), "it did not answer")
+    return (PassedOver(meant.name, Cause.BROKEN, why),)
+
+
+def failed_json(meant: Meant, ran: Ran) -> list[dict[str, str]]:
+    """Return as data what did not answer, though it was wanted before what did."""
+    return [
+        {"name": one.name, "cause": one.cause.value, "why": one.why}
+        for one in (*meant.failed, *given_up(meant, ran))
+    ]
+
+
 def tell_otherwise(meant: Meant, ran: Ran) -> bool:
-    """Say on stderr where a job ran otherwise than was meant, and who was privy to it then.
+    """Say on stderr who was privy to a job that ran otherwise than was meant.
 
     Returns:
         Whether it did.
@@ -125,9 +162,7 @@ def tell_otherwise(meant: Meant, ran: Ran) -> bool:
     disclosure = ran.record.disclosure
     fell = bool(meant.name) and ran.name != meant.name
     more = not disclosure <= meant.admitted.disclosure
-    if fell:
-        output.note(f"{printable(ran.name)} answered in place of {_given_up(meant.name, ran)}")
-    elif more:
+    if more and not fell:
         output.note("while it ran, the route came to disclose more than was verified before")
     if more:
         _draw_table(disclosure, "who was privy to what")
@@ -135,15 +170,6 @@ def tell_otherwise(meant: Meant, ran: Ran) -> bool:
     elif fell:
         output.note(summarise(disclosure))
     return fell or more
-
-
-def _given_up(name: str, ran: Ran) -> str:
-    """Return what was meant, with why it did not answer, as far as the record says."""
-    routing = ran.record.routing
-    passed = () if routing is None else routing.passed_over
-    rung = "/".join(name.split("/")[:2])
-    why = next((one.why for one in passed if one.name in (rung, name)), "")
-    return printable(f"{name} ({why})" if why else name)
 
 
 def _draw_table(disclosure: Disclosure, heading: str) -> None:

@@ -12,6 +12,7 @@ import httpx
 
 from privity.errors import EngineError, MalformedError
 from privity.infer.catalogue import Shelf
+from privity.infer.decision import PassedOver
 from privity.infer.opening import SessionSettings, open_session
 from privity.infer.routes.route import Route
 from privity.infer.session import RECEIPT_ID_HEADER, ROUTE_HEADER, PrivateTransport
@@ -68,10 +69,12 @@ class Meant:
         admitted: the route, verified and admitted.
         name: of the model there, such as ``zdr/openai/gpt-5``: a request that names it goes there
             or nowhere. Empty where there is one way only, and requests go as they are.
+        failed: what came before it by the person's wish, and why that is not to be had.
     """
 
     admitted: AdmittedRoute[Route]
     name: str = ""
+    failed: tuple[PassedOver, ...] = ()
 
 
 class AnswerStream:
@@ -234,7 +237,8 @@ class Asker:
         plan = await ladder.plan(CHAT_PATH, json.dumps(body).encode())
         step = plan.steps[0]
         admitted = await step.rung.keeper.current()
-        return Meant(admitted, "" if step.offer is None else step.offer.name)
+        failed = () if plan.decision is None else plan.decision.failed
+        return Meant(admitted, "" if step.offer is None else step.offer.name, failed)
 
     def shelves(self) -> tuple[Shelf, ...]:
         """Return what every rung has and discloses now; nothing of a prompt is sent."""

@@ -177,6 +177,7 @@ class Decision:
         alias: the alias that was meant; None for none.
         fallback: the rule that decided what may follow what was meant first.
         meant: the name of what would be first if everything worked and were affordable.
+        before: those of `passed_over` that came before the first of the choices.
     """
 
     choices: tuple[Choice, ...]
@@ -185,6 +186,13 @@ class Decision:
     alias: str | None
     fallback: Fallback
     meant: str = field(default="")
+    before: tuple[PassedOver, ...] = ()
+
+    @property
+    def failed(self) -> tuple[PassedOver, ...]:
+        """What came first by the person's wish, and cannot be had or is refused by the policy."""
+        told = Cause.BROKEN, Cause.POLICY
+        return tuple(one for one in self.before if one.cause in told)
 
 
 def routing_of(decision: Decision, choice: Choice | None = None) -> Routing:

@@ -118,6 +118,7 @@ class _Walk:
         self._meaning = meaning
         self._needs = wanted.needs | (meaning.alias.needs if meaning.alias else frozenset())
         self._passed: dict[str, PassedOver] = {}
+        self._before: tuple[PassedOver, ...] = ()  # the first choice
         self._causes: set[Cause] = set()
         self._done: set[tuple[str, str]] = set()  # rungs that are chosen, or out as a whole
         self._bar: _Bar | None = None
@@ -148,6 +149,7 @@ class _Walk:
             None if alias is None else alias.name,
             self._rules.fallback,
             self.meant,
+            self._before,
         )
 
     def look_at(self, offer: Offer) -> None:
@@ -175,6 +177,8 @@ class _Walk:
             self._pass(offer.name, Cause.BUDGET, dear)
             return
         self._done.add(rung)  # where a rung fails, another model on it would too
+        if not self.choices:
+            self._before = tuple(self._passed.values())
         self.choices.append(Choice(offer, self._reasons(offer, standing, worst), worst))
 
     def look_at_unlisted(self) -> None:
@@ -238,14 +242,18 @@ class _Walk:
         if self._meaning.ordered:
             for silent in self._silent():
                 known = self._standings[silent]
-                if self._before(silent[0], offer.route) and not self._refused(silent[0], known):
-                    name = f"{silent[0]}/{silent[1]}"
-                    self._pass(name, Cause.BROKEN, known.broken)
-                    self._bar = _Bar(name, silent[0], silent, known.disclosure)
-                    break
+                if not self._precedes(silent[0], offer.route):
+                    continue
+                name, refused = f"{silent[0]}/{silent[1]}", self._refused(silent[0], known)
+                if refused is not None:
+                    self._pass(name, *refused)
+                    continue
+                self._pass(name, Cause.BROKEN, known.broken)
+                self._bar = _Bar(name, silent[0], silent, known.disclosure)
+                break
         self.meant = self._bar.name
 
-    def _before(self, route: str, other: str) -> bool:
+    def _precedes(self, route: str, other: str) -> bool:
         """Tell whether one route is meant before another, whatever models they have."""
         alias = self._meaning.alias
         strictest = alias is not None and alias.prefer is Prefer.STRICT
