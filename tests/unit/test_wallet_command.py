@@ -12,13 +12,17 @@ from typing import Any
 
 import pytest
 
+from fake_spends import issuer
+from native import needs_kernel
 from privity.cli import doctor, output, wallet
 from privity.cli.app import run
 from privity.hazmat import native
 from privity.infer import config
 from privity.infer.anonymous import opening
-from privity.infer.anonymous.purse import SharedWallet
+from privity.infer.anonymous.purse import SharedWallet, person_wallet
 from privity.infer.anonymous.teller import Recovered, Stake
+from privity.ledger.addresses import Addresses
+from privity.ledger.wire import Address
 
 Output = pytest.CaptureFixture[str]
 STAKE = Stake(16_000, 86_400)
@@ -199,6 +203,7 @@ def test_who_began_to_register_is_told_so_and_is_no_member_yet(
         if registered:
             opened.joined(3)
     monkeypatch.setattr(wallet, "_shared", lambda: mine)
+    monkeypatch.setattr(wallet, "_elsewhere", dict)
     assert run(["wallet", "balance"]) == 0
     said = capsys.readouterr().out
     assert ("yes, 16 messages a minute" in said) is registered
@@ -214,3 +219,35 @@ def test_who_began_to_register_is_told_so_and_is_no_member_yet(
     found = next(doctor._anonymity())
     assert found.state is (doctor.State.GOOD if registered else doctor.State.NOTE)
     assert found.detail.startswith("a member" if registered else "registering as a member broke")
+
+
+@needs_kernel("Act")
+def test_credits_of_another_network_are_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    def configure(digit: str) -> str:
+        at = Address("0x" + digit * 40)
+        addresses = Addresses(1, 0, at, at, at, at)
+        (tmp_path / "contracts.json").write_bytes(addresses.to_bytes())
+        return addresses.deployment
+
+    lines = '[anonymous]\nledger = "http://127.0.0.1:1"\ncontracts = "contracts.json"\n'
+    (tmp_path / "config.toml").write_text(lines)
+    before = configure("2")
+    bank = issuer(before)
+    with person_wallet(before).turn(bank.terms) as opened:
+        name, request = opened.buy(1000)
+        opened.bought(name, bank.issue(request, 1000))
+        opened.spend(10)
+    (tmp_path / "wallet" / "odd").mkdir()
+    (tmp_path / "wallet" / "odd" / "wallet.journal").write_text(
+        "x"
+    )  # what cannot be read hides nothing else
+    assert run(["wallet", "balance"]) == 0
+    assert "other networks" not in capsys.readouterr().err
+    configure("3")
+    assert run(["wallet", "balance"]) == 0
+    assert f"wallets of other networks have 1000 credits: {before};" in capsys.readouterr().err
+    assert run(["wallet", "balance", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["credits"], facts["elsewhere"]) == (0, {before: 1000})

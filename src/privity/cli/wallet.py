@@ -31,7 +31,7 @@ def balance(as_json: JsonOption = False) -> None:
     wallet = _shared().read()
     member, begun = wallet.membership, wallet.begun_membership
     waiting = len(wallet.purchases())
-    unfinished = wallet.unfinished()
+    unfinished, elsewhere = wallet.unfinished(), _elsewhere()
     facts = {
         "credits": wallet.balance,
         "largest": wallet.largest,
@@ -40,6 +40,7 @@ def balance(as_json: JsonOption = False) -> None:
         "registering": member is None and begun is not None,
         "purchases_waiting": waiting,
         "spends_waiting": len(unfinished),
+        "elsewhere": elsewhere,
     }
     if as_json:
         output.emit_json(facts)
@@ -62,6 +63,11 @@ def balance(as_json: JsonOption = False) -> None:
         )
     if waiting:
         output.note("`privity wallet top-up`, without an amount, finishes them and buys no more")
+    if elsewhere:
+        output.note(
+            f"wallets of other networks have {sum(elsewhere.values())} credits: "
+            f"{', '.join(elsewhere)}; `contracts` in [anonymous] says which network is asked"
+        )
 
 
 @app.command("top-up")
@@ -264,6 +270,12 @@ def _shared() -> SharedWallet:
     from privity.infer.anonymous.opening import configured_wallet
 
     return configured_wallet()
+
+
+def _elsewhere() -> dict[str, int]:
+    from privity.infer.anonymous.opening import configured_elsewhere
+
+    return configured_elsewhere()
 
 
 def _acted(

@@ -12,6 +12,6 @@ elsewhere, and `edge_prover.EdgeProver`; `members.MemberView` and `members.Ledge
 as the ledger has it; `purse.SharedWallet` and `purse.wallet_folder`; `teller.Teller`, which joins,
 buys and takes out; `recovery.Recovery`, which gets back what was spent in vain; `desk.said`, the
 questions of both; `inbox.open_box`, where a person is written to, `sending.send` and
-`sending.membership_sender`; `opening.open_teller`, `opening.configured_wallet` and
-`opening.ACCOUNT`, from what is configured.
+`sending.membership_sender`; `opening.open_teller`, `opening.configured_wallet`,
+`opening.configured_elsewhere` and `opening.ACCOUNT`, from what is configured.
 """

@@ -8,7 +8,12 @@ from pathlib import Path
 
 from privity.errors import InputError
 from privity.home import home
-from privity.infer.anonymous.purse import SharedWallet, person_wallet, wallet_folder
+from privity.infer.anonymous.purse import (
+    SharedWallet,
+    credits_elsewhere,
+    person_wallet,
+    wallet_folder,
+)
 from privity.infer.anonymous.teller import Teller
 from privity.infer.config import Config, load_config
 from privity.infer.opening import AnonymousWay
@@ -18,7 +23,7 @@ from privity.ledger.addresses import Addresses
 from privity.ledger.client import Ledger
 from privity.policy import Policy
 
-__all__ = ["ACCOUNT", "configured_wallet", "open_teller"]
+__all__ = ["ACCOUNT", "configured_elsewhere", "configured_wallet", "open_teller"]
 
 ACCOUNT = "account.key"
 """The key of the ledger account that buys, beside the wallet."""
@@ -26,7 +31,12 @@ ACCOUNT = "account.key"
 
 def configured_wallet() -> SharedWallet:
     """Return the wallet of the configured ledger; raises `InputError` where there is none."""
-    return person_wallet(_addresses(_peer(load_config())).deployment)
+    return person_wallet(_deployment())
+
+
+def configured_elsewhere() -> dict[str, int]:
+    """Return the credits in wallets of other ledgers than the configured one, by their names."""
+    return credits_elsewhere(_deployment())
 
 
 @asynccontextmanager
@@ -76,6 +86,10 @@ def _peer(config: Config) -> NetworkPeer:
             hint="`privity devnet --anonymous`, or [anonymous] in config.toml",
         )
     return config.network
+
+
+def _deployment() -> str:
+    return _addresses(_peer(load_config())).deployment
 
 
 def _addresses(peer: NetworkPeer) -> Addresses:

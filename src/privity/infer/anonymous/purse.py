@@ -17,11 +17,11 @@ from anyio import to_thread
 from privity.anon.credits import CreditTerms
 from privity.anon.wallet import Membership, Reserved, Wallet
 from privity.anon.wallet_file import wallet_key
-from privity.errors import InputError, PaymentError
+from privity.errors import InputError, PaymentError, PrivityError
 from privity.home import home, locked
 from privity.identity.keystore import device_key
 
-__all__ = ["Purse", "SharedWallet", "person_wallet", "wallet_folder"]
+__all__ = ["Purse", "SharedWallet", "credits_elsewhere", "person_wallet", "wallet_folder"]
 
 _TURN = "turn"
 _RECOVERING = "recovering"
@@ -176,3 +176,17 @@ def person_wallet(deployment: str) -> SharedWallet:
 def wallet_folder(deployment: str) -> Path:
     """Return where the wallet of a ledger is, its account's key beside it."""
     return home() / "wallet" / deployment
+
+
+def credits_elsewhere(deployment: str) -> dict[str, int]:
+    """Return what the wallets of other ledgers in the privity home hold, those with credits alone.
+
+    A file that cannot be read is left out: it is not the one that is asked about.
+    """
+    found = {}
+    for folder in sorted(wallet_folder(deployment).parent.glob("*/")):
+        if folder.name != deployment:
+            with contextlib.suppress(PrivityError):
+                wallet = Wallet.read(folder, wallet_key(device_key()))
+                found[folder.name] = wallet.balance + wallet.reserved
+    return {name: credits_ for name, credits_ in found.items() if credits_}
