@@ -134,11 +134,15 @@ class AdmissionError(PrivityError):
 
     Attributes:
         check: the name of the check that failed, as the gateway's answer carries it.
+        retry_after_s: whole seconds until it may be admitted; None where that is not known.
     """
 
-    def __init__(self, message: str, *, check: str, hint: str = "") -> None:
+    def __init__(
+        self, message: str, *, check: str, hint: str = "", retry_after_s: int | None = None
+    ) -> None:
         super().__init__(message, hint=hint)
         self.check = check
+        self.retry_after_s = retry_after_s
 
 
 class PaymentError(PrivityError):

@@ -10,7 +10,7 @@ import pytest
 
 from privity.anon.membership import RateIdentity
 from privity.anon.wallet import Membership
-from privity.errors import InputError, PeerError
+from privity.errors import AdmissionError, InputError, PeerError
 from privity.infer.anonymous import member
 from privity.infer.anonymous.member import MemberProver
 from privity.infer.anonymous.network import Network
@@ -126,3 +126,17 @@ async def test_a_ledger_that_is_down_is_read_again() -> None:
     await times(members, members.read + 2)
     assert prover.warmed
     await one.aclose()
+
+
+@pytest.mark.parametrize(("now", "wait"), [(6000.0, 60), (6036.5, 24), (6059.9, 1)])
+async def test_a_minute_that_is_used_up_says_how_long_it_lasts(now: float, wait: int) -> None:
+    async def none_left(epoch: int) -> int:
+        raise AdmissionError("all 16 messages of this minute are used", check="rate", hint="wait")
+
+    held = SimpleNamespace(index=3, limit=16, secret=bytes(32))
+    wallet = SimpleNamespace(membership=held, take_message_id=none_left)
+    one = MemberProver(cast("Any", wallet), cast("Any", Members()), clock=lambda: now)
+    one._provers[SCOPE, 3] = cast("Any", Prover())
+    with pytest.raises(AdmissionError, match=f"the next minute begins in {wait} s") as refused:
+        await one.prove(SCOPE, bytes(32))
+    assert (refused.value.check, refused.value.retry_after_s) == ("rate", wait)

@@ -35,7 +35,7 @@ from privity.errors import (
 from privity.infer.shapes.errors import own_error
 from privity.infer.shapes.events import encode_event
 
-__all__ = ["describe", "error_event", "error_status", "should_retry"]
+__all__ = ["describe", "error_event", "error_status", "retry_headers", "should_retry"]
 
 # The first that fits; the order is from the special to the general.
 _KINDS: tuple[tuple[type[PrivityError], int, str], ...] = (
@@ -73,6 +73,14 @@ def error_status(error: PrivityError) -> tuple[int, str]:
 def should_retry(error: PrivityError) -> bool:
     """Tell a client that retries by itself whether to; a refusal stays one."""
     return isinstance(error, _RETRY) or error_status(error)[0] == 429
+
+
+def retry_headers(error: PrivityError) -> list[tuple[bytes, bytes]]:
+    """Return the header fields that tell a client whether to ask again, and when."""
+    again = [(b"x-should-retry", b"true" if should_retry(error) else b"false")]
+    if isinstance(error, AdmissionError) and error.retry_after_s is not None:
+        again.append((b"retry-after", b"%d" % error.retry_after_s))
+    return again
 
 
 def describe(error: PrivityError, code: str | None = None) -> bytes:

@@ -236,8 +236,7 @@ class _Exchange:
         # Returning without the last body message has the server close the connection unfinished.
 
     async def _refuse(self, error: PrivityError, status: int, code: str) -> None:
-        retry = b"true" if api_error.should_retry(error) else b"false"
-        headers = [_JSON, (b"x-should-retry", retry), *self._cors]
+        headers = [_JSON, *api_error.retry_headers(error), *self._cors]
         await answer(self._send, status, headers, api_error.describe(error, code))
 
     async def _content(self) -> bytes | AsyncIterator[bytes]:

@@ -13,6 +13,7 @@ import anyio
 import httpx
 import pytest
 
+from privity.errors import AdmissionError
 from privity.node.access import AccessControl, load_or_create_token
 from privity.node.device import DeviceApp, token_path
 from privity.seal.transport import Shape
@@ -278,6 +279,18 @@ def test_an_enclave_that_is_gone_is_503_and_found_again(world: Any) -> None:
     assert error_of(response)["code"] == "enclave_unavailable"
     world.enclave.refuse_statements = False
     assert daemon.chat().status_code == 200
+
+
+def test_a_minute_that_is_used_up_is_429_and_says_when_the_next_begins(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(_: object) -> httpx.Response:
+        raise AdmissionError("used up", check="rate", retry_after_s=23)
+
+    monkeypatch.setattr(daemon.transport, "handle_async_request", refused)
+    response = daemon.chat()
+    assert (response.status_code, response.headers["retry-after"]) == (429, "23")
+    assert response.headers["x-should-retry"] == "true"
 
 
 def test_a_relay_that_died_is_502_and_the_daemon_recovers(daemon: Daemon) -> None:

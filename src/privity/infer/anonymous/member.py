@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -12,7 +13,7 @@ from privity.anon.epochs import EPOCH_S
 from privity.anon.membership import RateIdentity
 from privity.anon.rln import Prover
 from privity.anon.wallet import Membership
-from privity.errors import InputError
+from privity.errors import AdmissionError, InputError
 from privity.infer.anonymous.device_members import DeviceMembers
 from privity.infer.anonymous.purse import SharedWallet
 
@@ -46,15 +47,28 @@ class MemberProver:
         """Return the admission header for a sealed request; uses up one message of this epoch.
 
         Raises:
-            AdmissionError: check ``rate``: none is left in this epoch.
+            AdmissionError: check ``rate``: none is left in this epoch; with the seconds until the
+                next.
             InputError: this person is no member.
             PeerError: the ledger cannot be read.
         """
         member, index = self._member()
         prover = await self._prover(scope, member, index)
         place = await self._members.place(index, member.limit)
-        epoch = int(self._clock() // EPOCH_S)
-        message_id = await self._wallet.take_message_id(epoch)
+        now = self._clock()
+        epoch = int(now // EPOCH_S)
+        try:
+            message_id = await self._wallet.take_message_id(epoch)
+        except AdmissionError as error:
+            if error.check != "rate":
+                raise
+            wait = math.ceil((epoch + 1) * EPOCH_S - now)
+            raise AdmissionError(
+                f"{error.message}; the next minute begins in {wait} s",
+                check=error.check,
+                hint=error.hint,
+                retry_after_s=wait,
+            ) from error
         proof = await to_thread.run_sync(
             lambda: prover.prove(place, epoch=epoch, message_id=message_id, digest=digest)
         )
