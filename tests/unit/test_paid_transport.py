@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from privity.anon.payment_terms import REFUND_TRAILER, SPEND_HEADER
 from privity.anon.tariff import flat_tariff
-from privity.errors import PaymentError, ReceiptError
+from privity.errors import PaymentError, PeerError, ReceiptError, TruncatedError
 from privity.identity.multibase import decode_base64url, encode_base64url
 from privity.infer.anonymous.paid import Charge, PaidTransport
 from privity.infer.anonymous.purse import SharedWallet
@@ -115,6 +116,30 @@ async def test_an_answer_left_early_leaves_the_spend_in_the_journal() -> None:
     ):
         assert response.status_code == 200
     assert purse.log == ["journal 7", "sent"]
+
+
+class Breaks(httpx.AsyncByteStream):
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b"ans"
+        raise TruncatedError("the connection broke", hint="ask again")
+
+
+async def test_who_gets_no_whole_answer_is_told_how_the_credits_come_back() -> None:
+    def unreachable(request: httpx.Request) -> httpx.Response:
+        raise PeerError("a relay cannot be reached")
+
+    def broken(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, stream=Breaks())
+
+    hints = []
+    for enclave in (unreachable, broken):
+        async with client(Purse(), enclave) as http:
+            with pytest.raises((PeerError, TruncatedError)) as failed:
+                await http.post("http://e/v1", content=b"12345")
+        hints.append(failed.value.hint)
+    assert all("the 7 credits that were held come back" in one for one in hints)
+    assert all("`privity wallet recover`" in one for one in hints)
+    assert hints[1].startswith("ask again; ")
 
 
 @pytest.mark.parametrize("refund", [None, b"forged", b"x" * 5000])

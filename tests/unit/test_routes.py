@@ -24,6 +24,7 @@ from privity.infer.routes import confidential
 from privity.infer.routes.confidential import confidential_disclosure, discover
 from privity.infer.routes.local import local_disclosure
 from privity.policy import Policy
+from privity.seal.hops import exit_url
 
 DEV = VerifiedEvidence(
     "dev",
@@ -189,6 +190,29 @@ async def test_a_statement_that_drips_is_given_up(
         await discover(peer, Trust(), Slow())
     assert time.monotonic() - started < 1
     assert caught.value.hint
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("peer", "named"),
+    [
+        (DIRECT, "the enclave at https://enclave.example "),
+        (APART, "the relay at https://relay.example/one "),
+        (
+            EnclavePeer("https://enclave.example", exit_url("b2350a")),
+            "the way by two relays to https://enclave.example ",
+        ),
+    ],
+)
+async def test_who_did_not_answer_has_a_name_that_people_know(
+    peer: EnclavePeer, named: str
+) -> None:
+    def fails(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    with pytest.raises(PeerError) as refused:
+        await discover(peer, Trust(), httpx.MockTransport(fails))
+    assert refused.value.message.startswith(named + "could not be reached")
 
 
 @pytest.mark.anyio

@@ -11,6 +11,7 @@ import pytest
 from privity.anon.membership import RateIdentity
 from privity.anon.wallet import Membership
 from privity.errors import AdmissionError, InputError, PeerError
+from privity.identity.keys import SigningKey
 from privity.infer.anonymous import member
 from privity.infer.anonymous.member import MemberProver
 from privity.infer.anonymous.network import Network
@@ -140,3 +141,29 @@ async def test_a_minute_that_is_used_up_says_how_long_it_lasts(now: float, wait:
     with pytest.raises(AdmissionError, match=f"the next minute begins in {wait} s") as refused:
         await one.prove(SCOPE, bytes(32))
     assert (refused.value.check, refused.value.retry_after_s) == ("rate", wait)
+
+
+async def test_a_way_that_fails_is_told_with_the_names_of_its_relays() -> None:
+    one = network(Members(), Prover())
+    failed: list[object] = []
+    gateway = SimpleNamespace(
+        did=SigningKey(b"\1" * 32).did, endpoint="https://gateway.example", keys_digest=bytes(32)
+    )
+    first, second = (SimpleNamespace(url=f"https://{name}.example") for name in ("one", "two"))
+    chosen = SimpleNamespace(gateway=gateway, first=first, second=second)
+
+    async def choose() -> Any:
+        return chosen
+
+    async def find(peer: Any, chain: Any) -> Any:
+        raise PeerError("the way could not be reached", hint="is it running?")
+
+    one.registry = cast("Any", SimpleNamespace(choose=choose, failed=failed.append))
+    one._chain = lambda chosen: None  # type: ignore[method-assign,assignment,return-value]
+    with pytest.raises(PeerError) as refused:
+        await one.find(find)
+    assert refused.value.hint == (
+        "is it running?; the relays on this way are https://one.example and https://two.example"
+    )
+    assert failed == [chosen]
+    await one.aclose()

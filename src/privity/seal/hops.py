@@ -37,7 +37,7 @@ from privity.seal.key_config import KEYS_TYPE, KeyConfig, parse_configs, preferr
 from privity.seal.shaping import Pace, Shape
 from privity.seal.transport import KeySource, SealedTransport
 
-__all__ = ["RelayKeys", "exit_url", "through_relay"]
+__all__ = ["RelayKeys", "exit_url", "is_exit_url", "through_relay"]
 
 _EXIT = "http://exit"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,63}")
@@ -63,6 +63,11 @@ def exit_url(target: str) -> str:
         InputError: no target can have that name.
     """
     return f"{_EXIT}/{_checked(target)}"
+
+
+def is_exit_url(url: str) -> bool:
+    """Tell whether a URL is one of `exit_url`: a name between the relays, and none for a person."""
+    return url.startswith(f"{_EXIT}/")
 
 
 def through_relay(

@@ -144,8 +144,10 @@ class Network:
         try:
             inner = await find(peer, chain)
             check_registered(inner.enclave, chosen.gateway.keys_digest)
-        except PeerError:
+        except PeerError as error:
             self.registry.failed(chosen)
+            relays = f"the relays on this way are {chosen.first.url} and {chosen.second.url}"
+            error.hint = f"{error.hint}; {relays}" if error.hint else relays
             raise
         except PrivityError:
             self.registry.forget()  # it may be the registry that has changed

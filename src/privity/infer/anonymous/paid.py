@@ -91,11 +91,13 @@ class PaidTransport(httpx.AsyncBaseTransport):
         with departing() as departure:
             try:
                 response = await self._inner.handle_async_request(request)
-            except BaseException:  # also where the person stops waiting
+            except BaseException as error:  # also where the person stops waiting
                 self._purse.over(reserved.id)
                 if departure.stayed:
                     with contextlib.suppress(PrivityError):  # it is in the journal all the same
                         await self._purse.unsent(reserved.id)
+                elif isinstance(error, PrivityError):
+                    _tell_held(error, held)
                 raise
         charge = Charge(held, self._tariff)
         stream = _Refunded(response, self._purse, reserved.id, charge)
@@ -165,8 +167,12 @@ class _Refunded(httpx.AsyncByteStream):
         self._charge = charge
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for piece in self._stream:
-            yield piece
+        try:
+            async for piece in self._stream:
+                yield piece
+        except PrivityError as error:
+            _tell_held(error, self._charge.held)
+            raise
         await self._take()
 
     async def aclose(self) -> None:
@@ -182,3 +188,12 @@ class _Refunded(httpx.AsyncByteStream):
         with contextlib.suppress(PaymentError, MalformedError, UnicodeDecodeError):
             refund = decode_base64url(value.decode("ascii"))
             self._charge.kept = await self._purse.refunded(self._id, refund)
+
+
+def _tell_held(error: PrivityError, held: int) -> None:
+    """Add to an error's hint how the credits come back that wait in the journal."""
+    back = (
+        f"the {held} credits that were held come back by a running `privity up`, or in some "
+        "minutes by `privity wallet recover`"
+    )
+    error.hint = f"{error.hint}; {back}" if error.hint else back

@@ -28,6 +28,7 @@ from privity.infer.loopback import is_loopback
 from privity.infer.peers import EnclavePeer, LogPeer
 from privity.infer.routes.log_view import log_view
 from privity.seal.gateway import GATEWAY_PATH
+from privity.seal.hops import is_exit_url
 from privity.seal.transport import KeySource, SealedTransport, Shape
 from privity.statement import MAX_BYTES, MEDIA_TYPE, NONCE_BYTES, Model
 from privity.statement import PATH as STATEMENT_PATH
@@ -259,7 +260,7 @@ async def _fetch_statement(
     peer: EnclavePeer, nonce: bytes, http: httpx.AsyncBaseTransport
 ) -> bytes:
     base = (peer.relay or peer.url).rstrip("/")
-    where = "relay" if peer.relay else "enclave"
+    who = _asked_of(peer)
     request = httpx.Request(
         "GET",
         f"{base}{STATEMENT_PATH}",
@@ -276,22 +277,29 @@ async def _fetch_statement(
                 await response.aclose()
     except TimeoutError as error:
         raise PeerError(
-            f"the {where} at {base} did not send the enclave's statement within "
-            f"{_STATEMENT_S:g} seconds",
+            f"{who} did not send the enclave's statement within {_STATEMENT_S:g} seconds",
             hint="it may be overloaded, or slow on purpose: try again, or use another",
         ) from error
     except httpx.HTTPError as error:
         raise PeerError(
-            f"the {where} at {base} could not be reached: {type(error).__name__}",
+            f"{who} could not be reached: {type(error).__name__}",
             hint="is it running, and is the address right? `privity doctor` looks",
         ) from error
     if response.status_code != 200:
         raise PeerError(
-            f"the {where} at {base} answered {response.status_code} when asked for the "
-            "enclave's statement",
+            f"{who} answered {response.status_code} when asked for the enclave's statement",
             hint="the enclave may be down or starting" if peer.relay else "",
         )
     return body
+
+
+def _asked_of(peer: EnclavePeer) -> str:
+    """Return who is asked, by the names that a person knows."""
+    if peer.relay is None:
+        return f"the enclave at {peer.url}"
+    if is_exit_url(peer.relay):
+        return f"the way by two relays to {peer.url}"
+    return f"the relay at {peer.relay}"
 
 
 async def _bounded(response: httpx.Response) -> bytes:
