@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -204,6 +205,31 @@ def test_queries_are_proved_here_unless_a_node_is_named(tmp_path: Path) -> None:
     assert network is not None
     assert (network.prover, network.prover_fallback) == ("https://edge.example", True)
     assert network.tokenizers == ("a.json",)
+
+
+RUNNING = {"ledger": "http://127.0.0.1:8545", "contracts": "/devnet/contracts.json"}
+
+
+def test_a_devnet_fills_in_the_network_that_is_not_named(tmp_path: Path) -> None:
+    devnet_file(tmp_path, anonymous={**RUNNING, "provider": "0x" + "11" * 20, "confirmations": 0})
+    plain = load_config(tmp_path).network
+    assert plain is not None and plain.prover == ""
+    more = '[anonymous]\nprover = "http://127.0.0.1:9301"\n'
+    assert load_config(write(tmp_path, more)).network == replace(
+        plain, prover="http://127.0.0.1:9301"
+    )
+    network = load_config(write(tmp_path, ANONYMOUS)).network
+    assert network is not None  # named, it is another network, and nothing of the devnet's
+    assert (network.contracts, network.provider) == ("contracts.json", "")
+
+
+def test_a_network_without_a_ledger_is_told_what_is_missing(tmp_path: Path) -> None:
+    lines = '[anonymous]\nprover = "http://127.0.0.1:9301"\n'
+    with pytest.raises(InputError, match=r"\[anonymous\] 'ledger' is missing") as refused:
+        load_config(write(tmp_path, lines))
+    assert "privity devnet --anonymous" in refused.value.hint
+    with pytest.raises(InputError, match=r"\[anonymous\] 'contracts' is missing"):
+        load_config(write(tmp_path, lines + 'ledger = "http://127.0.0.1:8545"\n'))
 
 
 @pytest.mark.parametrize(

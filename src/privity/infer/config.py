@@ -328,7 +328,8 @@ def _parse(table: Mapping[str, Any], devnet: Devnet | None) -> Config:
                 *("ledger", "contracts", "provider", "proxy", "isolate", "confirmations"),
                 *("tokenizers", "prover", "prover_fallback"),
             },
-        )
+        ),
+        devnet.network if devnet else None,
     )
     pseudonyms = toml.section(table, "pseudonyms", {"vocabulary", "keep"})
     rules, budget = read_routing(table)
@@ -355,7 +356,7 @@ def _parse(table: Mapping[str, Any], devnet: Devnet | None) -> Config:
         budget=budget,
         vocabulary=toml.text_or(pseudonyms, "vocabulary", ""),
         keep_pseudonyms=_kept(pseudonyms),
-        network=network or (devnet.network if devnet else None),
+        network=network,
         devnet=devnet,
     )
 

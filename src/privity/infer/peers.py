@@ -199,11 +199,31 @@ def read_log(table: Mapping[str, Any]) -> LogPeer:
     return LogPeer(toml.text(table, "key"), toml.text(table, "url") if "url" in table else None)
 
 
-def read_network(table: Mapping[str, Any]) -> NetworkPeer | None:
-    """Read the ``[anonymous]`` table, None where it is empty; raises `InputError`."""
+def read_network(
+    table: Mapping[str, Any], running: NetworkPeer | None = None
+) -> NetworkPeer | None:
+    """Read the ``[anonymous]`` table; raises `InputError`.
+
+    Args:
+        table: its settings.
+        running: the network of a devnet that runs, of which a table is that names none; None for
+            no devnet.
+
+    Returns:
+        What it says; None where it is empty and no devnet runs.
+    """
     if not table:
-        return None
+        return running
     where = "[anonymous] "
+    if running is not None and not {"ledger", "contracts"} & table.keys():
+        known = ("ledger", "contracts", "provider", "confirmations")
+        table = {**{name: getattr(running, name) for name in known}, **table}
+    if "ledger" not in table:
+        raise InputError(
+            f"{where}'ledger' is missing",
+            hint="the URL of a ledger's node; `privity devnet --anonymous` has one, and needs none "
+            "named while it runs",
+        )
     return NetworkPeer(
         toml.text(table, "ledger", where),
         toml.text(table, "contracts", where),

@@ -62,7 +62,9 @@ def tables(value: Any, name: str) -> list[Mapping[str, Any]]:
 
 def text(table: Mapping[str, Any], name: str, where: str = "") -> str:
     """Return a text that must be there and not empty; raises `InputError`."""
-    value = table.get(name)
+    if name not in table:
+        raise InputError(f"{where}{name!r} is missing")
+    value = table[name]
     if not isinstance(value, str) or not value:
         raise InputError(f"{where}{name!r} must be a text")
     return value
