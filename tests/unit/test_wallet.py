@@ -125,6 +125,9 @@ def test_the_smallest_token_that_suffices(opened: Open, bank: Issuer) -> None:
         wallet.spend(20)
     assert refused.value.check == "short"
     assert "being spent" in refused.value.hint
+    with pytest.raises(PaymentError, match="the most that it can cost, here 1001 credits") as more:
+        wallet.spend(1001)
+    assert "comes back" in more.value.hint and "`privity wallet top-up`" in more.value.hint
 
 
 def test_paying_out(opened: Open, bank: Issuer) -> None:

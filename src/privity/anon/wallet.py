@@ -368,11 +368,13 @@ class Wallet:
     def _short(self, amount: int) -> PaymentError:
         busy = any(one.pending.before >= amount for one in self._state.spending.values())
         return PaymentError(
-            f"no token of the wallet holds {amount} credits now",
+            f"a request holds the most that it can cost, here {amount} credits, and no token of "
+            "the wallet has so many now",
             check="short",
             hint="one that does is being spent: try again when its job is over"
             if busy
-            else "`privity wallet top-up` buys more",
+            else "what it does not cost comes back with the answer, and a lower limit for the "
+            "answer's tokens holds less; `privity wallet top-up` buys more",
         )
 
     def _unfinished(self, name: str, purpose: Purpose | None) -> Reserved:
