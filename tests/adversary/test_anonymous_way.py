@@ -128,7 +128,7 @@ class Network:
     def known_terms(self, route: Any) -> None:
         return None
 
-    async def terms(self, route: Any, desk: Any) -> None:
+    async def terms(self, route: Any, desk: Any, scope: str) -> None:
         self.asked += 1
 
     async def for_desk(self, terms: Any) -> Any:

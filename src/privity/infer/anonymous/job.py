@@ -82,7 +82,7 @@ class AnonymousJob(httpx.AsyncBaseTransport):
         """
         network = self._network
         await network.prover.wait_until_settled()
-        terms = await network.terms(self._route, self.desk)
+        terms = await network.terms(self._route, self.desk, self._scope)
         if terms is None:
             return await self._sealed(None).handle_async_request(request)
         sealed: httpx.AsyncBaseTransport = self._sealed(None)
@@ -106,7 +106,7 @@ class AnonymousJob(httpx.AsyncBaseTransport):
         if known is None and not repeatable:
             # Where they are under another key than the ledger's, what was spent may come back yet.
             with suppress(PaymentError):
-                known = await network.terms(self._route, self.desk)
+                known = await network.terms(self._route, self.desk, self._scope)
         if known is not None and known.query is not None:
             proved = self._proved(await network.queries.for_desk(known.query))
             return await self._asked_again(proved, request)

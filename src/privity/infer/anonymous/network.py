@@ -217,9 +217,14 @@ class Network:
         return self._terms.get(route.enclave.keyset.digest)
 
     async def terms(
-        self, route: ConfidentialRoute, desk: httpx.AsyncBaseTransport
+        self, route: ConfidentialRoute, desk: httpx.AsyncBaseTransport, scope: str
     ) -> PaymentTerms | None:
         """Return what an enclave asks for, under the ledger's issuer key; None where nothing.
+
+        Args:
+            route: to the enclave.
+            desk: carries the question.
+            scope: the provider's account, as the ledger has it.
 
         Raises:
             PaymentError: check ``issuer``: its key is not the ledger's.
@@ -228,10 +233,12 @@ class Network:
         keyset = route.enclave.keyset.digest
         if keyset not in self._terms:
             status, body = await asked(desk, "GET", TERMS_PATH)
-            self._terms[keyset] = None if status == 404 else await self._checked(status, body)
+            self._terms[keyset] = (
+                None if status == 404 else await self._checked(status, body, scope)
+            )
         return self._terms[keyset]
 
-    async def _checked(self, status: int, body: bytes) -> PaymentTerms:
+    async def _checked(self, status: int, body: bytes, scope: str) -> PaymentTerms:
         if status != 200:
             raise PeerError(f"the enclave answered {status} when asked what it costs")
         try:
@@ -239,8 +246,7 @@ class Network:
         except MalformedError as error:
             raise PeerError(f"the enclave's terms of payment: {error.message}") from None
         terms.check_issuer((await self.registry.issuer()).key)
-        if terms.deployment != self.ledger.addresses.deployment:
-            raise PeerError("the enclave's credits are of another ledger")
+        terms.check_network(self.ledger.addresses.deployment, scope)
         return terms
 
     def credit_terms(self, terms: PaymentTerms) -> CreditTerms:

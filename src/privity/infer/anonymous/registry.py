@@ -138,7 +138,7 @@ class RegistryView:
         self._read = None
 
     async def _current(self) -> _Read:
-        """Return what was read; nothing waits for a reading on the rhythm, however slow its node."""
+        """Return what was read; nothing waits for a reading on the rhythm, slow as it may be."""
         read = self._fresh()
         if read is not None:
             return read
