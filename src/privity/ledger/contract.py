@@ -40,12 +40,20 @@ class Contract:
 
         Raises:
             InputError: the contract refuses; the message has its reason.
-            PeerError: the node is not reached, or does not answer in the view's form.
+            PeerError: the node is not reached, or does not answer in the view's form; or the
+                contract is not there as of that block.
         """
         data = await self.call_raw(function, *values, block=block)
         try:
             result = self.artefact.result(function, data)
         except MalformedError as error:
+            if not data and block is not None:  # what an address without a contract answers
+                raise PeerError(
+                    f"the contract {self.artefact.name} is not on the chain yet as of block "
+                    f"{block.number}",
+                    hint="where it was deployed lately, wait for as many blocks as are to follow "
+                    "one (`confirmations`); else see whether it is at this address, on this chain",
+                ) from None
             raise PeerError(
                 f"the ledger's node did not answer for {self.artefact.name}: {error.message}",
                 hint="is the contract deployed at this address, on this chain?",
