@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from privity.cli.devnet import _describe as describe_devnet
 from privity.errors import InputError, PeerError
-from privity.node.devnet import DevnetSettings, run_devnet
+from privity.node.devnet import Devnet, DevnetSettings, run_devnet
 from privity.node.role_process import RoleProcess
 
 READY = """
@@ -132,3 +133,17 @@ with run_devnet(folder=Path({str(tmp_path)!r}), command=command):
     parent.wait()
     parent.stdout.close()
     assert wait_gone(pids["enclave"]) and wait_gone(pids["relay"])
+
+
+@pytest.mark.parametrize("paid", [True, False])
+def test_what_it_prints_says_what_to_do_with_it(tmp_path: Path, paid: bool) -> None:
+    payments = tmp_path / "of mine" / "payments.toml" if paid else None
+    devnet = Devnet(
+        "http://e", "http://r", "did:key:z", ("tiny",), {"enclave": 1, "relay": 2}, tmp_path,
+        payments=payments,
+    )  # fmt: skip
+    *_, told = describe_devnet(devnet).split("\n\n")
+    assert ('ask it:   privity ask --policy dev "What is a relay?"' in told) and "Ctrl-C" in told
+    path = f"earned:   privity operator status --payments '{payments}'"
+    assert (path in told, "pay:      privity wallet top-up" in told) == (paid, paid)
+    assert devnet.to_json().get("payments") == (str(payments) if paid else None)

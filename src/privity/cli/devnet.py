@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -109,10 +110,20 @@ def _describe(devnet: Devnet) -> str:
         "root": devnet.root,
         "logs": str(devnet.logs),
     }
+    ask = 'privity ask --policy dev "What is a relay?"'
+    steps = {"ask it:": ask, "stop it:": "Ctrl-C"}
+    if devnet.payments is not None:
+        payments = shlex.quote(str(devnet.payments))
+        steps = {
+            "pay:": "privity wallet top-up --policy dev",
+            "ask it:": ask,
+            "earned:": f"privity operator status --payments {payments}",
+            "stop it:": "Ctrl-C",
+        }
     return (
         output.style("a devnet is running", "bold")
         + ": plain software, which protects nothing from whoever owns this machine\n\n"
         + output.label_rows(rows)
-        + ("\n\npay:      privity wallet top-up --policy dev" if devnet.network else "\n")
-        + '\nask it:   privity ask --policy dev "What is a relay?"\nstop it:  Ctrl-C'
+        + "\n\n"
+        + output.label_rows(steps)
     )

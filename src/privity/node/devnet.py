@@ -69,6 +69,7 @@ class Devnet:
         pids: its processes by role.
         logs: where each role's own messages go; never a prompt or an answer.
         network: how anonymous requests find their ledger; empty where there is none.
+        payments: the file that says how its enclave is paid; None where it is not.
     """
 
     enclave: str
@@ -78,12 +79,15 @@ class Devnet:
     pids: Mapping[str, int]
     logs: Path
     network: Mapping[str, Any] = field(default_factory=dict)
+    payments: Path | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as ``devnet.json`` holds it."""
         network = {"anonymous": dict(self.network)} if self.network else {}
+        payments = {"payments": str(self.payments)} if self.payments else {}
         return {
             **network,
+            **payments,
             "kind": "dev",
             "enclave": self.enclave,
             "relay": self.relay,
@@ -194,6 +198,7 @@ def _start_anonymous(
         pids={"devnet": os.getpid(), **{name: role.pid for name, role in started.roles.items()}},
         logs=folder,
         network=started.network,
+        payments=started.payments,
     )
     return RunningDevnet(devnet, tuple(started.roles.values()))
 

@@ -58,6 +58,7 @@ class StartedNetwork:
     Attributes:
         roles: the processes by name.
         network: the ``anonymous`` table of ``devnet.json``.
+        payments: the file that says how the enclave is paid.
     """
 
     enclave_url: str
@@ -66,6 +67,7 @@ class StartedNetwork:
     models: tuple[str, ...]
     roles: Mapping[str, RoleProcess]
     network: Mapping[str, Any]
+    payments: Path
 
 
 @dataclass
@@ -125,7 +127,8 @@ def start_network(
         return process
 
     arguments = ["--port", str(settings.enclave_port), "--dev-root", str(folder / "root.key")]
-    arguments += ["--payments", str(_write_payments(ground))]
+    payments = _write_payments(ground)
+    arguments += ["--payments", str(payments)]
     if settings.engine:
         arguments += ["--engine", settings.engine]
     enclave = role("enclave", "enclave", *arguments)
@@ -153,6 +156,7 @@ def start_network(
             "ledger": ground.chain.url,
             "provider": ground.scope,
         },
+        payments=payments,
     )
 
 
