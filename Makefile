@@ -59,7 +59,7 @@ bench: $(DEV) $(NATIVE) ## the headline figures, each beside a named peer
 fuzz: $(DEV) ## feed every parser of untrusted bytes with atheris, a minute each (FUZZ_ARGS="--seconds N target…")
 	scripts/fuzz $(FUZZ_ARGS)
 
-interop: # the peers of the interop tests, while there is a network and where there are compilers
+interop: ## the peers of the interop tests and anvil, a local chain, where there are npm, cargo and go
 	@if command -v npm >/dev/null; then \
 		for peers in tests/interop/node tests/interop/waku; do \
 			test -f "$$peers/package-lock.json" || continue; \

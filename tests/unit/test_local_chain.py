@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from privity.cli.app import run
 from privity.errors import InputError, MissingDependency, PeerError
 from privity.ledger import local_chain
 from privity.ledger.accounts import Account
@@ -16,6 +17,7 @@ from privity.ledger.deploy import UNIT, DevTerms, deploy_all
 from privity.ledger.history import MemberHistory
 from privity.ledger.local_chain import find_anvil, run_chain
 from privity.ledger.providers import ProviderKind
+from privity.node import devnet
 
 
 @pytest.fixture
@@ -36,7 +38,19 @@ def program(path: Path, text: str = "#!/bin/sh\nexit 1\n") -> Path:
 def test_where_there_is_none_it_is_said_how_to_get_one(nowhere: Path) -> None:
     with pytest.raises(MissingDependency) as caught:
         find_anvil()
-    assert "PRIVITY_ANVIL" in caught.value.hint
+    assert "PRIVITY_ANVIL" in caught.value.hint and "`make interop`" in caught.value.hint
+
+
+def test_a_devnet_that_has_no_chain_says_so_before_it_starts_anything(
+    nowhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def never(_settings: object) -> object:
+        raise AssertionError("nothing can be started without a chain")
+
+    monkeypatch.setattr(local_chain, "_has_evm", lambda: False)
+    monkeypatch.setattr(devnet, "run_devnet", never)
+    assert run(["devnet", "--anonymous"]) == 1
+    assert capsys.readouterr().err.startswith("error: anvil, the local chain, is not on this")
 
 
 def test_it_is_found_where_it_is_named_then_on_the_path(

@@ -71,6 +71,10 @@ def devnet(
         raise InputError("--prove-queries is of anonymous requests", hint="add --anonymous")
     if tokenizer is not None and not prove_queries:
         raise InputError("--tokenizer is of proved queries", hint="add --prove-queries")
+    if anonymous:
+        from privity.ledger.local_chain import need_chain
+
+        need_chain()
     settings = DevnetSettings(
         engine=engine,
         enclave_port=enclave_port,

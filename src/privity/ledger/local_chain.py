@@ -23,7 +23,7 @@ import httpx
 from privity.errors import InputError, MissingDependency, PeerError
 from privity.ledger.wire import Address, text_of
 
-__all__ = ["CHAIN_ID", "LocalChain", "find_anvil", "run_chain"]
+__all__ = ["CHAIN_ID", "LocalChain", "find_anvil", "need_chain", "run_chain"]
 
 CHAIN_ID = 31337
 """The number of a chain of anvil's; the embedded one has another."""
@@ -66,8 +66,8 @@ def find_anvil() -> Path:
             return path
     raise MissingDependency(
         "anvil, the local chain, is not on this machine",
-        hint="install Foundry, or npm install -g @foundry-rs/anvil, or say where it is: "
-        "PRIVITY_ANVIL=/path/to/anvil",
+        hint="`make interop` in a checkout of privity, where npm is; or install Foundry, or npm "
+        "install -g @foundry-rs/anvil, or say where it is: PRIVITY_ANVIL=/path/to/anvil",
     )
 
 
@@ -138,6 +138,16 @@ def run_chain(
             yield chain
         finally:
             _end(process)
+
+
+def need_chain() -> None:
+    """Refuse where no local chain can be run, before anything else is started.
+
+    Raises:
+        InputError: ``PRIVITY_ANVIL`` names no program.
+        MissingDependency: there is neither anvil nor the embedded chain.
+    """
+    _command(0, None, ())
 
 
 def _command(port: int, embedded: bool | None, args: Sequence[str]) -> tuple[list[str], str]:
