@@ -210,6 +210,22 @@ async def test_one_whose_number_was_taken_is_dropped(
     assert [one.finished for one in written()] == [True]
 
 
+async def test_one_that_a_node_counts_before_it_has_its_receipt_is_not_sent_anew(
+    node: ScriptedNode, make: Callable[..., Sender]
+) -> None:
+    node.answers["eth_getTransactionReceipt"] = _down  # the process dies when it was sent
+    with pytest.raises(PeerError):
+        await make().send(TO, b"pay", what=WHAT)
+    looks = iter(range(100))
+
+    def receipt(hash_: str) -> Any:
+        return node.eth_getTransactionReceipt(hash_) if next(looks) > 20 else None
+
+    node.answers["eth_getTransactionReceipt"] = receipt
+    await make().send(TO, b"pay", what=WHAT)
+    assert len(node.mined) == 1, "it was paid twice"
+
+
 async def test_waiting_ends_and_says_how_to_go_on(
     node: ScriptedNode, make: Callable[..., Sender]
 ) -> None:

@@ -28,6 +28,7 @@ __all__ = ["Limits", "Sender", "event_of", "signing"]
 
 _GWEI = 10**9
 _QUIET = 10  # looks before a person is told that it takes time
+_LOOKS = 100  # for a receipt, before a transaction is given up for another of its number
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +162,21 @@ class Sender:
                 kept.append(entry)
             elif await self._count("latest") > entry.nonce:
                 # Another transaction has taken its number, so this one can never be mined; unless
-                # it was mined between the two questions.
-                if await self._receipt(entry.hash) is not None:
+                # it took it itself, and the node that counts it has no receipt of it yet.
+                if await self._mined_by_now(entry):
                     kept.append(entry)
             else:
                 await self._broadcast(entry)
                 kept.append(entry)
         return kept
+
+    async def _mined_by_now(self, entry: Entry) -> bool:
+        """Tell whether a receipt comes after all: what is struck out is signed, and paid, anew."""
+        for _ in range(_LOOKS):
+            if await self._receipt(entry.hash) is not None:
+                return True
+            await anyio.sleep(self._limits.poll_s)
+        return False
 
     async def _signed(
         self,
