@@ -321,8 +321,11 @@ def _enclave() -> Iterator[Finding]:
     from privity.infer.client import Asker
     from privity.infer.config import load_config
 
-    if load_config().peer() is None:
+    config = load_config()
+    if config.peer() is None:
+        ways = [name for name, there in _other_ways(config).items() if there]
         detail = "none is configured and no devnet runs: jobs stay on this device"
+        detail += f", or go by {' or '.join(ways)}" if ways else ""
         hint = "add an [[enclave]] to config.toml, or start a devnet"
         yield Finding("enclave", State.NOTE, detail, hint)
         return
@@ -336,6 +339,11 @@ def _enclave() -> Iterator[Finding]:
     models = ", ".join(model.id for model in admitted.route.models)
     detail = f"verified, {label}, admitted by {admitted.policy.name}: {models}"
     yield Finding("enclave", State.GOOD, detail)
+
+
+def _other_ways(config: Config) -> dict[str, bool]:
+    """Return the settings by which jobs leave without an enclave of one's own, where they do."""
+    return {"[anonymous]": config.network is not None, "[[provider]]": bool(config.providers)}
 
 
 _LOOKS: dict[str, Callable[[], Iterator[Finding]]] = {
