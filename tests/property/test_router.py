@@ -238,7 +238,7 @@ def test_the_worlds_above_have_decisions_with_several_choices() -> None:
         return len(chosen(outcome(wanted, *world, by, allowance)) or ()) > 2
 
     only = settings(
-        phases=[Phase.generate], max_examples=1000
+        phases=[Phase.generate], max_examples=20_000
     )  # one is enough; the smallest would take long
     assert find(st.tuples(wishes, worlds, rules, allowances), several, settings=only)
 

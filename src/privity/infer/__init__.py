@@ -8,7 +8,8 @@ face: `client.ask`, `client.stream`, `client.http_client`, `client.async_http_cl
 return, `client.Answer` and `client.AnswerStream`, and `asker.Asker`, which asks over one session.
 A session: `opening.open_session`, `opening.SessionSettings`, `session.PrivateTransport`, which runs
 jobs; `ladder.Ladder` and `rung.Rung`, the ways it can take; `catalogue.Offer` and
-`catalogue.Shelf`, what they have; `provider_rung.LazyPseudonyms`. What is kept: `journal.Job`, the
-record of a running job, and `receipts.ReceiptStore`. Settings: `config.Config`,
-`config.load_config`, `config.load_devnet`, `peers.EnclavePeer`, `loopback.is_loopback`.
+`catalogue.Shelf`, what they have; `decision.PassedOver` and `decision.Cause`, which it did not take
+and why; `provider_rung.LazyPseudonyms`. What is kept: `journal.Job`, the record of a running job,
+and `receipts.ReceiptStore`. Settings: `config.Config`, `config.load_config`, `config.load_devnet`,
+`peers.EnclavePeer`, `loopback.is_loopback`.
 """
