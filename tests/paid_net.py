@@ -19,15 +19,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 
 from privity.anon.credits import CreditTerms
 from privity.anon.payment_terms import REFUND_TRAILER, SPEND_HEADER, TERMS_PATH, PaymentTerms
 from privity.anon.stores import open_store
+from privity.errors import AdmissionError
 from privity.home import write_private
 from privity.identity.multibase import decode_base64url, encode_base64url
 from privity.infer.anonymous.admitted import AdmittedTransport
-from privity.infer.anonymous.network import Network, asked
+from privity.infer.anonymous.job import asked
+from privity.infer.anonymous.network import Network
 from privity.infer.anonymous.paid import PaidTransport
 from privity.infer.anonymous.purse import SharedWallet
 from privity.infer.anonymous.teller import Teller
@@ -324,6 +327,22 @@ class Payer:
     async def _desk(self) -> httpx.AsyncBaseTransport:
         return self.sealed(self.at)
 
+    async def known(self) -> None:
+        """Wait until both gateways have read that this one joined."""
+        for gateway in range(len(self.net.gateways)):
+            with anyio.fail_after(60):
+                while not await self._admitted(gateway):
+                    await anyio.sleep(0.3)
+
+    async def _admitted(self, gateway: int) -> bool:
+        try:
+            await asked(self.sealed(gateway), "GET", TERMS_PATH)
+        except AdmissionError as error:
+            if error.check != "root":
+                raise
+            return False
+        return True
+
     async def terms(self) -> PaymentTerms:
         status, body = await asked(self.sealed(self.at), "GET", TERMS_PATH)
         assert status == 200
@@ -404,6 +423,7 @@ async def payer(
         one = Payer(net, network, ledger)
         try:
             await one.teller.join(LIMIT)
+            await one.known()
             for _ in range(tokens):
                 await one.teller.top_up(credits)
             yield one

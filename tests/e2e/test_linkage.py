@@ -42,7 +42,7 @@ ROUNDS = 2
 SIGNIFICANT = 0.01
 FOUND = 0.001
 _SNAPSHOT = 16
-_IDS_TRIED = 16
+_IDS_TRIED = 64  # as many as a member here stakes for
 
 
 @dataclass
@@ -213,7 +213,7 @@ def test_an_index_in_a_gateways_log_is_found(study: Study) -> None:
     log = "\n".join(lines).encode()
     leaky = replace(first.kept, files={**first.kept.files, "leak.log": log})
     found = told("an index in each line of a log", link(leaky, first.truth))
-    assert found.p < FOUND and found.correct > MEMBERS * EACH - 2
+    assert found.p < FOUND and found.correct > MEMBERS * EACH * 3 / 4
     named = [
         f"{one.columns['signal.x'].hex()} of member {index}"
         for one, index in zip(first.kept.requests, indexes, strict=True)
@@ -222,7 +222,7 @@ def test_an_index_in_a_gateways_log_is_found(study: Study) -> None:
     log = "\n".join([*named[: EACH * 3], "nothing of nobody", *named[EACH * 3 :]]).encode()
     leaky = replace(first.kept, files={**first.kept.files, "leak.log": log})
     found = told("an index beside x, in any order", link(leaky, first.truth))
-    assert found.p < FOUND and found.correct > MEMBERS * EACH - 2
+    assert found.p < FOUND and found.correct > MEMBERS * EACH * 3 / 4
 
 
 def test_an_account_beside_a_nullifier_is_found(study: Study) -> None:
@@ -249,7 +249,7 @@ def test_members_who_ask_right_after_they_buy_are_found(study: Study) -> None:
         for one, start in zip(first.kept.members, starts, strict=True)
     )
     found = told("asked right after buying", link(replace(first.kept, members=members), truth))
-    assert found.p < FOUND and found.correct > MEMBERS * EACH - 2
+    assert found.p < FOUND and found.correct > MEMBERS * EACH * 3 / 4
 
 
 def test_an_issuer_key_for_each_member_is_found(study: Study) -> None:
@@ -266,7 +266,7 @@ def test_an_issuer_key_for_each_member_is_found(study: Study) -> None:
         ),
     )
     found = told("an issuer's key for each member", link(leaky, first.truth))
-    assert found.p < FOUND and found.correct > MEMBERS * EACH - 2
+    assert found.p < FOUND and found.correct > MEMBERS * EACH * 3 / 4
 
 
 def test_a_secret_finds_its_nullifiers(study: Study) -> None:
@@ -297,7 +297,9 @@ def test_the_list_that_is_proved_of_tells_members_apart_no_further(study: Study)
     )
     found = told("seen by gateways, but for the second relay", link(rest, first.truth))
     assert found.p > FOUND and found.p_best > FOUND
-    assert {one.columns["pass.root"] for one in first.passed.requests} <= {MEMBERS - 1}
+    # Everyone proves of one list, which grows while the first questions are asked.
+    lists = [one.columns["pass.root"] for one in first.passed.requests]
+    assert lists == sorted(lists) and lists[-1] == MEMBERS - 1
 
 
 def test_a_list_that_ends_with_its_member_is_found(study: Study) -> None:
@@ -310,7 +312,7 @@ def test_a_list_that_ends_with_its_member_is_found(study: Study) -> None:
         ),
     )
     found = told("each proves of the list they joined", link(leaky, first.truth))
-    assert found.p < FOUND and found.correct > MEMBERS * EACH - 2
+    assert found.p < FOUND and found.correct > MEMBERS * EACH * 3 / 4
 
 
 def test_reading_the_ledger_tells_no_question(study: Study) -> None:
