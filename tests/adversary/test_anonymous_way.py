@@ -113,13 +113,14 @@ class Network:
         self.proofs = 0
         self.made = 0
         self.asked = 0
+        self.waited: list[int] = []  # proofs made before each wait
         self.prover = self.queries = self
 
     def clock(self) -> float:
         return 1_800_000_037.0
 
     async def wait_until_settled(self) -> None:
-        pass
+        self.waited.append(self.proofs + self.asked)
 
     async def prove(self, scope: str, digest: bytes) -> str:
         self.proofs += 1
@@ -151,6 +152,19 @@ async def test_a_job_is_not_sent_again_on_a_gateways_word(check: str) -> None:
     with pytest.raises(AdmissionError):
         await job(network, gateway).handle_async_request(request)
     assert (gateway.seen, network.proofs, network.made) == (1, 1, 0)
+
+
+async def test_a_newcomers_job_waits_and_a_question_to_the_desk_does_not() -> None:
+    network = Network()
+    request = httpx.Request("POST", "https://e/v1/chat/completions", content=b"{}")
+    with pytest.raises(AdmissionError):
+        await job(network, Refusing("busy")).handle_async_request(request)
+    assert network.waited == [0]
+    network = Network()
+    request = httpx.Request("POST", f"https://e{ISSUE_PATH}", content=b"{}")
+    with pytest.raises(AdmissionError):
+        await job(network, Refusing("busy")).ask_desk(request)
+    assert network.waited == [] and network.proofs == 1
 
 
 @pytest.mark.parametrize("check", ["root", "query", "busy"])

@@ -158,6 +158,8 @@ class Members:
     def __init__(self, identity: RateIdentity, limit: int) -> None:
         self.tree = MemberTree()
         self.tree.append(identity.leaf(limit), at=0.0)
+        self.waited: list[int] = []
+        self.placed = 0
 
     @property
     def roots(self) -> frozenset[bytes]:
@@ -167,9 +169,10 @@ class Members:
         return
 
     async def wait_until_settled(self, index: int) -> None:
-        return
+        self.waited.append(self.placed)
 
     async def place(self, index: int, limit: int) -> Any:
+        self.placed += 1
         return self.tree.place(index, limit)
 
 
@@ -196,6 +199,7 @@ async def test_requests_and_messages_share_one_count_of_ids(tmp_path: Path) -> N
         opened.joined(0)
     first = await sender.stamped(message, again=False)
     again = await sender.stamped(message, again=True)
+    assert members.waited == [0, 1], "a newcomer's message waits before it is proved"
     proofs = [first.rate_limit_proof, again.rate_limit_proof]
     epochs = {int.from_bytes(one.epoch, "little") for one in proofs if one is not None}
     assert len({one.nullifier for one in proofs if one is not None}) == 2, "an id is used once"

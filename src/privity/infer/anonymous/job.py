@@ -28,6 +28,7 @@ _LIMIT_S = 120.0  # for a whole question: its proof, the tries, the way, the ans
 _MINUTE = 60
 _TRIES = 3
 _WAIT_S = (1.0, 3.0)
+_CHANCE = random.SystemRandom()
 _CARRY_NO_SPEND = (TERMS_PATH, ISSUE_PATH)
 
 
@@ -132,7 +133,7 @@ class AnonymousJob(httpx.AsyncBaseTransport):
             except AdmissionError as error:
                 if error.check != "root":
                     raise
-            await anyio.sleep(random.uniform(*_WAIT_S))  # noqa: S311
+            await anyio.sleep(_CHANCE.uniform(*_WAIT_S))
         return await sealed.handle_async_request(request)
 
     def _sealed(self, query: ProveQuery | None) -> SealedTransport:
