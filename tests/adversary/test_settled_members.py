@@ -283,12 +283,23 @@ async def test_the_crowd_is_of_the_list_that_is_proved_of(clock: Clock) -> None:
     clock.now += 10 * PERIOD_S
     chain.join()
     one = device(chain, clock)
-    assert len(one) == 0
-    await one.refresh()
-    assert len(one) == 2
+    assert await one.crowd() == 2
     clock.now += 2 * PERIOD_S
-    await one.refresh()
-    assert len(one) == 3
+    assert await one.crowd() == 3
+
+
+async def test_a_newcomer_is_told_of_the_crowd_that_they_will_wait_for(clock: Clock) -> None:
+    chain = Chain(clock)
+    chain.join()
+    clock.now += 10 * PERIOD_S
+    one = device(chain, clock)
+    assert await one.crowd() == 1
+    chain.join()
+    own = chain.join()  # after the last reading
+    chain.join()
+    assert await one.crowd(own) == 3 and await one.crowd() == 1
+    await one.wait_until_settled(own)
+    assert await one.crowd(own) >= 3
 
 
 def test_a_period_of_nothing_is_refused() -> None:

@@ -73,9 +73,20 @@ class DeviceMembers:
         """The last roots; none before the first `refresh`."""
         return frozenset() if self._known is None else self._known.roots
 
-    def __len__(self) -> int:
-        """Return how many members are on the list that is proved of, as of the last reading."""
-        return 0 if self._known is None else self._settled.crowd(self._known)
+    async def crowd(self, index: int | None = None) -> int:
+        """Return how many members are on the list that the next question is proved of.
+
+        Args:
+            index: the leaf of who asks, if they have one: they wait until they are on it.
+
+        Raises:
+            PeerError: the ledger cannot be read, or does not agree with itself.
+        """
+        await self.refresh()
+        if index is not None and not await self._has(index):  # they joined since
+            await self.refresh(now=True)
+        known = self._known
+        return 0 if known is None else self._settled.crowd(known, index)
 
     async def place(self, index: int, limit: int) -> Place:
         """Return what a member proves with: of the settled list, or, not in it yet, of the newest.

@@ -131,8 +131,8 @@ class Network:
             EvidenceError: the statement does not verify, or its keys are not the ledger's.
             PeerError: the ledger or the way cannot be reached.
         """
-        is_member = self.wallet.membership is not None
-        if not is_member and not newcomer:
+        member = self.wallet.membership
+        if member is None and not newcomer:
             raise InputError(
                 "you are not a member of this network yet",
                 hint="`privity wallet top-up` stakes for you and buys credits",
@@ -154,14 +154,14 @@ class Network:
             raise
         self.registry.worked(chosen)
         scope = chosen.gateway.owner.lower()
-        if is_member:
+        if member is not None:
             self.keep_warm(scope)
-        await self.members.refresh()
+        crowd = await self.members.crowd(None if member is None else member.index)
         disclosure = anonymous_disclosure(
             inner.enclave,
             _way(chosen),
             peer,
-            members=len(self.members) + (not is_member),
+            members=crowd + (member is None),
             proxied=self._proxied,
             prover=self.queries.elsewhere,
         )

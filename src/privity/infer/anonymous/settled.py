@@ -127,10 +127,19 @@ class SettledMembers:
         self._count = count
         return self._tree
 
-    def crowd(self, known: KnownMembers) -> int:
-        """Return how many members are on the list."""
+    def crowd(self, known: KnownMembers, own: int | None = None) -> int:
+        """Return how many members are on the list.
+
+        Args:
+            known: what the ledger had.
+            own: the leaf of who asks. Not on the list yet, they wait until it has grown to them.
+        """
+        count = self._settled(known)
+        for at, event in enumerate(known.events[count:], count):
+            if isinstance(event, LeafAdded) and event.index == own:
+                count = at + 1
         present: set[int] = set()
-        for event in known.events[: self._settled(known)]:
+        for event in known.events[:count]:
             if isinstance(event, LeafAdded):
                 present.add(event.index)
             else:
