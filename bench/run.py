@@ -17,6 +17,7 @@ SCRIPTS = (
     "codec",
     "gateway_load",
     "big_body",
+    "large_requests",
     "sealed_stream",
     "start",
     "attest",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -12,8 +12,9 @@ import httpx
 import pytest
 
 from privity.errors import MalformedError
+from privity.infer.engines import proxy
 from privity.infer.engines.engine import Engine, PrefixCache
-from privity.infer.engines.isolation import MAX_REQUEST, isolate
+from privity.infer.engines.isolation import MAX_REQUEST, Isolated, isolate
 from privity.infer.engines.proxy import EngineProxy
 from privity.statement import Model
 
@@ -57,9 +58,9 @@ class Recorder(Engine):
             sent.append(message)
 
         scope = {"type": "http", "method": "POST", "path": path, "headers": []}
-        proxy = EngineProxy(self, transport=httpx.MockTransport(self.answer))
+        engine = EngineProxy(self, transport=httpx.MockTransport(self.answer))
         with anyio.fail_after(60):
-            await proxy({**scope, "query_string": query}, receive, send)
+            await engine({**scope, "query_string": query}, receive, send)
         return sent[0]["status"], json.loads(b"".join(part["body"] for part in sent[1:]))
 
 
@@ -213,25 +214,19 @@ def _at_the_limits() -> bytes:
     ],
     ids=["at the limits", "objects", "lists", "items", "members", "digits"],
 )
-async def test_no_request_keeps_others_waiting(body: Callable[[], bytes], answer: int) -> None:
-    engine, request = Recorder(), body()
-    longest, status = 0.0, 0
-    async with anyio.create_task_group() as group:
+async def test_no_large_request_is_read_on_the_event_loop(
+    body: Callable[[], bytes], answer: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, request, read_on = Recorder(), body(), list[int]()
 
-        async def tick() -> None:
-            nonlocal longest
-            while True:
-                before = time.monotonic()
-                await anyio.sleep(0.001)
-                longest = max(longest, time.monotonic() - before)
+    def noting(data: bytes, path: str) -> Isolated:
+        read_on.append(threading.get_ident())
+        return isolate(data, path)
 
-        group.start_soon(tick)
-        await anyio.sleep(0.01)
-        status, _ = await engine.ask(CHAT, request)
-        await anyio.sleep(0.01)
-        group.cancel_scope.cancel()
+    monkeypatch.setattr(proxy, "isolate", noting)
+    status, _ = await engine.ask(CHAT, request)
     assert (status, len(engine.requests)) == (answer, answer == 200)
-    assert longest < 0.5, "others waited"
+    assert len(read_on) == 1 and threading.get_ident() not in read_on
 
 
 @pytest.mark.anyio

@@ -218,7 +218,7 @@ async def test_more_than_may_wait_are_refused(monkeypatch: pytest.MonkeyPatch) -
     go_on = threading.Event()
 
     def slow(*_: Any) -> bytes:
-        go_on.wait(10)
+        go_on.wait(120)
         return b"proof"
 
     monkeypatch.setattr(prover_module, "make_proof", slow)

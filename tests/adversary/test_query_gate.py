@@ -79,7 +79,7 @@ async def test_a_request_that_goes_away_takes_no_other_verdict_with_it(
 
     def slow(claims: Sequence[ClaimedQuery]) -> list[VerifiedQuery | AdmissionError]:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(120)
         return verify_queries(claims)
 
     monkeypatch.setattr(query_gate, "verify_queries", slow)
@@ -111,7 +111,7 @@ async def test_more_than_may_wait_are_refused_at_once(monkeypatch: pytest.Monkey
 
     def slow(claims: Sequence[ClaimedQuery]) -> list[VerifiedQuery | AdmissionError]:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(120)
         return verify_queries(claims)
 
     monkeypatch.setattr(query_gate, "verify_queries", slow)

@@ -68,7 +68,7 @@ class Stalling(BytesSource):
     def fetch(self, offset: int, length: int) -> bytes:
         if offset >= self.at:
             self.reached.set()
-            self.go_on.wait(10)
+            self.go_on.wait(120)
         return super().fetch(offset, length)
 
 
@@ -90,14 +90,14 @@ async def starting(model: SealedModel) -> AsyncIterator[None]:
         with pytest.raises(PrivityError):
             await model.start()
 
-    with anyio.fail_after(15):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as group:
             group.start_soon(start)
             yield
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         while not holds():
             await anyio.sleep(0.01)
 
@@ -256,7 +256,7 @@ async def test_no_engine_outlives_its_key_taken_back_while_it_restarts(
             async with model.turn():
                 pytest.fail("a turn of a model that was withdrawn")
 
-    with anyio.fail_after(15):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as group:
             group.start_soon(ask)
             await until(lambda: told.read_text() == "told told ")
@@ -279,7 +279,7 @@ async def test_a_closed_engine_starts_nothing_in_the_place_of_one_that_ended(
 
     def slow(child: Any) -> None:
         ending.set()
-        go_on.wait(10)
+        go_on.wait(120)
         real(child)
 
     monkeypatch.setattr(embedded._Child, "stop", slow)
@@ -288,7 +288,7 @@ async def test_a_closed_engine_starts_nothing_in_the_place_of_one_that_ended(
         with pytest.raises(EngineError, match="closed"):
             await engine.start()
 
-    with anyio.fail_after(15):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as group:
             group.start_soon(start)
             await until(ending.is_set)

@@ -213,7 +213,6 @@ async def test_generation_stops_when_the_caller_leaves(
             call.leaving.set()
     # All slots were taken; each is free again only when its generation has really stopped, since
     # erasing one waits for that.
-    started = time.monotonic()
     await Call(chat(max_tokens=1)).run(proxy)
     assert not any(call.ended for call in calls)
     process = psutil.Process(engine.pid)
@@ -222,7 +221,6 @@ async def test_generation_stops_when_the_caller_leaves(
     after = process.cpu_times()
     busy = (after.user - before.user) / (time.monotonic() - at)
     assert busy < 0.2, f"the engine still computes, {busy:.0%} of a core"
-    assert time.monotonic() - started < 20
 
 
 async def test_more_requests_than_slots_all_get_answers(proxy: EngineProxy) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +65,10 @@ def client(owner: Owner, line: Line) -> KeyClient:
     return client_of(owner, None, transport=httpx.MockTransport(line.answer))  # type: ignore[arg-type]
 
 
-async def begin(owner: Owner, broker: Broker, client: KeyClient) -> tuple[SignedGrant, Released]:
-    signed = owner.signed(lease_s=1)
+async def begin(
+    owner: Owner, broker: Broker, client: KeyClient, *, lease_s: int = 1
+) -> tuple[SignedGrant, Released]:
+    signed = owner.signed(lease_s=lease_s)
     broker.add(signed, KEY)
     return signed, await client.obtain(ARTEFACT, Purpose.SERVE)
 
@@ -75,11 +76,17 @@ async def begin(owner: Owner, broker: Broker, client: KeyClient) -> tuple[Signed
 async def test_a_lease_is_renewed_for_as_long_as_it_may(
     owner: Owner, broker: Broker, client: KeyClient, tmp_path: Path
 ) -> None:
-    _, released = await begin(owner, broker, client)
+    _, released = await begin(owner, broker, client, lease_s=3)
     assert (released.key, released.signed.grant.name) == (KEY, "tiny")
-    with anyio.move_on_after(1.8) as scope:
-        await client.keep(released)
-    assert scope.cancelled_caught
+    async with anyio.create_task_group() as group:
+        group.start_soon(client.keep, released)
+        with anyio.fail_after(60):
+            while elapsed() < released.until:
+                await anyio.sleep(0.02)
+            count = len(events(tmp_path / "broker"))
+            while len(events(tmp_path / "broker")) == count:  # it goes on
+                await anyio.sleep(0.02)
+        group.cancel_scope.cancel()
     kinds = [event for event, _ in events(tmp_path / "broker")]
     assert kinds[:2] == ["added", "granted"] and set(kinds[2:]) == {"renewed"}
 
@@ -89,7 +96,7 @@ async def test_a_refused_renewal_ends_it_at_once(
 ) -> None:
     signed, released = await begin(owner, broker, client)
     broker.revoke(GrantRevocation(signed.digest, owner.key.did, "sold", utc_now()).sign(owner.key))
-    with anyio.fail_after(0.95), pytest.raises(EvidenceError, match="sold") as caught:
+    with anyio.fail_after(60), pytest.raises(EvidenceError, match="sold") as caught:
         await client.keep(released)
     assert caught.value.check == "grant revoked"
 
@@ -99,11 +106,10 @@ async def test_a_broker_out_of_reach_ends_it_with_the_lease_and_not_before(
 ) -> None:
     _, released = await begin(owner, broker, client)
     line.cut = True
-    with pytest.raises(EvidenceError) as caught:
+    with anyio.fail_after(60), pytest.raises(EvidenceError) as caught:
         await client.keep(released)
-    late = elapsed() - released.until
     assert caught.value.check == "lease"
-    assert 0 <= late < 0.5
+    assert elapsed() >= released.until
 
 
 async def test_a_broker_back_in_time_keeps_it(
@@ -148,15 +154,13 @@ async def test_a_silent_broker_is_not_waited_for_without_end(
     owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def silent(request: httpx.Request) -> httpx.Response:
-        await anyio.sleep(60)
+        await anyio.sleep_forever()
         raise AssertionError
 
     monkeypatch.setattr("privity.node.key_client._EXCHANGE_S", 0.2)
     client = client_of(owner, None, transport=httpx.MockTransport(silent))  # type: ignore[arg-type]
-    started = time.monotonic()
     with pytest.raises(PeerError, match="in time"):
         await client.obtain(ARTEFACT, Purpose.SERVE)
-    assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize("url", ["broker.example", "ftp://broker.example", "http://u@b.example"])

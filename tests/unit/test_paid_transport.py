@@ -215,7 +215,7 @@ async def test_a_job_waits_for_the_token_of_another_of_this_process(tmp_path: Pa
         await purse.spend(1)
         done.append("second")
 
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as group:
             group.start_soon(second)
             await anyio.sleep(0.05)

@@ -53,7 +53,7 @@ class Scripted:
     async def again(self) -> None:
         """Wait until it was read twice more: the first of them may have begun before."""
         seen = self.read
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             while self.read < seen + 2:
                 await anyio.sleep(EVERY_S)
 

@@ -350,10 +350,8 @@ async def test_a_client_that_drips_from_the_first_byte_is_refused(
 
     relay = serve(relay_app({"one": serve(gateway)}, RelayLimits(first_s=0.2)))
     async with httpx.AsyncClient() as client:
-        started = time.monotonic()
         answer = await client.post(f"{relay}/one", content=drip(b"x"), headers=SEALED)
         assert (answer.status_code, answer.content) == (problem.SLOW.status, problem.SLOW.body)
-        assert time.monotonic() - started < 5
         # one that has sent its first 2 KiB in time may take longer
         answer = await client.post(f"{relay}/one", content=drip(bytes(2048)), headers=SEALED)
         assert answer.content == b"done"

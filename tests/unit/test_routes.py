@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -176,7 +175,7 @@ async def test_a_statement_that_drips_is_given_up(
 ) -> None:
     class Dripping(httpx.AsyncByteStream):
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            for _ in range(100):
+            while True:
                 await asyncio.sleep(0.02)
                 yield b"x"
 
@@ -185,10 +184,8 @@ async def test_a_statement_that_drips_is_given_up(
             return httpx.Response(200, stream=Dripping())
 
     monkeypatch.setattr(confidential, "_STATEMENT_S", 0.1)
-    started = time.monotonic()
     with pytest.raises(PeerError, match="within") as caught:
         await discover(peer, Trust(), Slow())
-    assert time.monotonic() - started < 1
     assert caught.value.hint
 
 

@@ -128,7 +128,7 @@ def grant(owner: Owner, broker: Broker, made: Any, **more: Any) -> Any:
 
 
 async def dropped(model: SealedModel) -> None:
-    with anyio.fail_after(3):
+    with anyio.fail_after(60):
         while model.serving:
             await anyio.sleep(0.02)
 

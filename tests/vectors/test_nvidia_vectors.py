@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -166,12 +165,3 @@ def test_a_flipped_bit_anywhere_is_refused(attestation_vectors: Path, name: str,
     data, chain = _read(attestation_vectors, name)
     assert _examine(data, chain).accepted
     assert _survivors(data, chain, step) == []
-
-
-def test_verification_takes_milliseconds(attestation_vectors: Path) -> None:
-    data, chain = _read(attestation_vectors, "hopperAttestationReport.txt")
-    _examine(data, chain)
-    began = time.perf_counter()
-    for _ in range(10):
-        _examine(data, chain)
-    assert (time.perf_counter() - began) / 10 < 0.05

@@ -109,7 +109,7 @@ def isolate(body: bytes, path: str) -> Isolated:
     Guarantees:
         No field of `_STEERING` survives, in any spelling JSON or an engine has for it, also when
         it is named twice; total on any bytes (tests/property/test_isolation.py). It takes a
-        fraction of a second, whatever the request (`test_no_request_keeps_others_waiting`).
+        fraction of a second, whatever the request (bench/large_requests.py).
     """
     fields = parse_object(body)
     _check_reach(fields, path)
