@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import json
 import os
+import random
 import socket
 import statistics
 import subprocess
@@ -43,7 +44,7 @@ from privity.seal.gateway import GATEWAY_PATH
 
 HERE = Path(__file__).parent
 BODY = 1024  # bytes of a sealed request
-PACE_S = 0.05  # between two good requests
+PACE_S = 0.05  # between two good requests, on average
 WARM = 20  # good requests before anything is measured
 GOAL = 0.1  # by how much a flood may slow good requests
 
@@ -221,9 +222,12 @@ def paced(
     """
     before, began = process.cpu_times(), time.perf_counter()
     count = len(good.proofs) - WARM
+    # At uneven times: evenly, all of them would meet the flood in one phase of its own rhythm.
+    chance = random.Random(7)
     times = []
     for number in range(count):
-        time.sleep(max(0.0, began + number * PACE_S - time.perf_counter()))
+        at = (number + chance.random()) * PACE_S
+        time.sleep(max(0.0, began + at - time.perf_counter()))
         taken, status = client.ask(good.http(WARM + number, path))
         if status == 200:
             times.append(taken)
