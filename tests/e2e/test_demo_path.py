@@ -302,7 +302,7 @@ def test_openai_cancelled_stream_is_interrupted(
         )
         next(iter(stream))
         stream.close()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while (outcome := home.json("receipts", "list", "-n", "1")[0]["outcome"]) == "unfinished":
         assert time.monotonic() < deadline, "the job went on after its client left"
         time.sleep(0.1)

@@ -40,7 +40,7 @@ async def settled(value: Callable[[], int]) -> int:
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         await asyncio.sleep(0.01)
@@ -282,7 +282,7 @@ async def test_exchanges_at_one_time_are_limited(serve: Callable[[Any], str]) ->
         assert (second.status_code, second.content) == (503, problem.BUSY.body)
         assert (await first).content == b"late"
         third = second
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while third.status_code == 503 and time.monotonic() < deadline:
             third = await client.post(f"{relay}/one", content=b"x", headers=SEALED)
         assert third.content == b"late"  # the place is free again, once the first has ended

@@ -49,7 +49,7 @@ class Daemon:
 
     def settled(self) -> str:
         """Wait until no job runs, and return the outcome of the last."""
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while self.transport.journal.running and time.monotonic() < deadline:
             time.sleep(0.01)
         record = self.world.store.get("last")[1].record
