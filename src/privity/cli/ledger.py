@@ -163,6 +163,7 @@ def mint(
             signer=load_account(account),
             confirmations=confirmations,
             journal=account.with_suffix(".journal"),
+            told=output.note,
         )
         async with client:
             await client.token.mint(receiver, amount)

@@ -60,7 +60,7 @@ def withdraw(
         taken = await withdraw_spent(ledger, store, record, again=again)
         return {"spends": taken.spends, "withdrawn": taken.credits}
 
-    output.tell_facts(_acted(act, payments), as_json=as_json)
+    output.tell_facts(_acted(act, payments, quiet=as_json), as_json=as_json)
 
 
 @app.command()
@@ -92,7 +92,7 @@ def status(payments: Payments, as_json: JsonOption = False) -> None:
             "paused": await ledger.credits.paused(),
         }
 
-    output.tell_facts(_acted(act, payments), as_json=as_json)
+    output.tell_facts(_acted(act, payments, quiet=as_json), as_json=as_json)
 
 
 @app.command("propose-key")
@@ -117,7 +117,7 @@ def propose_key(
         found = await ledger.issuer_key()
         return {"next_key": (found.next_key or b"").hex(), "next_key_from": found.next_from}
 
-    output.tell_facts(_acted(act, payments), as_json=as_json)
+    output.tell_facts(_acted(act, payments, quiet=as_json), as_json=as_json)
 
 
 @app.command("activate-key")
@@ -128,23 +128,42 @@ def activate_key(payments: Payments, as_json: JsonOption = False) -> None:
         await ledger.credits.activate_issuer_key()
         return {"key": (await ledger.issuer_key()).key.hex()}
 
-    output.tell_facts(_acted(act, payments), as_json=as_json)
+    output.tell_facts(_acted(act, payments, quiet=as_json), as_json=as_json)
 
 
 def _acted(
-    act: Callable[[Ledger, SpendStore, WithdrawalRecord], Awaitable[T]], payments: Path
+    act: Callable[[Ledger, SpendStore, WithdrawalRecord], Awaitable[T]],
+    payments: Path,
+    *,
+    quiet: bool,
 ) -> T:
-    """Run one act of the operator, with the ledger and the store of a paid enclave."""
+    """Run one act of the operator, with the ledger and the store of a paid enclave.
+
+    How far a transaction is, is said on stderr, unless quiet.
+    """
     import anyio
 
     from privity.anon.stores import open_store
+    from privity.ledger.client import Ledger
     from privity.node.payments import load_payments
 
     settings = load_payments(payments).settings
 
     async def run() -> T:
-        async with settings.ledger() as ledger, open_store(settings.store) as store:
+        client = Ledger(
+            settings.url,
+            settings.addresses,
+            signer=settings.account,
+            confirmations=settings.confirmations,
+            journal=settings.journal,
+            told=say,
+        )
+        async with client as ledger, open_store(settings.store) as store:
             return await act(ledger, store, _record(settings, payments))
+
+    def say(step: str) -> None:
+        if not quiet:
+            output.note(step)
 
     return anyio.run(run)
 
