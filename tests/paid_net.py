@@ -319,7 +319,7 @@ class Payer:
         url = self.net.gateways[gateway].url
 
         async def prove(digest: bytes) -> str:
-            return await self.network.prover.prove(self.net.scope, digest)
+            return await self.network.member_prover.prove(self.net.scope, digest)
 
         admitted = AdmittedTransport(self.pool, prove)
         return SealedTransport(_Keys(url, self._http), url + GATEWAY_PATH, inner=admitted)

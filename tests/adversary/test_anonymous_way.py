@@ -114,7 +114,7 @@ class Network:
         self.made = 0
         self.asked = 0
         self.waited: list[int] = []  # proofs made before each wait
-        self.prover = self.queries = self
+        self.member_prover = self.queries = self
 
     def clock(self) -> float:
         return 1_800_000_037.0

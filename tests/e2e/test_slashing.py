@@ -112,7 +112,7 @@ async def test_who_sends_two_messages_under_one_id_is_slashed_and_nobody_else_is
         await cheater.network.members.refresh(now=True)
         scope = str(net.facts["anonymous"]["provider"]).lower()
         with pytest.raises(InputError, match="not this identity's"):
-            await cheater.network.prover.prove(scope, bytes(32))
+            await cheater.network.member_prover.prove(scope, bytes(32))
         # A proof of the tree before is refused, and not sent again: the next reading helps.
         await within(60, lambda: answered(neighbour), "the neighbour is still a member")
 

@@ -67,8 +67,8 @@ def network(members: Members, prover: Prover) -> Network:
     wallet: Any = SimpleNamespace(membership=member)
     connections: Any = Closed()
     made: Any = Network(ledger, wallet, connections)
-    made.prover = MemberProver(wallet, cast("Any", members))
-    made.prover._provers[SCOPE, 3] = prover
+    made.member_prover = MemberProver(wallet, cast("Any", members))
+    made.member_prover._provers[SCOPE, 3] = prover
     made.registry = Registry()
     return made  # type: ignore[no-any-return]
 

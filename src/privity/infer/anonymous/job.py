@@ -82,7 +82,7 @@ class AnonymousJob(httpx.AsyncBaseTransport):
             PrivityError: what else can go wrong on the way.
         """
         network = self._network
-        await network.prover.wait_until_settled()
+        await network.member_prover.wait_until_settled()
         terms = await network.terms(self._route, self.desk, self._scope)
         if terms is None:
             return await self._sealed(None).handle_async_request(request)
@@ -138,7 +138,7 @@ class AnonymousJob(httpx.AsyncBaseTransport):
 
     def _sealed(self, query: ProveQuery | None) -> SealedTransport:
         async def prove(digest: bytes) -> str:
-            return await self._network.prover.prove(self._scope, digest)
+            return await self._network.member_prover.prove(self._scope, digest)
 
         return SealedTransport(
             self._keys,

@@ -70,7 +70,7 @@ class Network:
         chance: draws the rhythm; the system's by default.
 
     Attributes:
-        prover: proves membership.
+        member_prover: proves membership.
         queries: makes proved queries, for providers that ask for them.
     """
 
@@ -96,7 +96,7 @@ class Network:
             settle_s=ledger.addresses.settle_s,
             clock=clock,
         )
-        self.prover = MemberProver(wallet, self.members, clock=clock)
+        self.member_prover = MemberProver(wallet, self.members, clock=clock)
         guards = None if folder is None else folder / "guards.json"
         self.registry = RegistryView(ledger, provider=provider, guards=guards, clock=clock)
         self.queries = queries or QueryMakers()
@@ -112,7 +112,7 @@ class Network:
         """Close the connections, and drop what was kept to prove with."""
         for task in self._tasks:
             task.cancel()
-        self.prover.close()
+        self.member_prover.close()
         await self.queries.aclose()
         await self._connections.aclose()
         await self.ledger.aclose()
@@ -201,7 +201,7 @@ class Network:
     async def _warm_again(self, scope: str, every_s: float) -> None:
         while True:
             with suppress(PrivityError):  # who needs it meets it, and is told
-                await self.prover.warm(scope)
+                await self.member_prover.warm(scope)
             # So that the rhythm of one device is nobody's mark.
             await anyio.sleep(every_s * self._chance.uniform(0.75, 1.25))
             with suppress(PrivityError):
