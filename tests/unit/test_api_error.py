@@ -41,3 +41,13 @@ def test_only_what_may_pass_by_itself_is_worth_a_retry() -> None:
     retried = {name for name in errors.__all__ if should_retry(make(name))}
     assert retried == {"StaleKeyError", "PeerError", "EngineError"}
     assert should_retry(errors.AdmissionError("too many this minute", check="rate"))
+
+
+def test_another_hint_is_told_in_the_message_too() -> None:
+    error = make("InputError")
+    body = describe(error, hinted=lambda hint: f"{hint} that")
+    told = json.loads(body)["error"]
+    assert (told["message"], told["hint"]) == ("what (do that)", "do that")
+    event = error_event(error, hinted=lambda hint: f"{hint} that")
+    assert event == b"event: error\ndata: " + body + b"\n\n"
+    assert error.hint == "do"  # others may be told of the same error

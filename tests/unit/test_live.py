@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import io
 import math
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from fake_rungs import Fake, session
 from privity.disclosure import Asset, Basis, Cell, Disclosure, Ground, Party, View
-from privity.errors import PeerError, PolicyRefusal
+from privity.errors import PeerError, PolicyRefusal, PrivityError
 from privity.infer.journal import Job
 from privity.infer.ladder import Ladder
 from privity.infer.routes.keeper import RouteKeeper
 from privity.infer.rung import Rung
-from privity.node.live import _foremost, _job_state, _route_state, _rungs_state, render
+from privity.node.live import (
+    _foremost,
+    _job_state,
+    _route_state,
+    _rungs_state,
+    live_state,
+    live_view,
+    render,
+)
 from privity.policy import Policy
 from privity.receipt import Outcome
 
@@ -71,6 +82,24 @@ def test_a_problem_is_told_with_its_hint() -> None:
     assert "the relay cannot be reached" in text
     assert "hint: start it" in text
     assert "no requests yet" in text
+
+
+@pytest.mark.parametrize("others", [0, 1])
+@pytest.mark.anyio
+async def test_a_hint_is_told_as_the_daemon_has_it(tmp_path: Path, others: int) -> None:
+    broken = Fake("local", find_error=PeerError("nobody answers", hint="is it up?"))
+    transport = session(tmp_path, broken, *[Fake("confidential")] * others)
+    with suppress(PrivityError):
+        await transport.ladder.rungs[0].keeper.current()
+    for _ in range(2):  # it is told of the hint itself each time, not of what it made of it
+        found = live_state(transport, hinted=str.upper)
+        assert len(found["rungs"]) == 2 * others
+        (told, *_) = found["rungs"] or [found["route"]]
+        assert told["problem"]["hint"] == "IS IT UP?"
+    out = io.StringIO()
+    view = live_view(transport, hinted=str.upper)
+    Console(file=out, width=80, color_system=None).print(view.get_renderable())
+    assert "hint: IS IT UP?" in out.getvalue()
 
 
 def test_what_a_peer_or_a_client_named_cannot_steer_the_terminal() -> None:

@@ -1,7 +1,7 @@
 """Hints that name another command: it gets the policy that this one was given.
 
 Who asks under another policy than the configured one would else be sent to a command that refuses
-what they had allowed.
+what they had allowed. The daemon's hints get the policy that it runs under.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["with_policy"]
+__all__ = ["naming_policy", "with_policy"]
 
 _COMMAND = re.compile(r"`privity ([a-z][^`]*)`")
 _SHORT, _LONG = "-p", "--policy"
@@ -28,6 +28,17 @@ def with_policy(hint: str, arguments: Sequence[str], root: Any) -> str:
     policy = _given(arguments)
     if policy is None or not _takes_policy(root, arguments):
         return hint
+    return naming_policy(hint, policy, root)
+
+
+def naming_policy(hint: str, policy: str, root: Any) -> str:
+    """Return a hint whose commands name a policy, where they take one and name none.
+
+    Args:
+        hint: as the error has it, commands in backticks.
+        policy: a preset's name or a file's path.
+        root: the click command of the program.
+    """
 
     def repeated(found: re.Match[str]) -> str:
         words = found[1].split()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from privity.cli import output
 from privity.cli.choice import EnclaveOption, PolicyOption, RelayOption, RouteKind, RouteOption
+from privity.cli.hints import naming_policy
 
 if TYPE_CHECKING:
     from privity.infer.session import PrivateTransport
@@ -21,6 +24,7 @@ _POLL_S = 0.2
 
 
 def up(
+    ctx: typer.Context,
     policy: PolicyOption = None,
     route: RouteOption = RouteKind.AUTO,
     enclave: EnclaveOption = None,
@@ -66,7 +70,8 @@ def up(
     access = AccessControl(load_or_create_token(path), origins)
     transport = open_session(settings(policy, route, enclave, relay), config=config)
     sock = bind(_HOST, config.port if port is None else port)
-    screen = _Screen(transport, live=live and not as_json and sys.stdout.isatty())
+    hinted = _hinting(policy, ctx.find_root().command)
+    screen = _Screen(transport, hinted, live=live and not as_json and sys.stdout.isatty())
 
     def ready(url: str) -> None:
         base = f"{url}/v1"
@@ -82,16 +87,30 @@ def up(
         screen.start()
 
     try:
-        serve_app(DeviceApp(transport, access), sock, on_ready=ready)
+        serve_app(DeviceApp(transport, access, hinted=hinted), sock, on_ready=ready)
     finally:
         screen.stop()
+
+
+def _hinting(policy: str | None, root: Any) -> Callable[[str], str]:
+    """Return what has the commands in a hint name the policy that the daemon was given."""
+    from privity.policy import PRESETS
+
+    if policy is None:
+        return lambda hint: hint
+    # Whoever reads it need not be in the folder that the daemon was started in.
+    named = policy if policy in PRESETS else str(Path(policy).absolute())
+    return lambda hint: naming_policy(hint, named, root)
 
 
 class _Screen:
     """The live view on a terminal; elsewhere a line whenever the route's state changes."""
 
-    def __init__(self, transport: PrivateTransport, *, live: bool) -> None:
+    def __init__(
+        self, transport: PrivateTransport, hinted: Callable[[str], str], *, live: bool
+    ) -> None:
         self._transport = transport
+        self._hinted = hinted
         self._wants_live = live
         self._live: Any = None
         self._stop = threading.Event()
@@ -103,7 +122,7 @@ class _Screen:
             return
         from privity.node.live import live_view
 
-        self._live = live_view(self._transport)
+        self._live = live_view(self._transport, hinted=self._hinted)
         self._live.start()
 
     def stop(self) -> None:

@@ -11,6 +11,7 @@ answered but what it answered may not be used, 503 that trying again later can h
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from privity.errors import (
@@ -83,25 +84,35 @@ def retry_headers(error: PrivityError) -> list[tuple[bytes, bytes]]:
     return again
 
 
-def describe(error: PrivityError, code: str | None = None) -> bytes:
+def describe(
+    error: PrivityError,
+    code: str | None = None,
+    *,
+    hinted: Callable[[str], str] = lambda hint: hint,
+) -> bytes:
     """Return the JSON body for an error of privity's tree.
 
     Args:
         error: what went wrong.
         code: in place of the error's own.
+        hinted: what is told in place of the error's hint.
     """
     more: dict[str, Any] = {}
     if isinstance(error, EvidenceError | ReceiptError):
         more["check"] = error.check
     if isinstance(error, PolicyRefusal):
         more["report"] = error.report
-    return own_error(error.message, code or error_status(error)[1], error.hint, **more)
+    return own_error(error.message, code or error_status(error)[1], hinted(error.hint), **more)
 
 
-def error_event(error: PrivityError) -> bytes:
+def error_event(error: PrivityError, *, hinted: Callable[[str], str] = lambda hint: hint) -> bytes:
     """Return the error as one server-sent event, for an answer that had already begun.
 
     The stock ``openai`` client raises ``openai.APIError`` for it, with the message and the code,
     and the stock ``anthropic`` client ``anthropic.APIStatusError``.
+
+    Args:
+        error: what went wrong.
+        hinted: as for `describe`.
     """
-    return encode_event(describe(error), b"error")
+    return encode_event(describe(error, hinted=hinted), b"error")

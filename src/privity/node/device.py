@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
@@ -56,11 +56,20 @@ class DeviceApp:
     Args:
         transport: runs the jobs; closed when the app's lifespan ends.
         access: decides who may call.
+        hinted: what whoever called is told in place of an error's hint: only who started the daemon
+            knows under which policy, and how a command is told of it.
     """
 
-    def __init__(self, transport: PrivateTransport, access: AccessControl) -> None:
+    def __init__(
+        self,
+        transport: PrivateTransport,
+        access: AccessControl,
+        *,
+        hinted: Callable[[str], str] = lambda hint: hint,
+    ) -> None:
         self.transport = transport
         self._access = access
+        self._hinted = hinted
         self._fresh: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -105,9 +114,9 @@ class DeviceApp:
     async def _serve(self, scope: Scope, receive: Receive, send: Send, cors: RawHeaders) -> None:
         path: str = scope["path"]
         if path.startswith("/v1/") and scope["method"] in _METHODS and _is_plain(scope):
-            await _Exchange(self.transport, scope, receive, send, cors).run()
+            await _Exchange(self.transport, scope, receive, send, cors, self._hinted).run()
         elif path == "/privity/state" and scope["method"] == "GET":
-            body = json.dumps(live_state(self.transport)).encode()
+            body = json.dumps(live_state(self.transport, hinted=self._hinted)).encode()
             await answer(send, 200, [_JSON, (b"cache-control", b"no-store"), *cors], body)
         else:
             body = own_error(
@@ -128,12 +137,14 @@ class _Exchange:
         receive: Receive,
         send: Send,
         cors: RawHeaders,
+        hinted: Callable[[str], str],
     ) -> None:
         self._transport = transport
         self._scope = scope
         self._receive = receive
         self._send = send
         self._cors = cors
+        self._hinted = hinted
         self._started = False
         self._events = False
         self._body_done = asyncio.Event()
@@ -231,13 +242,14 @@ class _Exchange:
         if not self._started:
             await self._refuse(error, *api_error.error_status(error))
         elif self._events:
-            event = api_error.error_event(error)
+            event = api_error.error_event(error, hinted=self._hinted)
             await self._send({"type": "http.response.body", "body": event, "more_body": True})
         # Returning without the last body message has the server close the connection unfinished.
 
     async def _refuse(self, error: PrivityError, status: int, code: str) -> None:
         headers = [_JSON, *api_error.retry_headers(error), *self._cors]
-        await answer(self._send, status, headers, api_error.describe(error, code))
+        body = api_error.describe(error, code, hinted=self._hinted)
+        await answer(self._send, status, headers, body)
 
     async def _content(self) -> bytes | AsyncIterator[bytes]:
         read = bytearray()

@@ -5,6 +5,7 @@ Counts, names and outcomes. No prompt, no answer, and no part of either is in it
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -42,14 +43,29 @@ _OUTCOMES = {
 }
 
 
-def live_state(transport: PrivateTransport, *, clock: Clock = utc_now) -> dict[str, Any]:
-    """Return the daemon's state as JSON-ready data; may be called from any thread."""
+def live_state(
+    transport: PrivateTransport,
+    *,
+    clock: Clock = utc_now,
+    hinted: Callable[[str], str] = lambda hint: hint,
+) -> dict[str, Any]:
+    """Return the daemon's state as JSON-ready data; may be called from any thread.
+
+    Args:
+        transport: the daemon's.
+        clock: what time it is.
+        hinted: what is told in place of a problem's hint.
+    """
     ladder, journal = transport.ladder, transport.journal
     now = clock()
     rungs = _rungs_state(ladder)
+    route = _foremost(rungs) if rungs else _route_state(ladder.cached, ladder.problem)
+    for one in rungs or [route]:
+        if one["problem"] is not None:
+            one["problem"]["hint"] = hinted(one["problem"]["hint"])
     return {
         "policy": ladder.policy.name,
-        "route": _foremost(rungs) if rungs else _route_state(ladder.cached, ladder.problem),
+        "route": route,
         "rungs": rungs,
         "recovered": _recovered(ladder),
         "streams": [_job_state(job, now) for job in list(journal.running.values())],
@@ -159,15 +175,21 @@ def _job_state(job: Job, now: datetime) -> dict[str, Any]:
     }
 
 
-def live_view(transport: PrivateTransport, **options: Any) -> Live:
+def live_view(
+    transport: PrivateTransport,
+    *,
+    hinted: Callable[[str], str] = lambda hint: hint,
+    **options: Any,
+) -> Live:
     """Return a `rich` live display of a running daemon; use it in ``with``.
 
     Args:
         transport: the daemon's.
+        hinted: as for `live_state`.
         options: passed to `rich.live.Live`, such as ``console``.
     """
     return Live(
-        get_renderable=lambda: render(live_state(transport)),
+        get_renderable=lambda: render(live_state(transport, hinted=hinted)),
         refresh_per_second=_REFRESH_HZ,
         **options,
     )
