@@ -17,7 +17,7 @@ from privity.errors import AdmissionError, InputError
 from privity.infer.anonymous.device_members import DeviceMembers
 from privity.infer.anonymous.purse import SharedWallet
 
-__all__ = ["MemberProver"]
+__all__ = ["MemberProver", "no_member"]
 
 
 class MemberProver:
@@ -104,10 +104,7 @@ class MemberProver:
     def _member(self) -> tuple[Membership, int]:
         member = self._wallet.membership
         if member is None or member.index is None:
-            raise InputError(
-                "you are not a member of this network yet",
-                hint="`privity wallet top-up` stakes for you and buys credits",
-            )
+            raise no_member()
         return member, member.index
 
     async def _prover(self, scope: str, member: Membership, index: int) -> Prover:
@@ -119,3 +116,11 @@ class MemberProver:
                 found = await to_thread.run_sync(Prover, identity, scope)
                 self._provers[scope, index] = found
             return found
+
+
+def no_member() -> InputError:
+    """Return the error of a person who has no membership yet."""
+    return InputError(
+        "you are not a member of this network yet",
+        hint="`privity wallet top-up` stakes for you and buys credits",
+    )

@@ -28,13 +28,13 @@ import httpx
 from privity.anon.credits import CreditTerms
 from privity.anon.payment_terms import TERMS_PATH, PaymentTerms
 from privity.anon.relays import target_name
-from privity.errors import InputError, MalformedError, PeerError, PrivityError
+from privity.errors import MalformedError, PeerError, PrivityError
 from privity.home import home
 from privity.infer.anonymous.device_members import DeviceMembers
 from privity.infer.anonymous.edge_prover import Edge, configured_queries
 from privity.infer.anonymous.job import AnonymousJob, asked, whole_minute
 from privity.infer.anonymous.makers import QueryMakers
-from privity.infer.anonymous.member import MemberProver
+from privity.infer.anonymous.member import MemberProver, no_member
 from privity.infer.anonymous.purse import SharedWallet, person_wallet, wallet_folder
 from privity.infer.anonymous.registry import Chosen, RegistryView
 from privity.infer.peers import EnclavePeer, NetworkPeer
@@ -133,10 +133,7 @@ class Network:
         """
         member = self.wallet.membership
         if member is None and not newcomer:
-            raise InputError(
-                "you are not a member of this network yet",
-                hint="`privity wallet top-up` stakes for you and buys credits",
-            )
+            raise no_member()
         chosen = await self.registry.choose()
         target = exit_url(target_name(chosen.gateway.did))
         peer = EnclavePeer(chosen.gateway.endpoint, target, chosen.gateway.did)
