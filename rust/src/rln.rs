@@ -151,15 +151,6 @@ impl MerkleTree {
         Ok(PyBytes::new(py, &field::write(&leaf)))
     }
 
-    /// All leaves one after the other, for a snapshot.
-    fn leaves<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        let bytes: Vec<u8> = py.detach(|| {
-            let tree = self.reading();
-            tree.leaves().iter().flat_map(field::write).collect()
-        });
-        PyBytes::new(py, &bytes)
-    }
-
     fn __len__(&self, py: Python<'_>) -> usize {
         py.detach(|| self.reading().len())
     }

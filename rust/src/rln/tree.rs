@@ -50,10 +50,6 @@ impl Tree {
         self.node(self.depth, 0)
     }
 
-    pub fn leaves(&self) -> &[Fr] {
-        &self.levels[0]
-    }
-
     pub fn leaf(&self, index: usize) -> Result<Fr, Refused> {
         self.within(index)?;
         Ok(self.levels[0][index])
