@@ -3,7 +3,8 @@
 Real processes on loopback: a trivial upstream, and before it the gateway, with admission (SQLite
 store) or without: that is the peer, in the same run. A steady stream of good requests, their proofs
 made in advance, comes from one relay's address, the flood from another's, each at its own rate; in
-one case both are clients of one relay, at two addresses.
+one case both are clients of one relay, at two addresses. Calm and flood alternate before one and
+the same gateway, since two runs of one gateway differ by as much as is to be shown.
 The gateway has one core, upstream and load generators the other.
 """
 
@@ -20,11 +21,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import httptools
@@ -46,6 +47,8 @@ HERE = Path(__file__).parent
 BODY = 1024  # bytes of a sealed request
 PACE_S = 0.05  # between two good requests, on average
 WARM = 20  # good requests before anything is measured
+ROUNDS = 5  # of calm and flood, in turn
+LEAD_S = 0.5  # of flood before the first good request beside it
 GOAL = 0.1  # by how much a flood may slow good requests
 
 
@@ -62,19 +65,23 @@ class Good:
         return post(self.proofs[number].to_header(), self.bodies[number], path)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Run:
-    """One run of the good stream.
+    """The good stream, whole or the parts of it that had the same beside them.
 
     Attributes:
-        times: seconds of each good request, to the end of its answer.
-        gateway: share of a core that the gateway used.
-        flood: what the flood's generator said.
+        times: seconds of each good request that was served, to the end of its answer.
+        sent: good requests.
+        gateway: seconds of processor that the gateway used.
+        wall: seconds that it took.
+        flood: what the flood's generators said, added up.
     """
 
-    times: list[float]
-    gateway: float
-    flood: dict[str, Any]
+    times: list[float] = field(default_factory=list)
+    sent: int = 0
+    gateway: float = 0.0
+    wall: float = 0.0
+    flood: Counter[str] = field(default_factory=Counter)
 
     @property
     def median(self) -> float:
@@ -184,58 +191,65 @@ def gateway(
         yield int(urlsplit(url).port or 0), process
 
 
-def stream(
-    port: int,
-    process: psutil.Process,
-    good: Good,
-    flood: list[str] | None = None,
-    path: str = GATEWAY_PATH,
-) -> Run:
-    """Send the good requests, each at its time, beside a flood."""
-    client = Client(port, "127.0.0.1")
-    with ExitStack() as stack:
-        stack.callback(client.close)
-        for number in range(WARM):
-            client.ask(good.http(number, path))
-        flooding = None
-        if flood is not None:
-            flooding = subprocess.Popen(
-                [sys.executable, str(HERE / "flood_load.py"), *flood, "--port", str(port)],
-                stdout=subprocess.PIPE,
-            )
-            stack.callback(flooding.communicate)
-            stack.callback(flooding.kill)  # first, and nothing where it ended
-            time.sleep(1.0)
-        times, used = paced(client, process, good, path)
-        said: dict[str, Any] = {}
-        if flooding is not None:
-            said = json.loads(flooding.communicate(timeout=60)[0])
-    return Run(times, used, said)
+def alone(port: int, process: psutil.Process, good: Good) -> Run:
+    """Send the good requests with nothing beside them."""
+    client, run = Client(port, "127.0.0.1"), Run()
+    warm(client, good, GATEWAY_PATH)
+    paced(run, client, process, good, range(WARM, len(good.proofs)), GATEWAY_PATH)
+    client.close()
+    return run
+
+
+def in_turn(
+    port: int, process: psutil.Process, good: Good, flood: list[str], path: str
+) -> tuple[Run, Run]:
+    """Send the good requests, with nothing and with a flood beside them in turn."""
+    client, calm, wild = Client(port, "127.0.0.1"), Run(), Run()
+    warm(client, good, path)
+    size = (len(good.proofs) - WARM) // (2 * ROUNDS)
+    seconds = str(LEAD_S + size * PACE_S + 0.2)
+    command = [sys.executable, str(HERE / "flood_load.py"), *flood, "--port", str(port)]
+    for start in range(WARM, WARM + 2 * ROUNDS * size, 2 * size):
+        paced(calm, client, process, good, range(start, start + size), path)
+        with subprocess.Popen([*command, "--seconds", seconds], stdout=subprocess.PIPE) as load:
+            try:
+                if load.stdout is None:
+                    raise RuntimeError("no output to read")
+                load.stdout.readline()  # it begins
+                time.sleep(LEAD_S)
+                paced(wild, client, process, good, range(start + size, start + 2 * size), path)
+                wild.flood.update(json.loads(load.stdout.readline()))
+            finally:
+                load.kill()
+    client.close()
+    return calm, wild
+
+
+def warm(client: Client, good: Good, path: str) -> None:
+    """Send the requests that are not measured."""
+    for number in range(WARM):
+        client.ask(good.http(number, path))
 
 
 def paced(
-    client: Client, process: psutil.Process, good: Good, path: str
-) -> tuple[list[float], float]:
-    """Send the good requests; return the times of those served, and the gateway's share of a core.
+    run: Run, client: Client, process: psutil.Process, good: Good, numbers: range, path: str
+) -> None:
+    """Send some of the good requests, each at its time; note those served, and what it took.
 
-    Ends after three times what it should take, however few were answered.
+    At uneven times: evenly, all of them would meet the flood in one phase of its own rhythm.
     """
+    chance = random.Random(numbers.start)
     before, began = process.cpu_times(), time.perf_counter()
-    count = len(good.proofs) - WARM
-    # At uneven times: evenly, all of them would meet the flood in one phase of its own rhythm.
-    chance = random.Random(7)
-    times = []
-    for number in range(count):
-        at = (number + chance.random()) * PACE_S
+    for place, number in enumerate(numbers):
+        at = (place + chance.random()) * PACE_S
         time.sleep(max(0.0, began + at - time.perf_counter()))
-        taken, status = client.ask(good.http(WARM + number, path))
+        taken, status = client.ask(good.http(number, path))
+        run.sent += 1
         if status == 200:
-            times.append(taken)
-        if time.perf_counter() - began > 3 * count * PACE_S:
-            break
-    wall, after = time.perf_counter() - began, process.cpu_times()
-    used = after.user + after.system - before.user - before.system
-    return times, used / wall
+            run.times.append(taken)
+    after = process.cpu_times()
+    run.wall += time.perf_counter() - began
+    run.gateway += after.user + after.system - before.user - before.system
 
 
 def refusal(port: int, requests: Iterator[bytes], count: int = 300) -> float:
@@ -293,7 +307,7 @@ def costs(report: Report, folder: Path, upstream: str, good: Good) -> None:
         gateway(folder, upstream, good.root) as (port, process),
         gateway(folder, upstream, None) as (bare_port, bare),
     ):
-        with_it, without = stream(port, process, good), stream(bare_port, bare, good)
+        with_it, without = alone(port, process, good), alone(bare_port, bare, good)
         least, bad = refusal(port, nothing_there()), refusal(port, garbage(good))
         forged = refusal(port, forgeries(good))
     added = with_it.median - without.median
@@ -329,7 +343,6 @@ def costs(report: Report, folder: Path, upstream: str, good: Good) -> None:
 
 def floods(report: Report, folder: Path, upstream: str, good: Good, rate: float, only: str) -> None:
     """Measure the good stream beside floods of each kind."""
-    seconds = (len(good.proofs) - WARM) * PACE_S + 2
     kinds: tuple[tuple[str, Callable[[Good], Iterator[bytes]], bool], ...] = (
         ("garbage", garbage, False),
         ("stale roots", stale, False),
@@ -344,31 +357,29 @@ def floods(report: Report, folder: Path, upstream: str, good: Good, rate: float,
         size = write_flood(
             path, (one.replace(GATEWAY_PATH.encode(), where.encode()) for one in make(good))
         )
-        flags = [str(path), "--size", str(size), "--rate", str(rate), "--seconds", str(seconds)]
-        runs: dict[str, Run] = {}
-        for name, root in (("", good.root), ("bare ", None)):
-            for flood in ("calm", "flood"):
-                with ExitStack() as stack:
-                    port, process = stack.enter_context(gateway(folder, upstream, root))
-                    if relayed:
-                        behind = f"http://127.0.0.1:{port}"
-                        before = ["--relay", "--upstream", behind]
-                        url = stack.enter_context(child(str(HERE / "flood_gateway.py"), *before))
-                        port = int(urlsplit(url).port or 0)
-                    beside = flags if flood == "flood" else None
-                    runs[name + flood] = stream(port, process, good, beside, where)
-        _add(report, f"{rate:,.0f}/s of {what}, beside good ones", runs, len(good.proofs) - WARM)
+        flags = [str(path), "--size", str(size), "--rate", str(rate)]
+        runs: list[Run] = []
+        for root in (good.root, None):
+            with ExitStack() as stack:
+                port, process = stack.enter_context(gateway(folder, upstream, root))
+                if relayed:
+                    behind = f"http://127.0.0.1:{port}"
+                    before = ["--relay", "--upstream", behind]
+                    url = stack.enter_context(child(str(HERE / "flood_gateway.py"), *before))
+                    port = int(urlsplit(url).port or 0)
+                runs += in_turn(port, process, good, flags, where)
+        _add(report, f"{rate:,.0f}/s of {what}, beside good ones", *runs)
 
 
-def _add(report: Report, what: str, runs: dict[str, Run], count: int) -> None:
-    calm, flood, bare, wild = (runs[one] for one in ("calm", "flood", "bare calm", "bare flood"))
+def _add(report: Report, what: str, calm: Run, flood: Run, bare: Run, wild: Run) -> None:
+    count = flood.sent
     if not flood.times:
         report.add(what, f"none of {count} good ones served: goal +10% missed", good_served=0)
         return
     slower, peer = flood.median / calm.median - 1, wild.median / bare.median - 1
     met = "met" if slower <= GOAL and len(flood.times) == count else "missed"
     sent = flood.flood["sent"]
-    answered = sum(flood.flood.get(one, 0) for one in ("400", "403", "409", "503"))
+    answered = sum(flood.flood[one] for one in ("400", "403", "409", "503"))
     load = flood.flood["processor_s"]
     report.add(
         what,
@@ -376,7 +387,7 @@ def _add(report: Report, what: str, runs: dict[str, Run], count: int) -> None:
         f"({flood.median * 1e3:.2f} ms, calm {calm.median * 1e3:.2f} ms; "
         f"p95 {_p95(flood):.1f} ms, calm {_p95(calm):.1f} ms; "
         f"{len(flood.times)} of {count} good ones served; {answered} of {sent} bad ones refused, "
-        f"{flood.flood.get('503', 0)} as busy; gateway {flood.gateway:.0%} of its core, load "
+        f"{flood.flood['503']} as busy; gateway {flood.gateway / flood.wall:.0%} of its core, load "
         f"generator {load:.1f} s of processor)",
         slower=slower,
         peer="the same gateway with admission off",
@@ -387,7 +398,7 @@ def _add(report: Report, what: str, runs: dict[str, Run], count: int) -> None:
         good_served=len(flood.times),
         good_sent=count,
         flood=flood.flood,
-        gateway_core_share=flood.gateway,
+        gateway_core_share=flood.gateway / flood.wall,
     )
 
 
@@ -398,7 +409,7 @@ def _p95(run: Run) -> float:
 def main() -> None:
     """Measure costs, then floods."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--good", type=int, default=100, help="good requests of each run")
+    parser.add_argument("--good", type=int, default=300, help="good requests of each run")
     parser.add_argument("--rate", type=float, default=1000, help="bad requests a second")
     parser.add_argument("--only", default="", help="floods whose name holds this")
     options = parser.parse_args()

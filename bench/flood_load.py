@@ -1,5 +1,7 @@
 """Sends the requests in a file to a server at a steady rate; prints what came back, as JSON.
 
+An empty line says that it begins.
+
 Responses are counted by their status lines and not read further, so that this costs little.
 """
 
@@ -47,6 +49,7 @@ async def load(options: argparse.Namespace) -> Counter[str]:
             lambda: Connection(seen), "127.0.0.1", options.port, local_addr=(options.source, 0)
         )
         connections.append(transport)
+    print(flush=True)  # it begins
     sent, began = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - began) < options.seconds:
         while sent < elapsed * options.rate:

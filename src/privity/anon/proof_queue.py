@@ -57,7 +57,7 @@ class QueueLimits:
     probation: int = 256
     forgers: int = 32
     share: float = 0.2
-    forged: float = 0.05
+    forged: float = 0.02
 
     def __post_init__(self) -> None:
         if min(self.batch, self.waiting, self.probation, self.forgers) < 1:
