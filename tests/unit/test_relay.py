@@ -16,8 +16,8 @@ from privity.seal import problem
 
 SEALED = {"content-type": "message/ohttp-chunked-req"}
 PIECE = bytes(64 * 1024)
-TOTAL = 48 << 20
-IN_FLIGHT = 20 << 20  # what two hops' socket buffers hold on loopback, generously
+TOTAL = 96 << 20
+IN_FLIGHT = 48 << 20  # what two hops' socket buffers hold on loopback, generously
 
 pytestmark = pytest.mark.anyio
 

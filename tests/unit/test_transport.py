@@ -229,7 +229,7 @@ async def test_client_that_closes_cancels_the_application(serve: Serve, keys: Ga
 
 async def test_memory_stays_flat_both_ways(serve: Serve, keys: GatewayKeys) -> None:
     """A slow reader holds the writer up, whichever side it is on, over all hops together."""
-    total, in_flight = 48 << 20, 24 << 20  # the bound is mostly the sockets' own buffers
+    total, in_flight = 96 << 20, 48 << 20  # the bound is mostly the sockets' own buffers
     sent = {"up": 0, "down": 0}
     go = threading.Event()
 
