@@ -55,6 +55,7 @@ async def test_a_node_that_holds_its_answer_back_holds_no_question_back(chain: S
         with anyio.move_on_after(60) as scope:
             await one.place(0, 5)  # a question
             await one.wait_until_settled(0)
+            assert await one.crowd(0) == 1
         chain.go.set()
     assert not scope.cancelled_caught
     assert chain.pages == 2

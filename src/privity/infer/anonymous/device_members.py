@@ -83,10 +83,9 @@ class DeviceMembers:
             PeerError: the ledger cannot be read, or does not agree with itself.
         """
         await self.refresh()
-        if index is not None and not await self._has(index):  # they joined since
+        if index is not None and not (self._known and self._known.has(index)):  # they joined since
             await self.refresh(now=True)
-        known = self._known
-        return 0 if known is None else self._settled.crowd(known, index)
+        return 0 if self._known is None else self._settled.crowd(self._known, index)
 
     async def place(self, index: int, limit: int) -> Place:
         """Return what a member proves with: of the settled list, or, not in it yet, of the newest.

@@ -49,6 +49,10 @@ class KnownMembers:
     at: float = 0.0
     roots: frozenset[bytes] = frozenset()
 
+    def has(self, index: int) -> bool:
+        """Tell whether a leaf was ever added."""
+        return any(isinstance(one, LeafAdded) and one.index == index for one in self.events)
+
 
 class SettledMembers:
     """Follows the members' events one to two periods behind. Run by the device.
