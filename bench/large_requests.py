@@ -11,6 +11,7 @@ import json
 import statistics
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import anyio
@@ -30,11 +31,13 @@ def main() -> None:
     """Print and record the figures."""
     title("large requests: how long others wait")
     report = Report("large_requests")
-    for what, body in bodies().items():
-        ours = statistics.median(
-            anyio.run(longest_pause, _through_proxy, body) for _ in range(RUNS)
-        )
+    for what, (body, status) in bodies().items():
+        answers: set[int] = set()
+        serve = partial(_through_proxy, answers)
+        ours = statistics.median(anyio.run(longest_pause, serve, body) for _ in range(RUNS))
         peer = statistics.median(anyio.run(longest_pause, _plainly, body) for _ in range(RUNS))
+        if answers != {status}:
+            raise RuntimeError(f"{what}: answered {answers}, not {status}")
         report.add(
             f"{what}, {len(body) / 2**20:.1f} MiB",
             f"{ours * 1e3:.0f} ms json.loads {peer * 1e3:.0f} ms ratio {ours / peer:.2f}",
@@ -45,8 +48,8 @@ def main() -> None:
     report.write()
 
 
-def bodies() -> dict[str, bytes]:
-    """Return the requests: the slowest that is taken, and five that are refused."""
+def bodies() -> dict[str, tuple[bytes, int]]:
+    """Return the requests with their status: the slowest that is taken, five that are refused."""
     members = b",".join(b'"k%d":{"n":%b}' % (i, b"9" * 100) for i in range(90_000))
     taken = b'{"prompt":{%b},"more":[%b]}' % (members, b",".join([b"1"] * 300_000))
     parts = {
@@ -60,7 +63,8 @@ def bodies() -> dict[str, bytes]:
         name: b'{"prompt":[' + b",".join([part] * ((MAX_REQUEST - 100) // (len(part) + 1))) + b"]}"
         for name, part in parts.items()
     }
-    return {"as many parts as may be": taken, **filled}
+    refused = {name: (body, 400) for name, body in filled.items()}
+    return {"as many parts as may be": (taken, 200), **refused}
 
 
 async def longest_pause(serve: Callable[[bytes], Awaitable[None]], body: bytes) -> float:
@@ -90,7 +94,7 @@ async def _plainly(body: bytes) -> None:
         return
 
 
-async def _through_proxy(body: bytes) -> None:
+async def _through_proxy(answers: set[int], body: bytes) -> None:
     parts = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> Any:
@@ -98,7 +102,9 @@ async def _through_proxy(body: bytes) -> None:
             return parts.pop()
         await anyio.sleep_forever()
 
-    async def send(message: Any) -> None: ...
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            answers.add(message["status"])
 
     engine = EngineProxy(_NoEngine(), transport=httpx.MockTransport(_answer))
     scope = {"type": "http", "method": "POST", "path": PATH, "headers": [], "query_string": b""}

@@ -334,8 +334,9 @@ async def test_where_too_many_proofs_wait_no_body_is_read(tmp_path: Path) -> Non
                 ahead.append(
                     asyncio.create_task(client.post(GATEWAY_PATH, headers=headers, content=body()))
                 )
-                while len(read) < number or not verifier.batches:
-                    await asyncio.sleep(0.01)
+                async with asyncio.timeout(60):
+                    while len(read) < number or not verifier.batches:
+                        await asyncio.sleep(0.01)
                 await settle()
             refused = await client.post(GATEWAY_PATH, headers=proved(), content=body())
             assert check_of(refused) == "busy" and len(read) == 2

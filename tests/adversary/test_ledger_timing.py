@@ -61,6 +61,13 @@ async def test_a_node_that_holds_its_answer_back_holds_no_question_back(chain: S
     assert chain.pages == 2
 
 
+async def test_a_leaf_that_the_ledger_does_not_have_yet_is_read_for_once(chain: Slow) -> None:
+    one = device(chain, chain.clock)
+    for _ in range(3):
+        assert await one.crowd(99) == 1
+    assert chain.pages == 2
+
+
 async def test_a_reading_that_failed_is_not_made_up_for_at_the_moment_of_a_question(
     chain: Slow,
 ) -> None:

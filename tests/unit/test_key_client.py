@@ -16,11 +16,11 @@ from privity.attest.grant_revocation import GrantRevocation
 from privity.attest.release import BootKeys
 from privity.errors import EvidenceError, InputError, PeerError
 from privity.identity.jcs import canonical
-from privity.identity.timestamps import utc_now
+from privity.node import key_client
 from privity.node.broker import Broker
 from privity.node.key_client import RELEASE_PATH, KeyClient, Released, elapsed
 from privity.statement import Statement
-from releases import ARTEFACT, KEY, Owner, RealTime, app_of, client_of, events
+from releases import ARTEFACT, KEY, Clock, Owner, RealTime, app_of, client_of, events
 
 pytestmark = pytest.mark.anyio
 
@@ -91,25 +91,45 @@ async def test_a_lease_is_renewed_for_as_long_as_it_may(
     assert kinds[:2] == ["added", "granted"] and set(kinds[2:]) == {"renewed"}
 
 
-async def test_a_refused_renewal_ends_it_at_once(
-    owner: Owner, broker: Broker, client: KeyClient
-) -> None:
-    signed, released = await begin(owner, broker, client)
-    broker.revoke(GrantRevocation(signed.digest, owner.key.did, "sold", utc_now()).sign(owner.key))
-    with anyio.fail_after(60), pytest.raises(EvidenceError, match="sold") as caught:
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Return a clock that moves when somebody sleeps, by as much, and not otherwise."""
+    clock = Clock()
+
+    async def sleep(seconds: float) -> None:
+        clock.forward(seconds)
+
+    monkeypatch.setattr(key_client.anyio, "sleep", sleep)
+    return clock
+
+
+async def test_a_refused_renewal_ends_it_at_once(slept: Clock, tmp_path: Path) -> None:
+    owner = Owner(clock=slept)
+    broker = owner.broker(tmp_path / "broker")
+    client = client_of(owner, app_of(owner, broker))
+    signed, released = await begin(owner, broker, client, lease_s=60)
+    began = slept.seconds()
+    broker.revoke(GrantRevocation(signed.digest, owner.key.did, "sold", slept()).sign(owner.key))
+    with pytest.raises(EvidenceError, match="sold") as caught:
         await client.keep(released)
     assert caught.value.check == "grant revoked"
+    assert slept.seconds() == began + 30  # at half of the lease it asked, and no more
 
 
 async def test_a_broker_out_of_reach_ends_it_with_the_lease_and_not_before(
-    owner: Owner, broker: Broker, client: KeyClient, line: Line
+    slept: Clock, tmp_path: Path
 ) -> None:
-    _, released = await begin(owner, broker, client)
+    owner = Owner(clock=slept)
+    broker = owner.broker(tmp_path / "broker")
+    line = Line(app_of(owner, broker))
+    client = client_of(owner, None, transport=httpx.MockTransport(line.answer))  # type: ignore[arg-type]
+    _, released = await begin(owner, broker, client, lease_s=60)
     line.cut = True
-    with anyio.fail_after(60), pytest.raises(EvidenceError) as caught:
+    with pytest.raises(EvidenceError) as caught:
         await client.keep(released)
     assert caught.value.check == "lease"
-    assert elapsed() >= released.until
+    assert slept.seconds() == pytest.approx(released.until, abs=1e-3)
+    assert line.refused > 3  # and it asked until then
 
 
 async def test_a_broker_back_in_time_keeps_it(
@@ -159,7 +179,7 @@ async def test_a_silent_broker_is_not_waited_for_without_end(
 
     monkeypatch.setattr("privity.node.key_client._EXCHANGE_S", 0.2)
     client = client_of(owner, None, transport=httpx.MockTransport(silent))  # type: ignore[arg-type]
-    with pytest.raises(PeerError, match="in time"):
+    with anyio.fail_after(60), pytest.raises(PeerError, match="in time"):
         await client.obtain(ARTEFACT, Purpose.SERVE)
 
 

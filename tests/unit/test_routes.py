@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
@@ -184,7 +185,7 @@ async def test_a_statement_that_drips_is_given_up(
             return httpx.Response(200, stream=Dripping())
 
     monkeypatch.setattr(confidential, "_STATEMENT_S", 0.1)
-    with pytest.raises(PeerError, match="within") as caught:
+    with anyio.fail_after(60), pytest.raises(PeerError, match="within") as caught:
         await discover(peer, Trust(), Slow())
     assert caught.value.hint
 

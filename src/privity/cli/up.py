@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -94,13 +93,9 @@ def up(
 
 def _hinting(policy: str | None, root: Any) -> Callable[[str], str]:
     """Return what has the commands in a hint name the policy that the daemon was given."""
-    from privity.policy import PRESETS
-
     if policy is None:
         return lambda hint: hint
-    # Whoever reads it need not be in the folder that the daemon was started in.
-    named = policy if policy in PRESETS else str(Path(policy).absolute())
-    return lambda hint: naming_policy(hint, named, root)
+    return lambda hint: naming_policy(hint, policy, root)
 
 
 class _Screen:

@@ -63,6 +63,7 @@ class DeviceMembers:
         self._chance = chance or random.SystemRandom()
         self.every_s = min(_EVERY_S, settle_s / 4)
         self._known: KnownMembers | None = None
+        self._sought: set[int] = set()  # leaves that a reading was made for
         self._settled = SettledMembers(settle_s, clock=clock)
         self._begun = 0
         self._begin(_restored(path))
@@ -83,7 +84,10 @@ class DeviceMembers:
             PeerError: the ledger cannot be read, or does not agree with itself.
         """
         await self.refresh()
-        if index is not None and not (self._known and self._known.has(index)):  # they joined since
+        known = self._known
+        if index is not None and not (known and known.has(index)) and index not in self._sought:
+            # They joined since; once, as the rhythm brings what the ledger does not have yet.
+            self._sought.add(index)
             await self.refresh(now=True)
         return 0 if self._known is None else self._settled.crowd(self._known, index)
 
