@@ -4,7 +4,8 @@ Real processes on loopback: a trivial upstream, and before it the gateway, with 
 store) or without: that is the peer, in the same run. A steady stream of good requests, their proofs
 made in advance, comes from one relay's address, the flood from another's, each at its own rate; in
 one case both are clients of one relay, at two addresses. Calm and flood alternate before one and
-the same gateway, since two runs of one gateway differ by as much as is to be shown.
+the same gateway, since two runs of one gateway differ by as much as is to be shown; where a relay
+counts what each address sends, each flood comes from one that sent none before.
 The gateway has one core, upstream and load generators the other.
 """
 
@@ -74,6 +75,7 @@ class Run:
         sent: good requests.
         gateway: seconds of processor that the gateway used.
         wall: seconds that it took.
+        parts: the median of each part, in seconds.
         flood: what the flood's generators said, added up.
     """
 
@@ -81,6 +83,7 @@ class Run:
     sent: int = 0
     gateway: float = 0.0
     wall: float = 0.0
+    parts: list[float] = field(default_factory=list)
     flood: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -201,7 +204,7 @@ def alone(port: int, process: psutil.Process, good: Good) -> Run:
 
 
 def in_turn(
-    port: int, process: psutil.Process, good: Good, flood: list[str], path: str
+    port: int, process: psutil.Process, good: Good, flood: list[str], path: str, *, fresh: bool
 ) -> tuple[Run, Run]:
     """Send the good requests, with nothing and with a flood beside them in turn."""
     client, calm, wild = Client(port, "127.0.0.1"), Run(), Run()
@@ -209,9 +212,11 @@ def in_turn(
     size = (len(good.proofs) - WARM) // (2 * ROUNDS)
     seconds = str(LEAD_S + size * PACE_S + 0.2)
     command = [sys.executable, str(HERE / "flood_load.py"), *flood, "--port", str(port)]
-    for start in range(WARM, WARM + 2 * ROUNDS * size, 2 * size):
+    for turn, start in enumerate(range(WARM, WARM + 2 * ROUNDS * size, 2 * size)):
+        source = ["--source", f"127.0.0.{2 + turn * fresh}"]
         paced(calm, client, process, good, range(start, start + size), path)
-        with subprocess.Popen([*command, "--seconds", seconds], stdout=subprocess.PIPE) as load:
+        flooding = [*command, *source, "--seconds", seconds]
+        with subprocess.Popen(flooding, stdout=subprocess.PIPE) as load:
             try:
                 if load.stdout is None:
                     raise RuntimeError("no output to read")
@@ -238,7 +243,7 @@ def paced(
 
     At uneven times: evenly, all of them would meet the flood in one phase of its own rhythm.
     """
-    chance = random.Random(numbers.start)
+    chance, times = random.Random(numbers.start), list[float]()
     before, began = process.cpu_times(), time.perf_counter()
     for place, number in enumerate(numbers):
         at = (place + chance.random()) * PACE_S
@@ -246,7 +251,9 @@ def paced(
         taken, status = client.ask(good.http(number, path))
         run.sent += 1
         if status == 200:
-            run.times.append(taken)
+            times.append(taken)
+    run.times += times
+    run.parts += [statistics.median(times)] if times else []
     after = process.cpu_times()
     run.wall += time.perf_counter() - began
     run.gateway += after.user + after.system - before.user - before.system
@@ -367,7 +374,7 @@ def floods(report: Report, folder: Path, upstream: str, good: Good, rate: float,
                     before = ["--relay", "--upstream", behind]
                     url = stack.enter_context(child(str(HERE / "flood_gateway.py"), *before))
                     port = int(urlsplit(url).port or 0)
-                runs += in_turn(port, process, good, flags, where)
+                runs += in_turn(port, process, good, flags, where, fresh=relayed)
         _add(report, f"{rate:,.0f}/s of {what}, beside good ones", *runs)
 
 
@@ -377,6 +384,7 @@ def _add(report: Report, what: str, calm: Run, flood: Run, bare: Run, wild: Run)
         report.add(what, f"none of {count} good ones served: goal +10% missed", good_served=0)
         return
     slower, peer = flood.median / calm.median - 1, wild.median / bare.median - 1
+    rounds = [beside / before - 1 for before, beside in zip(calm.parts, flood.parts, strict=False)]
     met = "met" if slower <= GOAL and len(flood.times) == count else "missed"
     sent = flood.flood["sent"]
     answered = sum(flood.flood[one] for one in ("400", "403", "409", "503"))
@@ -384,7 +392,8 @@ def _add(report: Report, what: str, calm: Run, flood: Run, bare: Run, wild: Run)
     report.add(
         what,
         f"{slower:+.0%} slower   goal {GOAL:+.0%} {met}   admission off {peer:+.0%}   "
-        f"({flood.median * 1e3:.2f} ms, calm {calm.median * 1e3:.2f} ms; "
+        f"(rounds {min(rounds):+.0%} to {max(rounds):+.0%}; "
+        f"{flood.median * 1e3:.2f} ms, calm {calm.median * 1e3:.2f} ms; "
         f"p95 {_p95(flood):.1f} ms, calm {_p95(calm):.1f} ms; "
         f"{len(flood.times)} of {count} good ones served; {answered} of {sent} bad ones refused, "
         f"{flood.flood['503']} as busy; gateway {flood.gateway / flood.wall:.0%} of its core, load "
@@ -392,6 +401,7 @@ def _add(report: Report, what: str, calm: Run, flood: Run, bare: Run, wild: Run)
         slower=slower,
         peer="the same gateway with admission off",
         peer_slower=peer,
+        rounds=rounds,
         goal=GOAL,
         median_s=flood.median,
         calm_median_s=calm.median,
