@@ -170,14 +170,6 @@ class Admission:
         self._check_now(proof)
         return Screened(proof)
 
-    def check_room(self, source: str) -> None:
-        """Refuse what would find no room among the proofs that wait: before its body is read.
-
-        Raises:
-            AdmissionError: check ``busy``.
-        """
-        self._queue.check_room(source)
-
     async def admit_screened(
         self, screened: Screened, digest: bytes, *, source: str = ""
     ) -> AdmittedSignal:

@@ -57,7 +57,7 @@ class QueueLimits:
     probation: int = 256
     forgers: int = 32
     share: float = 0.2
-    forged: float = 0.02
+    forged: float = 0.05
 
     def __post_init__(self) -> None:
         if min(self.batch, self.waiting, self.probation, self.forgers) < 1:
@@ -157,9 +157,13 @@ class ProofQueue:
         Raises:
             AdmissionError: check ``proof``: it does not hold; check ``busy``: too many wait.
         """
-        lane, forged = self._room(source)
+        now = self._clock()
+        lane = self._lane(source)
+        forged = lane.standing(now)
         if forged is None:
-            self._proven_seen = self._clock()
+            self._proven_seen = now
+        if self._full(forged) or len(lane.waiting) >= self._most(forged):
+            raise busy()
         waiting = _Waiting(claim, lane, forged, asyncio.get_running_loop().create_future())
         if not lane.waiting:
             self._active.append(lane)
@@ -167,14 +171,6 @@ class ProofQueue:
         self._count(waiting, 1)
         self._start()
         return await waiting.done
-
-    def check_room(self, source: str) -> None:
-        """Refuse early, before anything else is spent on it, what `verified` would not take now.
-
-        Raises:
-            AdmissionError: check ``busy``.
-        """
-        self._room(source)
 
     def close(self) -> None:
         """End the worker. Whoever still waits is told that it is busy."""
@@ -185,14 +181,6 @@ class ProofQueue:
                 _refuse(waiting, busy())
         self._active.clear()
         self._worker.shutdown(wait=True, cancel_futures=True)
-
-    def _room(self, source: str) -> tuple[_Lane, bool | None]:
-        """Return the lane of a source, and its standing; raise where there is no room in it."""
-        lane = self._lane(source)
-        forged = lane.standing(self._clock())
-        if self._full(forged) or len(lane.waiting) >= self._most(forged):
-            raise busy()
-        return lane, forged
 
     def _full(self, forged: bool | None) -> bool:
         if forged is None:
