@@ -73,7 +73,7 @@ class CountingQueue(ProofQueue):
         self.go = asyncio.Event()
         self.go.set()
 
-    async def verified(self, claim: Any, source: str) -> Any:
+    async def verified(self, claim: Any, source: str, **_: Any) -> Any:
         self.asked += 1
         await self.go.wait()
         return await super().verified(claim, source)

@@ -22,6 +22,7 @@ from native import needs_native
 from privity import statement
 from privity.anon import admission, proof_queue, rln
 from privity.anon.admission import Admission
+from privity.anon.proof_queue import ProofQueue, QueueLimits
 from privity.anon.stores import open_store
 from privity.errors import AdmissionError, PeerError
 from privity.node import query_gate
@@ -32,6 +33,7 @@ from privity.node.admission_gateway import (
     EnclaveUpstream,
 )
 from privity.seal.gateway import GATEWAY_PATH
+from scripted_verifier import Verifier, ask, checks, settle
 
 pytestmark = [pytest.mark.anyio, needs_native]
 
@@ -312,6 +314,38 @@ async def test_slow_uploads_of_one_source_leave_room_for_others(world: World) ->
         assert good.status_code == 200
         release.set()
         assert sorted([(await one).status_code for one in held]) == [200, 409]
+
+
+async def test_of_a_forger_whose_places_are_taken_no_body_is_read(tmp_path: Path) -> None:
+    verifier, read = Verifier(), list[int]()
+    queue = ProofQueue(QueueLimits(waiting=1), verify=verifier)
+    for _ in range(8):  # the address that `World.client` has
+        await checks(ask(queue, "198.51.100.7", 1, good=False))
+
+    async def body() -> AsyncIterator[bytes]:
+        read.append(1)
+        yield b"request"
+
+    async with open_store(f"sqlite:{tmp_path / 'store.db'}") as store:
+        admission = Admission(SCOPE, Known(), store, clock=lambda: EPOCH * 60.0, queue=queue)
+        async with World(admission).client() as client:
+            verifier.go.clear()
+            verifier.batches.clear()
+            ahead = []
+            for number in (1, 2):  # one is being verified, one waits
+                headers = proved(message_id=number)
+                ahead.append(
+                    asyncio.create_task(client.post(GATEWAY_PATH, headers=headers, content=body()))
+                )
+                async with asyncio.timeout(60):
+                    while len(read) < number or not verifier.batches:
+                        await asyncio.sleep(0.01)
+                await settle()
+            refused = await client.post(GATEWAY_PATH, headers=proved(), content=body())
+            assert check_of(refused) == "busy" and len(read) == 2
+            verifier.go.set()
+            assert {check_of(await one) for one in ahead} == {"proof"}
+        admission.close()
 
 
 async def test_the_query_is_checked_after_the_member_is(world: World) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from privity.anon.proof_queue import ProofQueue
-from scripted_verifier import Verifier, ask, checks, prove
+from privity.errors import AdmissionError
+from scripted_verifier import Verifier, ask, checks, claim, prove, settle
 
 pytestmark = pytest.mark.anyio
 
@@ -114,3 +115,45 @@ async def test_a_machine_that_stopped_for_a_moment_leaves_no_lane_behind() -> No
     finally:
         queue.close()
         await asyncio.gather(*honest, return_exceptions=True)
+
+
+async def test_who_found_room_before_a_slow_upload_is_not_refused_for_what_came_meanwhile() -> None:
+    verifier = Verifier()
+    queue = ProofQueue(verify=verifier, clock=lambda: verifier.now)
+    others: Tasks = []
+    try:
+        await prove(queue, "proven")
+        await checks(ask(queue, "relay", 20, good=False))
+        verifier.go.clear()
+        others += ask(queue, "proven", 1)  # it keeps the worker
+        await settle()
+        queue.check_room("relay")  # an honest client's head; its body takes a while
+        others += ask(queue, "relay", 6, good=False)  # 4 forgeries wait, and two are refused
+        await settle()
+        with pytest.raises(AdmissionError, match="too many"):
+            queue.check_room("relay")
+        mine = asyncio.create_task(queue.verified(claim(True), "relay", had_room=True))
+        await settle()
+        assert not mine.done()
+        verifier.go.set()
+        async with asyncio.timeout(60):
+            while not mine.done():
+                verifier.now += 1
+                await asyncio.sleep(0.001)
+        assert (await checks([mine])) == ["good"]
+    finally:
+        verifier.go.set()
+        queue.close()
+        await asyncio.gather(*others, return_exceptions=True)
+
+
+async def test_heads_alone_push_nobodys_record_out() -> None:
+    verifier = Verifier()
+    queue = ProofQueue(verify=verifier, clock=lambda: verifier.now)
+    try:
+        await prove(queue, "relay")
+        for number in range(5000):
+            queue.check_room(f"stranger {number}")
+        assert queue._lane("relay").standing(queue._clock()) is None
+    finally:
+        queue.close()

@@ -170,10 +170,28 @@ class Admission:
         self._check_now(proof)
         return Screened(proof)
 
+    def check_room(self, source: str) -> None:
+        """Refuse a forger who would find no room among the proofs that wait: before the body.
+
+        Raises:
+            AdmissionError: check ``busy``.
+        """
+        self._queue.check_room(source)
+
     async def admit_screened(
-        self, screened: Screened, digest: bytes, *, source: str = ""
+        self, screened: Screened, digest: bytes, *, source: str = "", had_room: bool = False
     ) -> AdmittedSignal:
-        """Admit a request whose header was screened; as `admit`."""
+        """Admit a request whose header was screened; as `admit`.
+
+        Args:
+            screened: what `screen` returned.
+            digest: as for `admit`.
+            source: as for `admit`.
+            had_room: `check_room` passed before the body came.
+
+        Raises:
+            AdmissionError: as `admit`.
+        """
         proof = screened.proof
         if (proof.epoch, proof.nullifier, digest) in self._admitted:
             raise _duplicate()
@@ -183,7 +201,7 @@ class Admission:
         self._under_way.add((proof, digest))
         try:
             claim = Claimed(proof, self.scope, digest)
-            verified = await self._queue.verified(claim, source)
+            verified = await self._queue.verified(claim, source, had_room=had_room)
             self._check_now(proof)  # it waited: an epoch may be over, a member slashed
             seen = await self._record(verified)
         finally:

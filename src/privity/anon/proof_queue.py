@@ -47,7 +47,8 @@ class QueueLimits:
         batch: proofs verified together at most.
         waiting: proofs of one source that wait.
         probation: proofs that wait of all sources on probation together, without forgers.
-        forgers: proofs that wait of all forgers together.
+        forgers: proofs that wait of all forgers together; twice as many if there was room when the
+            head of the request came.
         share: of the worker's time that those get while proven sources are served, 0 to 1.
         forged: the same, of those whose proofs are for the most part false.
     """
@@ -147,12 +148,26 @@ class ProofQueue:
         self._timer: asyncio.TimerHandle | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="privity-proofs")
 
-    async def verified(self, claim: Claimed, source: str) -> VerifiedProof:
+    def check_room(self, source: str) -> None:
+        """Refuse a forger whose proof would not be taken now, before the body is read.
+
+        Raises:
+            AdmissionError: check ``busy``.
+        """
+        lane = self._sources.get(source)
+        if lane is not None and lane.forges(self._clock()):
+            self._find_room(lane, True, 1)
+
+    async def verified(
+        self, claim: Claimed, source: str, *, had_room: bool = False
+    ) -> VerifiedProof:
         """Return the proof, verified.
 
         Args:
             claim: the proof, for whom it should be, and of which request.
             source: where it came from; kept in memory only, and only as a key.
+            had_room: `check_room` passed it before its body came: a forger finds twice the places
+                then, or an honest client behind the same relay would need luck twice.
 
         Raises:
             AdmissionError: check ``proof``: it does not hold; check ``busy``: too many wait.
@@ -162,8 +177,7 @@ class ProofQueue:
         forged = lane.standing(now)
         if forged is None:
             self._proven_seen = now
-        if self._full(forged) or len(lane.waiting) >= self._most(forged):
-            raise busy()
+        self._find_room(lane, forged, 2 if had_room and forged else 1)
         waiting = _Waiting(claim, lane, forged, asyncio.get_running_loop().create_future())
         if not lane.waiting:
             self._active.append(lane)
@@ -182,15 +196,15 @@ class ProofQueue:
         self._active.clear()
         self._worker.shutdown(wait=True, cancel_futures=True)
 
-    def _full(self, forged: bool | None) -> bool:
-        if forged is None:
-            return False
-        most = self._limits.forgers if forged else self._limits.probation
-        return self._on_probation[forged] >= most
-
-    def _most(self, forged: bool | None) -> int:
-        """Return how many proofs of one source wait."""
-        return min(_FORGER_WAITS, self._limits.waiting) if forged else self._limits.waiting
+    def _find_room(self, lane: _Lane, forged: bool | None, times: int) -> None:
+        """Raise where as many wait as may, or that many times as many."""
+        limits = self._limits
+        each, together = limits.waiting, limits.forgers if forged else limits.probation
+        if forged:
+            each = min(_FORGER_WAITS, each)
+        full = forged is not None and self._on_probation[forged] >= times * together
+        if full or len(lane.waiting) >= times * each:
+            raise busy()
 
     def _count(self, waiting: _Waiting, by: int) -> None:
         if waiting.forged is not None:
@@ -300,7 +314,7 @@ class ProofQueue:
             self._count(waiting, -1)
             waiting.forged = True
             self._count(waiting, 1)
-        while len(lane.waiting) > _FORGER_WAITS:
+        while len(lane.waiting) > 2 * _FORGER_WAITS:
             dropped = lane.waiting.pop()
             self._count(dropped, -1)
             _refuse(dropped, busy())

@@ -196,9 +196,10 @@ class AdmissionGateway:
         length = _one(scope, b"content-length")
         if length.isdigit() and int(length[:20]) > self._limits.request_bytes:
             raise problem.Refused(problem.OVERSIZE)
-        # All that the header alone decides comes before the first byte of the body is held.
+        # All that the header and the source decide comes before the first byte of the body is held.
         screened = await self._screened(_text(scope, ADMISSION))
         source = self._source(scope)
+        self._admission.check_room(source)
         each = self._uploads[source]
         if self._arriving >= self._limits.uploads or each >= self._limits.uploads_each:
             raise problem.Refused(problem.BUSY)
@@ -208,7 +209,9 @@ class AdmissionGateway:
             limits = self._limits
             body = await read_body(receive, limits.request_bytes, limits.upload_s)
             digest = hashlib.sha256(body).digest()
-            signal = await self._admission.admit_screened(screened, digest, source=source)
+            signal = await self._admission.admit_screened(
+                screened, digest, source=source, had_room=True
+            )
         finally:
             self._arriving -= 1
             self._uploads[source] -= 1
