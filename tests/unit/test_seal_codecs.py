@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import tracemalloc
 
 import pytest
@@ -289,6 +290,6 @@ def test_reprs_show_nothing_of_a_message() -> None:
         bhttp.Content(b"canary"),
         bhttp.Trailers(fields),
     ):
-        shown = repr(part)
+        shown = re.sub(r"\b0x[0-9a-f]+", "", repr(part))  # an address may hold any digits
         assert type(part).__name__ in shown
         assert not any(told in shown.lower() for told in ("canary", "299", "199"))
