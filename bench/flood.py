@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import os
 import random
 import socket
@@ -253,7 +254,7 @@ def paced(
         if status == 200:
             times.append(taken)
     run.times += times
-    run.parts += [statistics.median(times)] if times else []
+    run.parts.append(statistics.median(times) if times else math.inf)
     after = process.cpu_times()
     run.wall += time.perf_counter() - began
     run.gateway += after.user + after.system - before.user - before.system
@@ -384,7 +385,7 @@ def _add(report: Report, what: str, calm: Run, flood: Run, bare: Run, wild: Run)
         report.add(what, f"none of {count} good ones served: goal +10% missed", good_served=0)
         return
     slower, peer = flood.median / calm.median - 1, wild.median / bare.median - 1
-    rounds = [beside / before - 1 for before, beside in zip(calm.parts, flood.parts, strict=False)]
+    rounds = [beside / before - 1 for before, beside in zip(calm.parts, flood.parts, strict=True)]
     met = "met" if slower <= GOAL and len(flood.times) == count else "missed"
     sent = flood.flood["sent"]
     answered = sum(flood.flood[one] for one in ("400", "403", "409", "503"))

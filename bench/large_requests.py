@@ -120,7 +120,7 @@ class _NoEngine(Engine):
 
     kind = "llama-server"
     base_url = "http://127.0.0.1:9"
-    headers: dict[str, str] = {}  # noqa: RUF012
+    headers: dict[str, str] = {}  # noqa: RUF012 -- an instance attribute of `Engine`
     models = (Model("tiny", None, "script 1"),)
     prefix_cache = PrefixCache.OFF
 

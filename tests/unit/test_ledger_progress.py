@@ -17,6 +17,7 @@ from privity.ledger.accounts import load_or_create_account
 from privity.ledger.addresses import Addresses
 from privity.ledger.sending import Limits
 from privity.ledger.wire import Address
+from privity.node import payments as paid_service
 from scripted_node import CHAIN, ScriptedNode
 
 Output = pytest.CaptureFixture[str]
@@ -31,7 +32,8 @@ def node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ScriptedNode:
     scripted = ScriptedNode()
     scripted.answers["eth_call"] = lambda *_: "0x" + "00" * 32
     asking = partial(client.Ledger, transport=scripted.transport, limits=Limits(poll_s=0))
-    monkeypatch.setattr(client, "Ledger", asking)
+    for module in (client, paid_service):
+        monkeypatch.setattr(module, "Ledger", asking)
     return scripted
 
 

@@ -144,26 +144,14 @@ def _acted(
     import anyio
 
     from privity.anon.stores import open_store
-    from privity.ledger.client import Ledger
     from privity.node.payments import load_payments
 
     settings = load_payments(payments).settings
 
     async def run() -> T:
-        client = Ledger(
-            settings.url,
-            settings.addresses,
-            signer=settings.account,
-            confirmations=settings.confirmations,
-            journal=settings.journal,
-            told=say,
-        )
+        client = settings.ledger() if quiet else settings.ledger(output.note)
         async with client as ledger, open_store(settings.store) as store:
             return await act(ledger, store, _record(settings, payments))
-
-    def say(step: str) -> None:
-        if not quiet:
-            output.note(step)
 
     return anyio.run(run)
 

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,14 +101,19 @@ class PaymentSettings:
         if self.tokenizer is not None and self.query is None:
             raise InputError("a tokenizer is for proved queries", hint="name their terms: query")
 
-    def ledger(self) -> Ledger:
-        """Return the ledger, with the operator's account to act."""
+    def ledger(self, told: Callable[[str], None] = lambda step: None) -> Ledger:
+        """Return the ledger, with the operator's account to act.
+
+        Args:
+            told: is told how far a transaction is.
+        """
         return Ledger(
             self.url,
             self.addresses,
             signer=self.account,
             confirmations=self.confirmations,
             journal=self.journal,
+            told=told,
         )
 
 

@@ -108,8 +108,8 @@ def isolate(body: bytes, path: str) -> Isolated:
 
     Guarantees:
         No field of `_STEERING` survives, in any spelling JSON or an engine has for it, also when
-        it is named twice; total on any bytes (tests/property/test_isolation.py). For how
-        long it keeps others waiting is bounded by its limits (bench/large_requests.py).
+        it is named twice; total on any bytes (tests/property/test_isolation.py). Its
+        limits bound for how long it keeps others waiting (bench/large_requests.py).
     """
     fields = parse_object(body)
     _check_reach(fields, path)
