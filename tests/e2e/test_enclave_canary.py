@@ -28,7 +28,7 @@ import httpx
 import psutil
 import pytest
 
-from changing_files import changed_at, is_regular, readable_files
+from changing_files import held, is_regular, readable_files
 from privity.infer.config import Config
 from privity.infer.opening import SessionSettings, open_session
 
@@ -44,7 +44,6 @@ needs_model = pytest.mark.skipif(
 CHAT = "/v1/chat/completions"
 MODEL = "smollm2-135m-instruct"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
-_CHUNK = 1 << 24
 
 ENCLAVE = """
 import logging, pathlib, sys
@@ -89,9 +88,8 @@ class Search:
         forms = {form: needle for needle in self.needles for form in spellings(needle)}
         found: dict[str, set[str]] = {}
         for name, path in self._places(processes):
-            for form, needle in forms.items():
-                if self._contains(path, form):
-                    found.setdefault(needle, set()).add(name)
+            for form in held(path, forms):
+                found.setdefault(forms[form], set()).add(name)
         return found
 
     def _places(self, processes: Iterable[psutil.Process]) -> Iterator[tuple[str, Path]]:
@@ -100,10 +98,8 @@ class Search:
         # The device's own records, which name the model as it was asked for, are not the enclave's.
         device = Path(os.environ["PRIVITY_HOME"])
         for folder in {Path(tempfile.gettempdir()), Path("/var/tmp"), SHARED_MEMORY}:  # noqa: S108
-            for path in readable_files(folder):
-                ours = path.is_relative_to(self.sandbox) or path.is_relative_to(device)
-                if ours or changed_at(path) < self.since:
-                    continue
+            ours = (self.sandbox, device)
+            for path in readable_files(folder, since=self.since, outside=ours):
                 yield f"file {path}", path
         for process in processes:
             proc = Path(f"/proc/{process.pid}")
@@ -114,19 +110,6 @@ class Search:
                     yield f"open file {os.readlink(link)}", link
             for link in _written_mappings(proc):
                 yield f"mapped file {os.readlink(link)}", link
-
-    def _contains(self, path: Path, form: bytes) -> bool:
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        except FileNotFoundError:
-            return False  # of another program, and gone meanwhile
-        with os.fdopen(fd, "rb") as file:
-            tail = b""
-            while data := file.read(_CHUNK):
-                if form in tail + data:
-                    return True
-                tail = data[-len(form) :]
-        return False
 
 
 def _written_mappings(proc: Path) -> Iterator[Path]:

@@ -26,7 +26,7 @@ import httpx
 import psutil
 import pytest
 
-from changing_files import changed_at, is_regular, readable_files
+from changing_files import changed_at, held, is_regular, readable_files
 from privity.attest import DevRoot
 from privity.errors import PeerError
 from privity.infer.engines.hardening import swap_is_on
@@ -46,10 +46,9 @@ pytestmark = [
 LEASE_S = 3
 ELSEWHERE = (Path("/var/tmp"), Path("/dev/shm"))  # noqa: S108
 MEMFD = "/memfd:privity"
-_CHUNK = 1 << 24
 _RUN = 48
 # Of files outside the sandbox, where other programs write too: the first runs are within.
-_ELSEWHERE_BYTES = 4 * _CHUNK
+_ELSEWHERE_BYTES = 1 << 26
 
 
 # The search
@@ -85,17 +84,14 @@ class Search:
 
     def files(self) -> set[str]:
         """Return the files of any disk that hold a run."""
-        places = [self.folder, Path(tempfile.gettempdir()), *ELSEWHERE]
-        found = set()
-        for number, place in enumerate(places):
-            for path in readable_files(place):
-                if number and (path.is_relative_to(self.folder) or changed_at(path) < self.since):
-                    continue
+        found = {path for path in readable_files(self.folder) if held(path, self.runs)}
+        for place in (Path(tempfile.gettempdir()), *ELSEWHERE):
+            for path in readable_files(place, since=self.since, outside=(self.folder,)):
                 if "site-packages" in path.parts:
                     continue  # the wheel itself, which is public, being installed elsewhere
-                if self._holds(path, _ELSEWHERE_BYTES if number else None):
-                    found.add(str(path))
-        return found
+                if held(path, self.runs, most=_ELSEWHERE_BYTES):
+                    found.add(path)
+        return {str(path) for path in found}
 
     def open_files(self, process: psutil.Process) -> dict[str, Path]:
         """Return the open and mapped files of a process that hold a run, by their names.
@@ -108,20 +104,7 @@ class Search:
         for link in links:
             if is_regular(link) and changed_at(link) >= self.since:
                 seen.setdefault(os.readlink(link), link)
-        return {name: link for name, link in seen.items() if self._holds(link)}
-
-    def _holds(self, path: Path, most: int | None = None) -> bool:
-        try:
-            file = path.open("rb")
-        except OSError:
-            return False  # gone meanwhile
-        with file:
-            tail = b""
-            while (most is None or file.tell() < most) and (data := file.read(_CHUNK)):
-                if any(run in tail + data for run in self.runs):
-                    return True
-                tail = data[-_RUN:]
-        return False
+        return {name: link for name, link in seen.items() if held(link, self.runs)}
 
 
 def _smaps(process: psutil.Process) -> Iterable[tuple[str, dict[str, int]]]:
@@ -269,7 +252,7 @@ def test_a_sealed_model_is_served_from_memory_alone_and_taken_back(world: World)
     finally:
         broker.stop()
     assert search.files() == set()
-    said = world.run("model", "log")
+    said = world.run("model", "log", "--limit", "0")  # a lease of 3 s is renewed often
     assert [said[0]["event"], said[1]["event"]] == ["added", "granted"]
     last = said[-1]
     assert (last["event"], last["check"]) == ("refused", "grant revoked")
