@@ -10,6 +10,7 @@ to is in `wallet_state`, and the file in `wallet_file`.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
 import time
@@ -396,7 +397,9 @@ class Wallet:
             raise InputError("the wallet was opened only to look at it")
         self._journal.append(one)
         self._state.apply(one)
-        self._compact()
+        # It is done, and on disk. Should the file now be closed, the next act says so.
+        with contextlib.suppress(InputError):
+            self._compact()
 
     def _compact(self) -> None:
         if self._journal is None:

@@ -133,11 +133,21 @@ class SealedJournal:
         self._last = tag
 
     def rewrite(self, events: Iterable[Event]) -> None:
-        """Put a file of these events in place of the file, whole or not at all."""
-        self._write(events)
-        os.close(self._fd)
-        self._fd = -1
-        self._open()
+        """Put a file of these events in place of the file, whole or not at all.
+
+        Raises:
+            InputError: it cannot be written; the file is the old one or the new one, and is not
+                written any more by this process.
+        """
+        try:
+            self._write(events)
+            os.close(self._fd)
+            self._fd = -1
+            self._open()
+        except BaseException:
+            # The open file may be one that has no name any more: what it is given would be lost.
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let another process open it."""
