@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from privity.errors import MalformedError
 from privity.infer.pseudonyms.links import Fence
 from privity.infer.pseudonyms.pseudonymiser import Departure, Pseudonymiser
-from privity.infer.pseudonyms.whole import FencedText
+from privity.infer.pseudonyms.restore import FencedText
 from privity.policy.sensitive import Kind, Mode
 from scripted_detector import ScriptedDetector
 

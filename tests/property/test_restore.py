@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import pairwise
 
 from hypothesis import given, settings
@@ -10,9 +11,11 @@ from hypothesis import strategies as st
 
 from privity.errors import PrivityError
 from privity.infer.pseudonyms.answers import AnswerRestorer
+from privity.infer.pseudonyms.links import Fence
 from privity.infer.pseudonyms.mapping import ConversationMap
 from privity.infer.pseudonyms.pair import Fit, Pair
-from privity.infer.pseudonyms.restore import JsonRestorer, TextRestorer
+from privity.infer.pseudonyms.restore import FencedText
+from privity.infer.pseudonyms.restore_json import FencedJson
 from privity.infer.pseudonyms.table import Entry, Table
 from privity.infer.shapes.events import encode_event
 from privity.policy.sensitive import Kind
@@ -52,37 +55,49 @@ def split(text: str, cuts: list[int]) -> list[str]:
 @settings(max_examples=600, deadline=None)
 @given(TEXTS, st.lists(st.integers(0, 400), max_size=12))
 def test_a_text_comes_out_the_same_however_it_is_split(text: str, cuts: list[int]) -> None:
-    whole = TextRestorer(TABLE, OWN)
+    whole = FencedText(TABLE, Fence(OWN))
     expected = whole.feed(text) + whole.end()
-    parts = TextRestorer(TABLE, OWN)
+    parts = FencedText(TABLE, Fence(OWN))
     assert "".join([*(parts.feed(one) for one in split(text, cuts)), parts.end()]) == expected
-    one_by_one = TextRestorer(TABLE, OWN)
-    out = ""
-    for char in text:
-        out += one_by_one.feed(char)
-        assert one_by_one.held <= MOST_HELD
-    assert out + one_by_one.end() == expected
+    one_by_one = FencedText(TABLE, Fence(OWN))
+    assert "".join([*map(one_by_one.feed, text), one_by_one.end()]) == expected
 
 
 @settings(max_examples=600, deadline=None)
 @given(TEXTS, st.lists(st.integers(0, 400), max_size=12))
 def test_json_comes_out_the_same_however_it_is_split(text: str, cuts: list[int]) -> None:
     for arguments in (text, json.dumps({"a": text}), json.dumps([json.dumps({"b": [text]})])):
-        whole = JsonRestorer(TABLE, OWN)
+        whole = FencedJson(TABLE, OWN)
         expected = whole.feed(arguments) + whole.end()
-        parts = JsonRestorer(TABLE, OWN)
+        parts = FencedJson(TABLE, OWN)
         assert "".join([*map(parts.feed, split(arguments, cuts)), parts.end()]) == expected
-        one_by_one = JsonRestorer(TABLE, OWN)
+        one_by_one = FencedJson(TABLE, OWN)
         assert "".join([*map(one_by_one.feed, arguments), one_by_one.end()]) == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(TEXTS.filter(bool))
+def test_what_waits_of_a_long_text_is_bounded(text: str) -> None:
+    # Of a string of JSON tabs and line ends wait besides, 32 for each character at most.
+    plain = re.sub(r"[\\\t\r\n]", "", text) or "x"
+    for begun, said, restorer in (
+        ("", text, FencedText(TABLE, Fence(OWN))),
+        ("", plain, FencedJson(TABLE, OWN)),
+        ('{"a":"', plain, FencedJson(TABLE, OWN)),
+        ('{"a":"{\\"b\\":\\"', plain, FencedJson(TABLE, OWN)),
+    ):
+        for char in begun + said * (1 + 3 * MOST_HELD // len(said)):
+            restorer.feed(char)
+            assert restorer.held <= MOST_HELD
 
 
 @settings(max_examples=400, deadline=None)
 @given(TEXTS)
 def test_what_is_put_into_json_leaves_it_json_of_the_same_form(text: str) -> None:
     data = {"a": text, "b": [text, 1, None], "c": json.dumps({"d": text})}
-    restorer = JsonRestorer(TABLE)
+    restorer = FencedJson(TABLE, OWN)
     made = json.loads(restorer.feed(json.dumps(data)) + restorer.end())
-    plain = TextRestorer(TABLE, before='"')
+    plain = FencedText(TABLE, Fence(OWN, string=True), before='"')
     if not text.startswith(("{", "[")):
         assert made["a"] == plain.feed(text) + plain.end()
         assert made["b"][1:] == [1, None]
@@ -92,7 +107,7 @@ def test_what_is_put_into_json_leaves_it_json_of_the_same_form(text: str) -> Non
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=200))
 def test_a_text_without_stand_ins_comes_out_as_it_is(text: str) -> None:
-    restorer = TextRestorer(TABLE)
+    restorer = FencedText(TABLE, Fence(OWN))
     if "lovrin" not in text.lower():
         assert restorer.feed(text) + restorer.end() == text
 

@@ -13,16 +13,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Set
-from dataclasses import dataclass
 from enum import Enum
 
-__all__ = ["LOOK_BACK", "OPENER", "PARTIAL_OPENER", "Fence", "Link", "close_link", "open_link"]
-
-LOOK_BACK = 32
-"""Characters that went out, of which `privity.infer.pseudonyms.restore` keeps the last."""
-OPENER = r"(?!)"
-"""Nothing: a `Fence` judges addresses before the text comes to what restores it."""
-PARTIAL_OPENER = re.compile(OPENER)
+__all__ = ["Fence"]
 
 _MOST_SPACES = 32
 _MOST_SLASHES = 128
@@ -59,23 +52,6 @@ _PLAIN = re.compile(r"[^\w.%\u3002\uff0e\uff61/\\\]<=>&\s\"'-]+")
 _VALUE_ENDS = " \t\r\n\f>"
 _OF_A_PATH = "/?#&=:+~@!$*"
 _STRIPPED = re.compile(r"[\t\r\n]+|[^\t\r\n]+")
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A stretch that is passed as it is."""
-
-
-def open_link(
-    text: str, at: int, end: int, before: str, own: Set[str], *, final: bool
-) -> tuple[int, Link | None] | None:
-    """Return where an opener ends; there is none, since a `Fence` judges addresses."""
-    return end, None
-
-
-def close_link(text: str, at: int, link: Link) -> tuple[int, Link | None]:
-    """Return how far a stretch that is passed goes: to the end of what there is."""
-    return len(text), link
 
 
 class _State(Enum):

@@ -15,11 +15,11 @@ from typing import Any
 from privity.errors import MalformedError, OversizeError
 from privity.infer.pseudonyms.links import Fence
 from privity.infer.pseudonyms.mapping import ConversationMap
+from privity.infer.pseudonyms.restore import FencedText
+from privity.infer.pseudonyms.restore_json import FencedJson
 from privity.infer.pseudonyms.whole import (
     AS_IT_IS,
     MAX_THOUGHT,
-    FencedJson,
-    FencedText,
     WholeRestorer,
     dump,
 )

@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from privity.infer.pseudonyms.links import OPENER
 from privity.infer.pseudonyms.pair import Fit
 
 __all__ = ["Entry", "Hit", "Table", "apart"]
@@ -80,8 +79,6 @@ class Table:
         unit = rf"(?:(?<![^\W\d_])|(?<=[a-zß-ÿ])(?=[A-ZÀ-Þ]))[{chosen}]" if chosen else r"(?!)"
         self.start = re.compile(unit)
         """Where an entry could begin."""
-        self.start_or_link = re.compile(rf"(?P<unit>{unit})|(?P<link>{OPENER})")
-        """Where an entry or an address could begin."""
 
     def _add(self, entry: Entry) -> bool:
         node = self._words if entry.fit is Fit.WORD else self._exact
