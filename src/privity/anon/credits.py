@@ -222,6 +222,12 @@ class CreditToken:
             raise PaymentError("the credits were issued under other terms", check="context")
         return cls(terms, balance, secret)
 
+    @property
+    def nullifier(self) -> bytes:
+        """Return what every spend of it shows, 32 bytes."""
+        nullifier: bytes = _called(lambda: _native().act_token(self.secret))[0]
+        return nullifier
+
     def spend(self, amount: int) -> tuple[PendingSpend, bytes]:
         """Return what to keep, and the spend to send. Run by the device.
 

@@ -184,6 +184,7 @@ def check_price(
     completion_tokens: int | None,
     status: int,
     spent: int | None = None,
+    size: int = 0,
 ) -> None:
     """Check what a job was charged by its receipt's own counts. Run by the device, or anyone.
 
@@ -191,10 +192,12 @@ def check_price(
         price: from the signed receipt.
         tariff: the document it names.
         model: id of the model in the receipt; None where none answered.
-        prompt_tokens: from the receipt; None where it was not counted, which costs the least.
+        prompt_tokens: from the receipt; None where it was not counted, which costs as many as the
+            body has bytes.
         completion_tokens: from the receipt; where None, anything up to what was held may be due.
         status: of the answer.
         spent: what the device itself paid with, where it knows.
+        size: of the request's body in bytes, where it is known.
 
     Raises:
         ReceiptError: check ``price``: the receipt itself shows that too much was charged.
@@ -208,7 +211,8 @@ def check_price(
     elif completion_tokens is None:
         due = price.held
     else:
-        due = min(tariff.price(model, prompt_tokens or 0, completion_tokens), price.held)
+        prompt = size if prompt_tokens is None else prompt_tokens
+        due = min(tariff.price(model, prompt, completion_tokens), price.held)
     if price.charged > due:
         raise ReceiptError(
             f"{price.charged} credits were charged where the tariff says {due}",

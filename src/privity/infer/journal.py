@@ -235,7 +235,8 @@ class Entry:
 
         Raises:
             ReceiptError: the enclave's job receipt is missing where there must be one, or does
-                not say what happened; the record is then ``failed``.
+                not say what happened; the record is then ``failed``. One that says what happened
+                and shows a wrong price is kept with it: it is the evidence.
         """
         enclave = self._admitted.route.enclave
         if enclave is None:
@@ -248,13 +249,14 @@ class Entry:
             # Refused before it was a job; the error itself is authentic, and passed on.
             self._settle(Outcome.FAILED, None)
             return
+        receipt: VerifiedReceipt | None = None
         try:
             receipt = self._verify(enclave, trailer, response.status_code)
             charge: _Charge | None = response.extensions.get("privity.charge")
             if charge is not None:
                 charge.check(receipt.job)
         except ReceiptError as error:
-            self.fail(error)
+            self.fail(error, receipt)
             raise
         self._settle(receipt.job.outcome, receipt)
 
@@ -262,15 +264,18 @@ class Entry:
         """Settle a job that was given up before its end; no effect on one that is settled."""
         self._settle(Outcome.INTERRUPTED, None)
 
-    def fail(self, error: BaseException) -> None:
-        """Settle a job that an error ended; no effect on one that is settled."""
+    def fail(self, error: BaseException, receipt: VerifiedReceipt | None = None) -> None:
+        """Settle a job that an error ended, with a receipt where it proves something.
+
+        No effect on one that is settled.
+        """
         if self._settled:
             return
         self.job.error = type(error).__name__
         stopped = isinstance(error, _INTERRUPTIONS) or not isinstance(error, Exception)
         # The error on its way up matters more than a full disk; the record stays unfinished.
         with contextlib.suppress(PrivityError):
-            self._settle(Outcome.INTERRUPTED if stopped else Outcome.FAILED, None)
+            self._settle(Outcome.INTERRUPTED if stopped else Outcome.FAILED, receipt)
 
     def _verify(
         self, enclave: AttestedEnclave, trailer: bytes | None, status: int

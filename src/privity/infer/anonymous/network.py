@@ -24,12 +24,15 @@ from pathlib import Path
 
 import anyio
 import httpx
+from anyio import to_thread
 
 from privity.anon.credits import CreditTerms
 from privity.anon.payment_terms import TERMS_PATH, PaymentTerms
 from privity.anon.relays import target_name
+from privity.anon.tariff import Tariff
 from privity.errors import MalformedError, PeerError, PrivityError
-from privity.home import home
+from privity.home import create_private_once, home
+from privity.identity.jcs import canonical
 from privity.infer.anonymous.device_members import DeviceMembers
 from privity.infer.anonymous.edge_prover import Edge, configured_queries
 from privity.infer.anonymous.job import AnonymousJob, asked, whole_minute
@@ -63,7 +66,7 @@ class Network:
         wallet: the person's membership and credits.
         connections: to the first relay.
         provider: the account to ask; empty for the only one there is.
-        folder: where guards and the members read so far are kept.
+        folder: where guards, the members read so far and the tariffs seen are kept.
         proxied: whether all that leaves goes through a proxy.
         queries: makes proved queries; by default in the demo model's vocabulary, on this device.
         clock: seconds since the epoch.
@@ -100,6 +103,7 @@ class Network:
         guards = None if folder is None else folder / "guards.json"
         self.registry = RegistryView(ledger, provider=provider, guards=guards, clock=clock)
         self.queries = queries or QueryMakers()
+        self._tariffs = None if folder is None else folder / "tariffs"
         self._connections = connections
         self._proxied = proxied
         self._terms: dict[str, PaymentTerms | None] = {}
@@ -244,11 +248,20 @@ class Network:
             raise PeerError(f"the enclave's terms of payment: {error.message}") from None
         terms.check_issuer((await self.registry.issuer()).key)
         terms.check_network(self.ledger.addresses.deployment, scope)
+        if self._tariffs is not None:
+            await to_thread.run_sync(_keep, self._tariffs, terms.tariff)
         return terms
 
     def credit_terms(self, terms: PaymentTerms) -> CreditTerms:
         """Return what credits are bought and spent under."""
         return CreditTerms(terms.deployment, terms.issuer)
+
+
+def _keep(folder: Path, tariff: Tariff) -> None:
+    """Keep a tariff under the digest that receipts name: with them it proves an overcharge."""
+    create_private_once(
+        folder / f"{tariff.digest.removeprefix('sha256:')}.json", canonical(tariff.to_json())
+    )
 
 
 def _way(chosen: Chosen) -> Way:

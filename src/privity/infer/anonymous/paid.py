@@ -85,7 +85,8 @@ class PaidTransport(httpx.AsyncBaseTransport):
         """
         if request.method != "POST":
             return await self._inner.handle_async_request(request)
-        held = self._tariff.worst_of(await request.aread())
+        body = await request.aread()
+        held = self._tariff.worst_of(body)
         reserved = await self._purse.spend(held)
         request.headers[SPEND_HEADER] = encode_base64url(reserved.spend)
         with departing() as departure:
@@ -99,7 +100,7 @@ class PaidTransport(httpx.AsyncBaseTransport):
                 elif isinstance(error, PrivityError):
                     _tell_held(error, held)
                 raise
-        charge = Charge(held, self._tariff)
+        charge = Charge(held, self._tariff, size=len(body))
         stream = _Refunded(response, self._purse, reserved.id, charge)
         return httpx.Response(
             response.status_code,
@@ -117,21 +118,27 @@ class Charge:
         held: the spend's amount.
         tariff: the one it was reckoned by beforehand.
         kept: what the refund left with the provider; None while none has come.
+        size: of the request's body, in bytes: what is due for a prompt that was not counted.
+        withheld: whether the answer came to its end without a refund of this spend.
     """
 
     held: int
     tariff: Tariff
     kept: int | None = None
+    size: int = 0
+    withheld: bool = False
 
     def check(self, job: JobReceipt) -> None:
         """Hold what a verified receipt says of the price to the tariff and to the refund.
 
         Raises:
-            ReceiptError: check ``price``. The receipt is kept: it proves what was taken.
+            ReceiptError: check ``price`` or ``refund``. The receipt is kept: it proves what was
+                taken.
 
         Guarantees:
-            An enclave that charges more than its tariff, or gives back less than it signs, is
-            found at once (`test_an_overcharge_is_found_by_the_receipt_itself`).
+            An enclave that charges more than its tariff is found at once
+            (`test_an_overcharge_is_found_by_the_receipt_itself`); so is one that gives back
+            another amount than it signs, or nothing (tests/adversary/test_dishonest_desk.py).
         """
         if job.price is None:
             raise ReceiptError("the receipt of a paid job does not say what it cost", check="price")
@@ -144,8 +151,17 @@ class Charge:
             completion_tokens=job.completion_tokens,
             status=job.status,
             spent=self.held,
+            size=self.size,
         )
-        if self.kept is not None and self.kept > job.price.charged:
+        if self.withheld:
+            raise ReceiptError(
+                "the answer came to its end without the refund of what it did not cost",
+                check="refund",
+                hint="a running `privity up` asks for it, or `privity wallet recover`; the receipt "
+                "is signed and kept, and shows what is owed",
+            )
+        if self.kept is not None and self.kept != job.price.charged:
+            # Less is no gift: an odd rest is known again where it is paid out.
             raise ReceiptError(
                 f"{self.kept} credits were kept where the receipt says {job.price.charged}",
                 check="price",
@@ -181,6 +197,7 @@ class _Refunded(httpx.AsyncByteStream):
 
     async def _take(self) -> None:
         """Take the refund; one that is missing or wrong stays in the journal, to be recovered."""
+        self._charge.withheld = True
         sealed = self._response.extensions.get("sealed")
         value = None if sealed is None else sealed.trailers.get(REFUND_TRAILER.encode())
         if value is None or len(value) > _MAX_REFUND:
@@ -188,6 +205,7 @@ class _Refunded(httpx.AsyncByteStream):
         with contextlib.suppress(PaymentError, MalformedError, UnicodeDecodeError):
             refund = decode_base64url(value.decode("ascii"))
             self._charge.kept = await self._purse.refunded(self._id, refund)
+            self._charge.withheld = False
 
 
 def _tell_held(error: PrivityError, held: int) -> None:

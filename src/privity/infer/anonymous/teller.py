@@ -265,6 +265,7 @@ class Teller:
                     check="deposit",
                     hint="run it again to buy anew",
                 ) from error
+            await self._tell_claimed(deposit, error)
             raise
         response = answer.blob("response", most=MAX_ANSWER)
         take = partial(Wallet.bought, name=name, response=response, note={"deposit": deposit})
@@ -282,6 +283,17 @@ class Teller:
                 hint="what was paid waits: `privity wallet top-up` fetches it, once the enclave "
                 "has the new key. If the key did not change of late, tell the provider",
             ) from error
+
+    async def _tell_claimed(self, deposit: int, error: PrivityError) -> None:
+        """Add to an error's hint that the issuer has taken what it did not answer yet."""
+        found = await self._ledger.credits.deposit_at(deposit)
+        if found.state is DepositState.CLAIMED:
+            owed = (
+                f"deposit {deposit} is claimed on the ledger, so its credits are owed to you: "
+                "`privity wallet top-up` asks again, and your wallet keeps the request that "
+                "proves it"
+            )
+            error.hint = f"{error.hint}; {owed}" if error.hint else owed
 
     async def _taken_back(self, deposit: int) -> bool:
         """Take a deposit back if it is too late for the issuer to claim it; tell whether it is."""
@@ -444,6 +456,14 @@ class Teller:
         )
         if signed.amount != one.amount:
             raise PaymentError("the enclave signed another amount out", check="amount")
+        if signed.nonce != one.token.nullifier:
+            # The ledger pays a nullifier out once; of another's, perhaps, it has long done so.
+            raise PaymentError(
+                "the enclave signed another spend's credits out",
+                check="nullifier",
+                hint="nothing was taken out for it; the spend stays in your wallet, to be paid "
+                "out: tell the provider",
+            )
         self._told("taking it out on the ledger")
         await self._ledger.exit_unspent(signed)
         note = {"to": receiver}
