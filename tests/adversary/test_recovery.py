@@ -253,3 +253,23 @@ async def test_a_daemon_does_it_and_ends_cleanly(world: World) -> None:
                 await anyio.sleep(0.001)
             group.cancel_scope.cancel()
     assert world.recovery.spends == 1
+
+
+async def test_a_spend_that_was_taken_back_meanwhile_is_not_shown(world: World) -> None:
+    """Its token is in the wallet again: shown to the desk, the credits would be nobody's."""
+    world.spend()
+    (one,) = world.wallet.read().unfinished()
+    world.now += HOUR
+    recovering = world.wallet.recovering
+
+    def after_it_was_taken_back() -> Any:
+        world.wallet.unsent(one.id)  # between the look at the wallet and the lock
+        return recovering()
+
+    world.wallet.recovering = after_it_was_taken_back  # type: ignore[method-assign]
+    await world.recovery.look()
+    assert world.asked == []
+    with world.wallet.turn(world.issuer.terms) as mine:
+        assert mine.balance == 100
+        again = mine.spend(100)
+    await world.desk.begin(again.spend, least=100)

@@ -118,6 +118,10 @@ class Recovery:
         pause = _PAUSE_S * 2**tried.count * self._chance.uniform(0.75, 1.25)
         tried.count, tried.until = tried.count + 1, self._clock() + pause
         with wallet.recovering():
+            # Only now does it stay what it is: it may have been taken back unsent since the look.
+            left = await to_thread.run_sync(wallet.read)
+            if one.id not in {kept.id for kept in left.unfinished()}:
+                return
             cost = await recovered(wallet, self._desk, one)
         self.spends += 1
         self.credits += one.amount - cost
