@@ -17,7 +17,15 @@ import platformdirs
 
 from privity.errors import InputError
 
-__all__ = ["create_private_once", "home", "locked", "read_file", "read_private", "write_private"]
+__all__ = [
+    "create_private_once",
+    "home",
+    "locked",
+    "read_file",
+    "read_private",
+    "write_private",
+    "writing",
+]
 
 
 def home() -> Path:
@@ -51,6 +59,18 @@ def write_private(path: Path, data: bytes) -> None:
         raise
 
 
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say that ``path`` cannot be written as an `InputError`, with what helps."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"cannot write {path}: {error.strerror}",
+            hint=f"make room, or make {path.parent} a folder that you can write to",
+        ) from error
+
+
 def create_private_once(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` as `write_private` does, unless something is there already.
 
@@ -61,7 +81,7 @@ def create_private_once(path: Path, data: bytes) -> None:
         Of several who call it at once, one writes and the others find what it wrote
         (tests/unit/test_home.py::test_of_several_who_make_a_file_at_once_the_first_wins).
     """
-    try:
+    with writing(path):
         temporary = _write_beside(path, data)
         try:
             # A link, not a rename: whoever comes second keeps what the first one wrote.
@@ -69,11 +89,6 @@ def create_private_once(path: Path, data: bytes) -> None:
                 os.link(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"cannot write {path}: {error.strerror}",
-            hint=f"{path.parent} has to be a folder that you can write to",
-        ) from error
 
 
 @contextlib.contextmanager
@@ -87,9 +102,11 @@ def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[N
 
     Raises:
         BlockingIOError: somebody does, and it is not waited for.
+        InputError: the file cannot be made or written.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with writing(path):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         fcntl.flock(held, how if wait else how | fcntl.LOCK_NB)

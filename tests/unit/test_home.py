@@ -61,6 +61,21 @@ def test_a_file_that_cannot_be_made_is_an_input_error(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()  # a link that lies there is not written through
 
 
+def test_a_lock_that_cannot_be_made_is_an_input_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(InputError, match="cannot write") as refused,
+        locked(tmp_path / "file" / "a"),
+    ):
+        pass
+    assert "make room" in refused.value.hint
+
+
+def test_what_fails_while_a_lock_is_held_is_passed_on(tmp_path: Path) -> None:
+    with pytest.raises(BlockingIOError), locked(tmp_path / "turn"):
+        raise BlockingIOError
+
+
 def test_a_lock_is_one_holders_or_shared(privity_home: Path) -> None:
     path = privity_home / "folder" / "turn"
     with locked(path):

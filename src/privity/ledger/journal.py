@@ -19,7 +19,7 @@ from typing import Any
 import anyio
 
 from privity.errors import InputError, MalformedError
-from privity.home import read_file, write_private
+from privity.home import read_file, write_private, writing
 from privity.identity.fields import Fields
 from privity.ledger.wire import Hash
 
@@ -73,11 +73,9 @@ class Journal:
             InputError: its folder cannot be written to.
         """
         lock = self._path.with_suffix(".lock")
-        try:
+        with writing(lock):
             lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise InputError(f"cannot write {lock}: {error.strerror}") from error
         try:
             while not _locked(fd):
                 await anyio.sleep(_PAUSE_S)
@@ -116,10 +114,8 @@ class Journal:
         finished = [entry for entry in entries if entry.finished]
         dropped = {entry.hash for entry in finished[:-_MOST_FINISHED]}
         kept = [_dump(entry) for entry in entries if entry.hash not in dropped]
-        try:
+        with writing(self._path):
             write_private(self._path, json.dumps({"form": _FORM, "entries": kept}).encode())
-        except OSError as error:
-            raise InputError(f"cannot write {self._path}: {error.strerror}") from error
 
 
 def _locked(fd: int) -> bool:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from privity.errors import InputError
-from privity.home import read_private, write_private
+from privity.home import read_private, write_private, writing
 from privity.infer.loopback import is_loopback
 
 __all__ = ["AccessControl", "AccessRefused", "load_or_create_token"]
@@ -61,10 +61,12 @@ def load_or_create_token(
     """Return the daemon's bearer token, making a 256-bit one on first use.
 
     Raises:
-        InputError: others on this machine can read the file, or it holds no token.
+        InputError: others on this machine can read the file, it holds no token, or it cannot be
+            written.
     """
     if not path.exists():
-        write_private(path, randomness(32).encode())
+        with writing(path):
+            write_private(path, randomness(32).encode())
     try:
         token = read_private(path).decode("ascii").strip()
     except UnicodeDecodeError:
