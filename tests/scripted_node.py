@@ -63,6 +63,9 @@ class ScriptedNode:
     def eth_getTransactionCount(self, _address: str, _at: str) -> str:
         return hex(len(self.mined))
 
+    def eth_getCode(self, _address: str, _at: str) -> str:
+        return "0x60"
+
     def eth_estimateGas(self, _call: dict[str, Any]) -> str:
         return "0x5208"
 

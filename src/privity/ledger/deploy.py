@@ -5,7 +5,7 @@ What a deployment with a token of worth needs is in spec/ledger.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +77,7 @@ async def deploy_all(
     journal: Path,
     transport: httpx.AsyncBaseTransport | None = None,
     limits: Limits | None = None,
+    told: Callable[[str], None] = lambda step: None,
 ) -> Addresses:
     """Put the four contracts on a chain and return where they are.
 
@@ -87,6 +88,7 @@ async def deploy_all(
         journal: the deployer's; one of another chain of the same number must not be given.
         transport: an httpx transport to use in place of the network.
         limits: what a transaction may cost.
+        told: is told how far a transaction is.
 
     Raises:
         InputError: a contract refuses the terms, or the deployer cannot pay.
@@ -95,7 +97,14 @@ async def deploy_all(
     async with Rpc(rpc_url, transport=transport) as rpc:
         chain = read_quantity(await rpc.ask("eth_chainId"), most=2**53 - 1)
         first = read_quantity(await rpc.ask("eth_blockNumber"), most=2**53 - 1)
-        sender = Sender(rpc, deployer, chain_id=chain, journal=Journal(journal), limits=limits)
+        sender = Sender(
+            rpc,
+            deployer,
+            chain_id=chain,
+            journal=Journal(journal),
+            limits=limits,
+            told=told,
+        )
         me = deployer.address
         token = await _deploy(sender, "Token")
         membership = await _deploy(

@@ -20,6 +20,7 @@ from privity.ledger.wire import (
     Hash,
     Receipt,
     read_block,
+    read_data,
     read_quantity,
     read_receipt,
 )
@@ -86,6 +87,7 @@ class Sender:
         self._limits = limits or Limits()
         self._told = told
         self._checked = False
+        self._there: set[Address] = set()  # addresses that hold a contract
 
     async def transact(
         self, contract: Contract, function: str, *values: object, intent: str = ""
@@ -100,11 +102,14 @@ class Sender:
                 however long ago that was. Without a name, only an unfinished call is taken up.
 
         Raises:
-            InputError: the contract refuses, with its reason; or the limits would be exceeded.
+            InputError: the contract refuses, with its reason; or there is none at its address; or
+                the limits would be exceeded.
             PeerError: the node is not reached. The transaction may be under way: the same call
                 again takes it up.
         """
         data = contract.artefact.calldata(function, *values)
+        await self._check_chain()
+        await self._check_there(contract)
         return await self.send(
             contract.address, data, what=(contract.artefact.name, function), intent=intent
         )
@@ -125,7 +130,8 @@ class Sender:
                 await self._broadcast_new(entry, entries)
             else:
                 self._journal.write(entries)
-        receipt = await self._confirmed(entry, ".".join(what))
+        name = f"{what[0]}'s deployment" if to is None else ".".join(what)
+        receipt = await self._confirmed(entry, name)
         async with self._journal.held():
             self._journal.write(
                 [
@@ -153,6 +159,18 @@ class Sender:
                 hint="give a node of the contracts' chain",
             )
         self._checked = True
+
+    async def _check_there(self, contract: Contract) -> None:
+        """Refuse to call where no contract is: a chain takes that, and does nothing for its fee."""
+        if contract.address in self._there:
+            return
+        if not read_data(await self._rpc.ask("eth_getCode", contract.address, "latest")):
+            raise InputError(
+                f"there is no contract {contract.artefact.name} at {contract.address} on this "
+                "chain; nothing is sent",
+                hint="do the contracts' addresses belong to the chain of this node?",
+            )
+        self._there.add(contract.address)
 
     async def _settled(self, entries: list[Entry]) -> list[Entry]:
         """Return the entries that still count, those not mined sent again."""
