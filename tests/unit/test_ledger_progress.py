@@ -12,7 +12,7 @@ import pytest
 
 from native import needs_kernel
 from privity.cli.app import run
-from privity.ledger import client
+from privity.ledger import client, deploy
 from privity.ledger.accounts import load_or_create_account
 from privity.ledger.addresses import Addresses
 from privity.ledger.sending import Limits
@@ -34,6 +34,8 @@ def node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ScriptedNode:
     asking = partial(client.Ledger, transport=scripted.transport, limits=Limits(poll_s=0))
     for module in (client, paid_service):
         monkeypatch.setattr(module, "Ledger", asking)
+    putting = partial(deploy.deploy_all, transport=scripted.transport, limits=Limits(poll_s=0))
+    monkeypatch.setattr(deploy, "deploy_all", putting)
     return scripted
 
 
@@ -135,3 +137,106 @@ def test_an_operators_command_that_only_reads_says_nothing(
     assert run(["operator", "status", "--payments", str(payments)]) == 0
     said = capsys.readouterr()
     assert said.err == "" and "sold" in said.out and not node.mined
+
+
+def test_minting_where_there_is_no_contract_is_refused_and_sends_nothing(
+    mint: list[str], node: ScriptedNode, capsys: Output
+) -> None:
+    node.answers["eth_getCode"] = lambda *_: "0x"
+    assert run(mint) == 2
+    assert "there is no contract Token at 0x" in capsys.readouterr().err
+    assert not node.sent
+
+
+# `privity ledger deploy`
+
+CONTRACTS = ("Token", "Membership", "Credits", "Providers")
+LABEL = "the token is a test one: it has no worth, and its owner can make more\n"
+
+
+@pytest.fixture
+def deploying(account: Path, node: ScriptedNode, tmp_path: Path) -> list[str]:
+    """Return the command, on a node that finds each receipt late and says where contracts are."""
+    looks: dict[str, int] = {}
+
+    def receipt(hash_: str) -> Any:
+        looks[hash_] = looks.get(hash_, 0) + 1
+        found = node.eth_getTransactionReceipt(hash_) if looks[hash_] > 12 else None
+        return found and {**found, "contractAddress": f"0x{len(node.mined):040x}"}
+
+    node.answers["eth_getTransactionReceipt"] = receipt
+    where = ["--ledger", "http://node.test", "--account", str(account)]
+    keys = ["--issuer", str(tmp_path / "issuer.key")]
+    return ["ledger", "deploy", *where, *keys, "--out", str(tmp_path / "new" / "contracts.json")]
+
+
+@needs_kernel("Act")
+def test_deploy_says_of_each_transaction_that_it_waits(
+    deploying: list[str], tmp_path: Path, capsys: Output
+) -> None:
+    assert run(deploying) == 0
+    names = [*(f"{name}'s deployment" for name in CONTRACTS), "Token.mint"]
+    assert capsys.readouterr().err == LABEL + "".join(f"{name}: {WAITS}" for name in names)
+    found = Addresses.from_file(tmp_path / "new" / "contracts.json")
+    assert found.token == f"0x{1:040x}"
+
+
+@needs_kernel("Act")
+def test_deploy_with_json_says_of_none(deploying: list[str], capsys: Output) -> None:
+    assert run([*deploying, "--json"]) == 0
+    said = capsys.readouterr()
+    assert said.err == LABEL and json.loads(said.out)["chain"] == CHAIN
+
+
+@needs_kernel("Act")
+def test_deploy_pays_for_nothing_that_it_could_not_write_down(
+    deploying: list[str], node: ScriptedNode, tmp_path: Path, capsys: Output
+) -> None:
+    (tmp_path / "new").write_text("a file where the folder is to be")
+    assert run(deploying) == 2
+    assert "hint: make room, or make " in capsys.readouterr().err
+    assert not node.sent
+
+
+@needs_kernel("Act")
+def test_where_the_contracts_are_is_said_when_it_cannot_be_written_in_the_end(
+    deploying: list[str], node: ScriptedNode, tmp_path: Path, capsys: Output
+) -> None:
+    def gone(*_: object) -> str:
+        (tmp_path / "new").rmdir()
+        (tmp_path / "new").write_text("the folder is gone by the first transaction")
+        del node.answers["eth_chainId"]
+        return node.eth_chainId()
+
+    node.answers["eth_chainId"] = gone
+    assert run(deploying) == 2
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
+    assert Addresses.from_bytes(told[0].encode()).token == f"0x{1:040x}"
+
+
+@needs_kernel("Act")
+def test_deploy_that_is_interrupted_says_what_became_of_it(
+    deploying: list[str], node: ScriptedNode, tmp_path: Path, capsys: Output
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    node.answers["eth_getTransactionReceipt"] = stop
+    assert run(deploying) == 130
+    path = tmp_path / "new" / "contracts.json"
+    assert f"interrupted: {path} is not written" in capsys.readouterr().err
+    assert not path.exists()
+
+
+def test_a_transaction_that_was_interrupted_is_taken_up_again(
+    mint: list[str], node: ScriptedNode, capsys: Output
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    node.answers["eth_getTransactionReceipt"] = stop
+    assert run(mint) == 130
+    assert "interrupted: what was sent may still be mined" in capsys.readouterr().err
+    del node.answers["eth_getTransactionReceipt"]
+    assert run(mint) == 0
+    assert len(node.mined) == 1

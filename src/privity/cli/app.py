@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 it failed; 2 an argument, file or setting is wrong; 3 refu
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -57,6 +58,10 @@ _EPILOG = (
     "Exit codes: 0 done, 1 failed, 2 wrong argument, file or setting, "
     "3 refused by the policy, 130 interrupted, 143 ended by SIGTERM."
 )
+
+# What a disk or a folder refuses is for the person to mend, wherever privity met it.
+_UNWRITABLE = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES))
+_ROOM = "make room, or make it a place that you can write to"
 
 # Groups whose commands come from several files.
 _ELSEWHERE: tuple[tuple[typer.Typer, tuple[Callable[..., None], ...]], ...] = (
@@ -163,8 +168,20 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return output.FAILURE
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _UNWRITABLE:
+            return _report_unwritable(error, as_json)
         output.tell_bug(error)
         return output.FAILURE
+
+
+def _report_unwritable(error: OSError, as_json: bool) -> int:
+    where = f"{error.filename}: " if error.filename else ""
+    told = PrivityError(f"{where}{error.strerror}", hint=_ROOM)
+    if as_json:
+        output.json_line(output.error_json(told))
+    else:
+        output.print_error(told.message, told.hint)
+    return output.FAILURE
 
 
 def _report_usage(error: typer.TyperException, as_json: bool) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -92,7 +93,9 @@ def send(
         async with membership_sender(network) as sender:
             return await sent(recipient, payload, peer, sender)
 
-    done = asyncio.run(act())
+    broke_off = "it may have been sent, and its place in this minute is used up"
+    with output.waiting("sending", quiet=as_json, interrupted=broke_off):
+        done = asyncio.run(act())
     if as_json:
         output.emit_json({"peers": done.peers, "stores": done.stores, "kept": done.kept})
         return
@@ -120,11 +123,13 @@ def read(
     _network(peer, direct=direct)
     box = open_box(channel)
 
-    async def act() -> None:
+    async def act(done: Callable[[], None]) -> None:
         async with box.reading(peer) as letters:
+            done()
             _show(letters, as_json)
 
-    asyncio.run(act())
+    with output.waiting("asking the stores", quiet=as_json) as done:
+        asyncio.run(act(done))
 
 
 def _show(letters: Letters, as_json: bool) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -102,7 +104,7 @@ def deploy(
     import anyio
 
     from privity.errors import InputError
-    from privity.home import write_private
+    from privity.home import write_private, writing
     from privity.ledger.accounts import load_account
     from privity.ledger.deploy import DevTerms, deploy_all
     from privity.ledger.wire import check_address
@@ -110,6 +112,7 @@ def deploy(
 
     if out.exists():
         raise InputError(f"{out} exists", hint="move it away: its contracts stay where they are")
+    _check_writable(out)
     signer = load_account(account)
     to = None if operator is None else check_address(operator)
     terms = DevTerms(
@@ -129,8 +132,22 @@ def deploy(
     )
     journal = account.with_suffix(".journal")
     output.note("the token is a test one: it has no worth, and its owner can make more")
-    addresses = anyio.run(lambda: deploy_all(ledger, signer, terms, journal=journal))
-    write_private(out, addresses.to_bytes())
+    told: Callable[[str], None] = (lambda step: None) if as_json else output.note
+    with output.waiting(
+        "putting the contracts on the chain",
+        quiet=as_json,
+        interrupted=f"{out} is not written; what is on the chain by now is not taken up again",
+    ):
+        addresses = anyio.run(
+            partial(deploy_all, ledger, signer, terms, journal=journal, told=told)
+        )
+    try:
+        with writing(out):
+            write_private(out, addresses.to_bytes())
+    except InputError:
+        output.note(f"the contracts are on the chain; what {out} was to hold:")
+        output.note(addresses.to_bytes().decode())
+        raise
     if as_json:
         output.emit_json({"contracts": str(out), "chain": addresses.chain})
     else:
@@ -168,5 +185,19 @@ def mint(
         async with client:
             await client.token.mint(receiver, amount)
 
-    anyio.run(run)
+    with output.waiting("asking the ledger", interrupted=output.BROKE_OFF):
+        anyio.run(run)
     output.out(output.label_rows({"minted": str(amount), "to": receiver}))
+
+
+def _check_writable(out: Path) -> None:
+    """Refuse before anything is paid for where its outcome could not be written."""
+    from tempfile import TemporaryFile
+
+    from privity.home import writing
+
+    with writing(out):
+        out.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with TemporaryFile(dir=out.parent) as probe:
+            probe.write(bytes(4096))
+            probe.flush()

@@ -92,7 +92,8 @@ def status(payments: Payments, as_json: JsonOption = False) -> None:
             "paused": await ledger.credits.paused(),
         }
 
-    output.tell_facts(_acted(act, payments, quiet=as_json), as_json=as_json)
+    facts = _acted(act, payments, quiet=as_json, interrupted="")
+    output.tell_facts(facts, as_json=as_json)
 
 
 @app.command("propose-key")
@@ -136,6 +137,7 @@ def _acted(
     payments: Path,
     *,
     quiet: bool,
+    interrupted: str = output.BROKE_OFF,
 ) -> T:
     """Run one act of the operator, with the ledger and the store of a paid enclave.
 
@@ -153,7 +155,8 @@ def _acted(
         async with client as ledger, open_store(settings.store) as store:
             return await act(ledger, store, _record(settings, payments))
 
-    return anyio.run(run)
+    with output.waiting("asking the ledger", quiet=quiet, interrupted=interrupted):
+        return anyio.run(run)
 
 
 def _record(settings: PaymentSettings, payments: Path) -> WithdrawalRecord:

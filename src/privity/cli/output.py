@@ -21,6 +21,7 @@ from typing import IO, Any
 from privity.errors import InputError, PolicyRefusal, PrivityError
 
 __all__ = [
+    "BROKE_OFF",
     "FAILURE",
     "INTERRUPTED",
     "REFUSED",
@@ -41,15 +42,23 @@ __all__ = [
     "takes_unicode",
     "tell_bug",
     "uses_color",
+    "waiting",
     "width",
 ]
 
 FAILURE, USAGE, REFUSED, INTERRUPTED = 1, 2, 3, 130
 """Exit codes; 0 is success."""
 
+BROKE_OFF = "what was sent may still be mined; the same command again takes it up"
+"""What is said of a command on the ledger that Ctrl-C ends."""
+
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _PATIENCE_S = 0.8
+_CLEAR = "\r\x1b[2K"
+_screen = threading.RLock()
+_spinning: list[Callable[[], None]] = []  # what ends each
+_drawn = threading.Event()  # a spinner stands on the line that is written next
 # Control, format, surrogate, line and paragraph separator: bidi overrides and tags among them.
 _HIDDEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 # What text is written with: joiners of scripts and emoji, and the Arabic signs, which are visible.
@@ -106,8 +115,9 @@ def note(text: str = "") -> None:
     if not takes_unicode(stream):
         encoding = stream.encoding or "ascii"
         text = text.encode(encoding, "replace").decode(encoding)
-    stream.write(text + "\n")
-    stream.flush()
+    with _screen:
+        stream.write((_CLEAR if _drawn.is_set() else "") + text + "\n")
+        stream.flush()
 
 
 def emit_json(data: Any) -> None:
@@ -187,13 +197,15 @@ def tell_bug(error: Exception) -> None:
 
 
 def confirm(question: str) -> bool:
-    """Ask a yes-or-no question on stderr; anything but yes is no.
+    """Ask a yes-or-no question on stderr; anything but yes is no. It ends what shows progress.
 
     Raises:
         InputError: there is nobody to ask.
     """
     if not sys.stdin.isatty():
         raise InputError("there is no terminal to ask on", hint="add --yes to answer beforehand")
+    for end in list(_spinning):
+        end()
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
@@ -216,10 +228,35 @@ def progress(text: str, *, quiet: bool = False) -> Iterator[Callable[[], None]]:
         if thread.is_alive():
             thread.join()
 
+    _spinning.append(end)
     try:
         yield end
     finally:
+        _spinning.remove(end)
         end()
+
+
+@contextlib.contextmanager
+def waiting(
+    text: str, *, quiet: bool = False, interrupted: str = ""
+) -> Iterator[Callable[[], None]]:
+    """Show on a terminal that something goes on which tells its steps itself, by `note`.
+
+    Yields what `progress` does.
+
+    Args:
+        text: what goes on.
+        quiet: show and say nothing.
+        interrupted: what is said on Ctrl-C: what became of what was begun.
+    """
+    with progress(text, quiet=quiet or not sys.stderr.isatty()) as end:
+        try:
+            yield end
+        except KeyboardInterrupt:
+            end()
+            if interrupted and not quiet:
+                note(f"interrupted: {interrupted}")
+            raise
 
 
 def _spin(text: str, done: threading.Event) -> None:
@@ -231,13 +268,17 @@ def _spin(text: str, done: threading.Event) -> None:
     frames = _SPINNER if takes_unicode(sys.stderr) else "|/-\\"
     turn = 0
     while True:
-        sys.stderr.write(f"\r\x1b[2K{frames[turn % len(frames)]} {text}")
-        sys.stderr.flush()
+        with _screen:
+            sys.stderr.write(f"{_CLEAR}{frames[turn % len(frames)]} {text}")
+            sys.stderr.flush()
+            _drawn.set()
         turn += 1
         if done.wait(0.1):
             break
-    sys.stderr.write("\r\x1b[2K")
-    sys.stderr.flush()
+    with _screen:
+        sys.stderr.write(_CLEAR)
+        sys.stderr.flush()
+        _drawn.clear()
 
 
 def tell_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:

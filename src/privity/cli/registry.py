@@ -79,7 +79,7 @@ def list_(
     async def act(client: Ledger) -> Listing:
         return await client.providers()
 
-    listing = _acted(act, chosen_ledger(ledger, contracts))
+    listing = _acted(act, chosen_ledger(ledger, contracts), quiet=as_json)
     if as_json:
         output.emit_json(
             {
@@ -344,4 +344,6 @@ def _acted(
         async with client:
             return await act(client)
 
-    return anyio.run(run)
+    broke_off = "" if account is None else output.BROKE_OFF
+    with output.waiting("asking the ledger", quiet=quiet, interrupted=broke_off):
+        return anyio.run(run)

@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 
 T = TypeVar("T")
+_BROKE_OFF = "nothing is lost; the same command again goes on with what was begun"
 
 
 @app.command()
@@ -218,7 +219,8 @@ def account(as_json: JsonOption = False) -> None:
             "stake_per_message": str(await teller.stake_per_message()),
         }
 
-    output.tell_facts(_acted(act, None, quiet=as_json), as_json=as_json)
+    facts = _acted(act, None, quiet=as_json, interrupted="")
+    output.tell_facts(facts, as_json=as_json)
 
 
 def _command(words: str, policy: str | None) -> str:
@@ -284,6 +286,7 @@ def _acted(
     *,
     quiet: bool,
     between_s: float = 0.0,
+    interrupted: str = _BROKE_OFF,
 ) -> T:
     """Run one act of a teller, showing its steps."""
     import anyio
@@ -298,4 +301,5 @@ def _acted(
         if not quiet:
             output.note(step)
 
-    return anyio.run(run)
+    with output.waiting("asking the ledger and the enclave", quiet=quiet, interrupted=interrupted):
+        return anyio.run(run)
