@@ -8,9 +8,9 @@ from datetime import date
 
 import pytest
 
+from privity.infer.pseudonyms.check_digits import luhn
 from privity.infer.pseudonyms.dates import BORN, parse_date
 from privity.infer.pseudonyms.mapping import ConversationMap
-from privity.infer.pseudonyms.numbers import luhn
 from privity.infer.pseudonyms.standins import stand_in
 from privity.policy.sensitive import Kind
 
@@ -83,6 +83,14 @@ def test_a_stand_in_has_the_form_of_its_original(kind: Kind, text: str, form: st
     made = make(kind, text)
     assert re.fullmatch(form, made), made
     assert made != text
+
+
+@pytest.mark.parametrize("kind", [Kind.BANK_ACCOUNT, Kind.CARD, Kind.NATIONAL_ID, Kind.HEALTH_ID])
+@pytest.mark.parametrize("size", [9, 10, 11, 12, 15, 16, 22])
+def test_a_raised_digit_is_none_of_a_number(kind: Kind, size: int) -> None:
+    text = "4" * (size - 1) + "²"
+    made = make(kind, text)
+    assert len(made) == size and made != text
 
 
 def test_every_ip_of_the_documentation_ranges_can_run_out() -> None:

@@ -13,16 +13,27 @@ import re
 import string
 from collections.abc import Callable, Iterator
 
+from privity.infer.pseudonyms.check_digits import (
+    dni,
+    german_tax_id,
+    iban,
+    kvnr,
+    luhn,
+    mod97,
+    nhs,
+    nir,
+    nuss,
+    vin,
+)
 from privity.infer.pseudonyms.coined import Pick
 from privity.infer.pseudonyms.table import apart
 from privity.policy.sensitive import Kind
 
-__all__ = ["bounds", "digits_like", "lay", "luhn", "number_like", "secret_like"]
+__all__ = ["bounds", "digits_like", "lay", "number_like", "secret_like"]
 
 Check = Callable[[str], bool]
 _TRIES = 4000
 _PATIENCE = 48
-_DNI = "TRWAGMYFPDXBNJZSQVHLCKE"
 _BANK_CODES = {
     "DE": "00000",
     "GB": "XQZV",
@@ -96,16 +107,8 @@ def lay(digits: str, form: str) -> str:
     return "".join(out) + "".join(left)
 
 
-def luhn(digits: str) -> bool:
-    """Tell whether the last digit is the check digit of the others (ISO/IEC 7812-1, annex B)."""
-    if not digits.isdecimal() or len(digits) < 8:
-        return False
-    doubled = [int(char) * (1 + place % 2) for place, char in enumerate(reversed(digits))]
-    return sum(value - 9 * (value > 9) for value in doubled) % 10 == 0
-
-
 def _checked(kind: Kind, text: str, compact: str, check: Check, pick: Pick) -> str:
-    if check is _iban:
+    if check is iban:
         return lay(_new_iban(compact, pick), text)
     begun = _reserve(kind, compact, compact)
     for _ in range(_TRIES):
@@ -119,7 +122,7 @@ def _new_iban(compact: str, pick: Pick) -> str:
     bank = _BANK_CODES.get(compact[:2], "99")
     rest = digits_like(compact[4 + len(bank) :], pick)
     number = bank + rest
-    check = 98 - _mod97(number + compact[:2] + "00")
+    check = 98 - mod97(number + compact[:2] + "00")
     return f"{compact[:2]}{check:02}{number}"
 
 
@@ -132,7 +135,7 @@ def _reserve(kind: Kind, text: str, compact: str) -> str:
         )
     elif kind is Kind.NATIONAL_ID and re.fullmatch(r"\d{9}", compact):
         begin = "9"
-    elif _nhs(compact) and kind in (Kind.HEALTH_ID, Kind.NATIONAL_ID):
+    elif nhs(compact) and kind in (Kind.HEALTH_ID, Kind.NATIONAL_ID):
         begin = "999"
     return lay(begin + compact[len(begin) :], text) if begin else text
 
@@ -143,7 +146,7 @@ def _kept(kind: Kind, compact: str) -> int:
         return 6
     if kind is Kind.NATIONAL_ID and re.fullmatch(r"\d{9}", compact):
         return 1
-    return 3 if _nhs(compact) and kind in (Kind.HEALTH_ID, Kind.NATIONAL_ID) else 0
+    return 3 if nhs(compact) and kind in (Kind.HEALTH_ID, Kind.NATIONAL_ID) else 0
 
 
 def _other(char: str, pick: Pick, *, first: bool) -> str:
@@ -160,72 +163,14 @@ def _other(char: str, pick: Pick, *, first: bool) -> str:
     return char
 
 
-def _mod97(text: str) -> int:
-    return int("".join(str(int(char, 36)) for char in text)) % 97
-
-
-def _iban(text: str) -> bool:
-    if not re.fullmatch(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{10,30}", text):
-        return False
-    return _mod97(text[4:] + text[:4]) == 1
-
-
-def _steuer_id(text: str) -> bool:
-    if not re.fullmatch(r"[1-9][0-9]{10}", text):
-        return False
-    product = 10
-    for char in text[:10]:
-        total = (int(char) + product) % 10 or 10
-        product = total * 2 % 11
-    return (11 - product) % 10 == int(text[10])
-
-
-def _dni(text: str) -> bool:
-    if not re.fullmatch(r"[0-9XYZ][0-9]{7}[A-Z]", text):
-        return False
-    number = str("XYZ".find(text[0])) if text[0] in "XYZ" else text[0]
-    return _DNI[int(number + text[1:8]) % 23] == text[8]
-
-
-def _nir(text: str) -> bool:
-    if not re.fullmatch(r"[12][0-9]{14}", text):
-        return False
-    return 97 - int(text[:13]) % 97 == int(text[13:])
-
-
-def _nuss(text: str) -> bool:
-    return bool(re.fullmatch(r"[0-9]{12}", text)) and int(text[:10]) % 97 == int(text[10:])
-
-
-def _nhs(text: str) -> bool:
-    if not re.fullmatch(r"[0-9]{10}", text):
-        return False
-    check = 11 - sum(int(char) * (10 - place) for place, char in enumerate(text[:9])) % 11
-    return check % 11 == int(text[9])
-
-
-def _kvnr(text: str) -> bool:
-    if not re.fullmatch(r"[A-Z][0-9]{9}", text):
-        return False
-    digits = f"{ord(text[0]) - 64:02}{text[1:9]}"
-    weighed = [int(char) * (1 + place % 2) for place, char in enumerate(digits)]
-    return sum(value - 9 * (value > 9) for value in weighed) % 10 == int(text[9])
-
-
-def _vin(text: str) -> bool:
-    if not re.fullmatch(r"[A-HJ-NPR-Z0-9]{17}", text):
-        return False
-    letters = dict(zip("ABCDEFGHJKLMNPRSTUVWXYZ", "12345678123457923456789", strict=True))
-    weights = (8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2)
-    total = sum(int(letters.get(c, c)) * w for c, w in zip(text, weights, strict=True))
-    return text[8] == ("X" if total % 11 == 10 else str(total % 11))
+def _luhn(text: str) -> bool:
+    return len(text) >= 8 and text.isdecimal() and luhn(text)
 
 
 _CHECKS: dict[Kind, tuple[Check, ...]] = {
-    Kind.BANK_ACCOUNT: (_iban,),
-    Kind.CARD: (luhn,),
-    Kind.NATIONAL_ID: (_steuer_id, _dni, _nir, _nuss, _nhs, luhn),
-    Kind.HEALTH_ID: (_kvnr, _nhs, _nir),
-    Kind.PASSPORT: (),
-    Kind.VEHICLE: (_vin,),
+    Kind.BANK_ACCOUNT: (iban,),
+    Kind.CARD: (_luhn,),
+    Kind.NATIONAL_ID: (german_tax_id, dni, nir, nuss, nhs, _luhn),
+    Kind.HEALTH_ID: (kvnr, nhs, nir),
+    Kind.VEHICLE: (vin,),
 }

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from privity.infer.pseudonyms.check_digits import real_date
 from privity.infer.pseudonyms.finding import Finding
-from privity.infer.pseudonyms.recognisers.check_digits import real_date
 from privity.infer.pseudonyms.recognisers.rule import LIKELY, SURE, Rule, apply
 from privity.policy.sensitive import Kind
 

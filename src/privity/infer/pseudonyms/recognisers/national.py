@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from privity.infer.pseudonyms import check_digits as check
 from privity.infer.pseudonyms.finding import Finding
-from privity.infer.pseudonyms.recognisers import check_digits as check
 from privity.infer.pseudonyms.recognisers.rule import CERTAIN, LIKELY, SURE, Rule, apply, labelled
 from privity.policy.sensitive import Kind
 

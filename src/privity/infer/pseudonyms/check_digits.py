@@ -11,7 +11,8 @@ from datetime import date
 
 __all__ = [
     "aba_routing", "bic", "card", "compact", "dni", "german_social", "german_tax_id", "iban",
-    "ibans", "italian_fiscal", "kvnr", "luhn", "nhs", "nir", "nuss", "real_date", "ssn", "vin",
+    "ibans", "italian_fiscal", "kvnr", "luhn", "mod97", "nhs", "nir", "nuss", "real_date", "ssn",
+    "vin",
 ]  # fmt: skip
 
 _IBAN_LENGTHS = {
@@ -36,7 +37,7 @@ def compact(text: str) -> str:
 
 def luhn(text: str) -> bool:
     """ISO/IEC 7812-1, annex B."""
-    digits = [int(c) for c in text if c.isdigit()]
+    digits = [int(c) for c in text if c.isdecimal()]
     odd = sum(digits[-1::-2])
     even = sum(sum(divmod(2 * d, 10)) for d in digits[-2::-2])
     return bool(digits) and (odd + even) % 10 == 0 and any(digits)
@@ -54,7 +55,12 @@ def iban(text: str) -> bool:
     plain = compact(text)
     if len(plain) != _IBAN_LENGTHS.get(plain[:2]) or not plain.isalnum() or not plain.isascii():
         return False
-    return int("".join(str(int(c, 36)) for c in plain[4:] + plain[:4])) % 97 == 1
+    return mod97(plain[4:] + plain[:4]) == 1
+
+
+def mod97(text: str) -> int:
+    """ISO 7064 MOD 97-10: the remainder of digits, and of letters as 10 to 35."""
+    return int("".join(str(int(c, 36)) for c in text)) % 97
 
 
 def ibans(text: str) -> list[tuple[int, int, bool]]:
@@ -81,7 +87,7 @@ def ibans(text: str) -> list[tuple[int, int, bool]]:
 
 
 def _mostly(text: str) -> bool:
-    return 3 * sum(c.isdigit() for c in text) >= 2 * len(compact(text))
+    return 3 * sum(c.isdecimal() for c in text) >= 2 * len(compact(text))
 
 
 def bic(text: str) -> bool:
@@ -91,7 +97,7 @@ def bic(text: str) -> bool:
 
 def aba_routing(text: str) -> bool:
     """Check a routing number of the American Bankers Association: weights 3, 7, 1."""
-    digits = [int(c) for c in text if c.isdigit()]
+    digits = [int(c) for c in text if c.isdecimal()]
     weights = (3, 7, 1) * 3
     total = sum(d * w for d, w in zip(digits, weights, strict=False))
     return len(digits) == 9 and any(digits) and total % 10 == 0
@@ -100,7 +106,7 @@ def aba_routing(text: str) -> bool:
 def german_tax_id(text: str) -> bool:
     """Steuer-ID: ISO 7064 MOD 11,10, and one digit of the first ten twice or thrice."""
     digits = compact(text)
-    if len(digits) != 11 or not digits.isdigit() or digits[0] == "0":
+    if len(digits) != 11 or not digits.isdecimal() or digits[0] == "0":
         return False
     if max(Counter(digits[:10]).values()) not in (2, 3):
         return False
@@ -153,7 +159,7 @@ def dni(text: str) -> bool:
 def nuss(text: str) -> bool:
     """Spanish social security number: the last two digits are the rest modulo 97."""
     digits = compact(text)
-    if len(digits) != 12 or not digits.isdigit():
+    if len(digits) != 12 or not digits.isdecimal():
         return False
     province, number = digits[:2], int(digits[2:10])
     short = province + (str(number) if number < 10_000_000 else digits[2:10])
@@ -163,7 +169,7 @@ def nuss(text: str) -> bool:
 def nhs(text: str) -> bool:
     """NHS number: ten digits, weights 10 to 2, modulo 11."""
     digits = compact(text)
-    if len(digits) != 10 or not digits.isdigit() or len(set(digits)) == 1:
+    if len(digits) != 10 or not digits.isdecimal() or len(set(digits)) == 1:
         return False
     check = 11 - sum(int(d) * w for d, w in zip(digits, range(10, 1, -1), strict=False)) % 11
     return check % 11 == int(digits[9]) and check != 10
@@ -190,7 +196,7 @@ def italian_fiscal(text: str) -> bool:
         return False
     odd = (1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25,
            24, 23)  # fmt: skip
-    ranks = [int(c) if c.isdigit() else ord(c) - 65 for c in plain[:15]]
+    ranks = [int(c) if c.isdecimal() else ord(c) - 65 for c in plain[:15]]
     total = sum(odd[rank] if i % 2 == 0 else rank for i, rank in enumerate(ranks))
     return chr(65 + total % 26) == plain[15]
 
