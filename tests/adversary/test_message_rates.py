@@ -8,7 +8,7 @@ import pytest
 
 from messages_network import Member, Members, one_of
 from privity.anon.messages import Outcome, RateGate, Verdict, WakuMessage
-from privity.anon.messages.rate_limit import Candidate, Engine
+from privity.anon.messages.rate_limit import Candidate, Engine, signal
 from privity.anon.messages.waku import RateLimitProof
 from rate_engines import ENGINES
 
@@ -109,6 +109,18 @@ def test_what_relays_could_alter_has_one_form() -> None:
     ]
     gate = members.gate()
     assert {decide(gate, each) for each in altered} == {Verdict(Outcome.REJECT, "form")}
+    assert decide(gate, message).check == "good"
+
+
+def test_nothing_is_moved_between_payload_and_topic() -> None:
+    """The signal is one after the other, so that bytes could go from the one to the other."""
+    members = Members()
+    message = one_of(members).message(b"said /to/all/of/us")
+    whole, gate = signal(message).decode(), members.gate()
+    for place in range(len(whole)):
+        if place != len(message.payload):
+            moved = replace(message, payload=whole[:place].encode(), content_topic=whole[place:])
+            assert decide(gate, moved) == Verdict(Outcome.REJECT, "form")
     assert decide(gate, message).check == "good"
 
 

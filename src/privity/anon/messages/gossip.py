@@ -10,6 +10,10 @@ What is changed in py-libp2p 0.8.1, and why:
 - It sends the node's signed addresses with each message. Here it never does.
 - It starts a task for each message and reads on. Here a message is taken before the next is read,
   so a node that cannot keep up slows its peers down instead of growing.
+- It sends a missed message as often as one request names it, all in one frame; keeps a note of
+  each topic that a peer names; and connects to whom a peer suggests that lets it go. Here a message
+  is sent once a request, of other topics nothing is heard, and a node connects to nobody on its
+  own.
 - Its queue to a peer holds 32 messages, its subscriptions 32, it takes 10 messages a second from a
   peer and topic, 10 requests for missed messages a second, and drops the rest silently. Here queues
   are bounded by bytes, what does not fit is counted, and rate limits rest on proofs.
@@ -30,6 +34,7 @@ from privity.anon.messages.stack import (
     Pubsub,
     ended,
     read_frame,
+    read_id,
     rpc_pb2,
     trio,
 )
@@ -42,6 +47,7 @@ RELAY_PROTOCOL = "/vac/waku/relay/2.0.0"
 _AS = "/meshsub/1.1.0"  # the version of gossipsub that Waku's relay is
 _QUEUE_MESSAGES, _QUEUE_BYTES = 16_384, 64 << 20  # to one peer
 _HIGH_WATER = 1024  # messages waiting for one peer at which the own publishing pauses
+_STALLED_S = 5.0  # without a message taken from its queue: nobody waits for such a peer
 _TOGETHER = 128 * 1024  # bytes of messages written as one frame
 _MAX_FRAME = 1 << 20
 _ASKED_A_SECOND = 100.0  # control messages of one kind that a peer may send a second
@@ -101,6 +107,12 @@ class _Queue(PriorityQueue):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__(_QUEUE_MESSAGES)
         self.size = 0
+        self._moved = trio.current_time()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether to wait for it: it is long, and its peer reads."""
+        return len(self) > _HIGH_WATER and trio.current_time() - self._moved < _STALLED_S
 
     def push(self, rpc: Any, priority: bool = False) -> bool:
         size = rpc.ByteSize()
@@ -113,6 +125,7 @@ class _Queue(PriorityQueue):  # type: ignore[misc]
         rpc = super().pop()
         if rpc is not None:
             self.size -= rpc.ByteSize()
+        self._moved = trio.current_time()
         return rpc
 
 
@@ -174,6 +187,17 @@ class WakuRouter(GossipSub):  # type: ignore[misc]
     def _handle_dropped_rpc(self, peer_id: Any, rpc: Any, reason: str) -> None:
         self.counts.dropped += len(rpc.publish)
         super()._handle_dropped_rpc(peer_id, rpc, reason)
+
+    async def handle_iwant(self, iwant_msg: Any, sender_peer_id: Any) -> None:
+        """Give a peer what it missed, each message once, however often it is named."""
+        if self._check_iwant_rate_limit(sender_peer_id):
+            for mid in {read_id(name) for name in iwant_msg.messageIDs}:
+                message = self.mcache.get(mid)
+                if message is not None:
+                    self.send_rpc(sender_peer_id, rpc_pb2.RPC(publish=[message]))
+
+    async def _do_px(self, px_peers: Any) -> None:
+        """Do nothing: a node connects to whom it was told to."""
 
     async def send_recent_messages(self, peer_id: Any, topic: str) -> None:
         """Do nothing: a peer that comes gets what it missed by asking, or from a store."""
@@ -237,9 +261,14 @@ class WakuPubsub(Pubsub):  # type: ignore[misc]
             if self._is_subscribed_to_msg(message):
                 await self.push_msg(peer, message)
         for subscription in rpc.subscriptions[: self.max_subscriptions_per_rpc]:
-            self.handle_subscription(peer, subscription)
+            if subscription.topicid in self.topic_ids:
+                self.handle_subscription(peer, subscription)
         if rpc.HasField("control"):
             rpc.ClearField("senderRecord")
+            for said in (rpc.control.ihave, rpc.control.graft, rpc.control.prune):
+                ours = [one for one in said if one.topicID in self.topic_ids]
+                del said[:]
+                said.extend(ours)
             await self.router.handle_rpc(rpc, peer)
 
     async def push_msg(self, msg_forwarder: Any, msg: Any) -> None:
@@ -250,7 +279,7 @@ class WakuPubsub(Pubsub):  # type: ignore[misc]
             return
         signed = any(msg.HasField(name) for name in ("from_id", "seqno", "signature", "key"))
         if signed or len(msg.topicIDs) != 1 or len(msg.data) > MAX_MESSAGE:
-            self.refuse(msg_forwarder, mid, strike=True)
+            self.refuse_wrapper(msg_forwarder, mid)
             return
         self._pending.add(mid)
         await self._take(msg_forwarder, msg, mid)
@@ -267,7 +296,17 @@ class WakuPubsub(Pubsub):  # type: ignore[misc]
         self.seen_messages.add(mid)
         self._pending.discard(mid)
         self.counts.refused += 1
-        if not strike or peer == self.my_id:
+        if strike:
+            self._strike(peer)
+
+    def refuse_wrapper(self, peer: Any, mid: bytes) -> None:
+        """Refuse what a peer put round a message; others may bring the message as it should be."""
+        self._pending.discard(mid)
+        self.counts.refused += 1
+        self._strike(peer)
+
+    def _strike(self, peer: Any) -> None:
+        if peer == self.my_id:
             return
         self._strikes[peer] = self._strikes.get(peer, 0) + 1
         if len(self._strikes) > _REMEMBERED:
@@ -279,8 +318,8 @@ class WakuPubsub(Pubsub):  # type: ignore[misc]
             self.manager.run_task(self.host.disconnect, peer)
 
     async def send(self, topic: str, data: bytes) -> None:
-        """Publish, when the queues to peers have room."""
-        while any(len(queue) > _HIGH_WATER for queue in self.peer_queues.values()):
+        """Publish, when the queues to peers that read have room."""
+        while any(queue._queue.is_full for queue in self.peer_queues.values()):
             await trio.sleep(0.005)
         message = rpc_pb2.Message(data=data, topicIDs=[topic])
         mid = gossip_id(message)

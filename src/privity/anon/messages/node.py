@@ -132,6 +132,12 @@ class Node:
             await self._dialler.close()
         self.pubsub.seen_messages.stop()
 
+    def _named(self, address: str) -> Any:
+        """Return who is at an address that a person named, and let it be connected to."""
+        info = info_from_p2p_addr(Multiaddr(address))
+        self._dialler.name(info.addrs)
+        return info
+
     async def connect(self, address: str) -> str:
         """Connect to a peer, and return its name when it gossips with us.
 
@@ -139,7 +145,7 @@ class Node:
             PeerError: it cannot be reached, or does not speak Waku's relay protocol in time.
         """
         try:
-            info = info_from_p2p_addr(Multiaddr(address))
+            info = self._named(address)
             with trio.fail_after(_PATIENCE_S):
                 await self.host.connect(info)
                 await self.pubsub.wait_for_peer(info.peer_id, _PATIENCE_S)
@@ -182,7 +188,7 @@ class Node:
         request = encode_question(question, request_id)
         try:
             with trio.fail_after(_PATIENCE_S):
-                info = info_from_p2p_addr(Multiaddr(address))
+                info = self._named(address)
                 await self.host.connect(info)
                 stream = await self.host.new_stream(info.peer_id, [STORE_PROTOCOL])
                 await stream.write(prefixed(request))
@@ -217,8 +223,12 @@ class Node:
         """Decide about a message from a peer, or leave it to `_verify`."""
         try:
             message = WakuMessage.from_bytes(raw.data)
+            carried = self._settings.carries(raw.topicIDs[0], message.content_topic)
         except PrivityError:
             self.pubsub.refuse(peer, mid, strike=True)
+            return
+        if not carried:
+            self.pubsub.refuse_wrapper(peer, mid)
             return
         taken = _Taken(peer, raw, mid, message)
         if self._gate is None:

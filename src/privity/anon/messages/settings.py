@@ -63,6 +63,14 @@ class Settings:
             return self.only[0]
         return shard_topic(topic, cluster=self.cluster, shards=self.shards)
 
+    def carries(self, pubsub_topic: str, topic: str) -> bool:
+        """Tell whether a content topic is gossiped on a pubsub topic of this node.
+
+        Raises:
+            InputError: it is no content topic.
+        """
+        return pubsub_topic in self.only or pubsub_topic == self.pubsub_topic(topic)
+
 
 def check_address(address: str, *, peer: bool) -> str:
     """Return a multiaddress that a person gave: a peer's with its name, or one to listen on.

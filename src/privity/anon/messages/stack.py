@@ -26,6 +26,7 @@ __all__ = [
     "MessageCache",
     "Multiaddr",
     "Noise",
+    "NotDialled",
     "PriorityQueue",
     "Pubsub",
     "RpcQueue",
@@ -36,6 +37,7 @@ __all__ = [
     "new_host",
     "new_x25519",
     "read_frame",
+    "read_id",
     "rpc_pb2",
     "trio",
 ]
@@ -109,9 +111,11 @@ try:
         from libp2p.pubsub.pb import rpc_pb2
         from libp2p.pubsub.pubsub import Pubsub
         from libp2p.pubsub.rpc_queue import PriorityQueue, RpcQueue
+        from libp2p.pubsub.utils import safe_bytes_from_hex as read_id
         from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
         from libp2p.security.noise.transport import Transport as Noise
         from libp2p.tools.anyio_service import background_trio_service as background
+        from libp2p.transport.exceptions import OpenConnectionError as NotDialled
         from libp2p.transport.tcp.tcp import TCP
         from libp2p.utils.varint import read_varint_prefixed_bytes_limited as read_frame
         from multiaddr import Multiaddr

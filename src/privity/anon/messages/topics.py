@@ -11,7 +11,7 @@ import re
 
 from privity.errors import InputError, MalformedError
 
-__all__ = ["check_topic", "content_topic", "shard_topic"]
+__all__ = ["check_topic", "content_topic", "has_four_parts", "shard_topic"]
 
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,63}")
 _MAX_TOPIC = 256
@@ -32,6 +32,16 @@ def content_topic(application: str, version: int, name: str, encoding: str = "se
     return f"/{application}/{version}/{name}/{encoding}"
 
 
+def has_four_parts(topic: str) -> bool:
+    """Tell whether it is ``/application/version/name/encoding``.
+
+    What is hashed or proved is often a payload with the topic after it, nothing between. With its
+    four slashes a topic cannot end, nor begin, at another place.
+    """
+    parts = topic.split("/")
+    return len(parts) == 5 and not parts[0] and all(parts[1:])
+
+
 def shard_topic(topic: str, *, cluster: int, shards: int) -> str:
     """Return the pubsub topic that a content topic is gossiped on.
 
@@ -41,9 +51,9 @@ def shard_topic(topic: str, *, cluster: int, shards: int) -> str:
     Raises:
         InputError: the content topic has not four parts, or there is no shard.
     """
-    parts = topic.split("/")
-    if len(parts) != 5 or parts[0] or not all(parts[1:]):
+    if not has_four_parts(topic):
         raise InputError("a content topic is /application/version/name/encoding")
+    parts = topic.split("/")
     if shards < 1 or cluster < 0:
         raise InputError("a network has at least one shard, and its cluster is 0 or more")
     digest = hashlib.sha256((parts[1] + parts[2]).encode()).digest()
