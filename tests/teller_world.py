@@ -53,7 +53,7 @@ class World:
         self.ways = 0
         self.registered: list[bytes] = []
         account = SimpleNamespace(address=ME)
-        self.sender = SimpleNamespace(account=account)
+        self.sender = SimpleNamespace(account=account, begun=self._begun)
         self.wallet = SharedWallet(folder, b"\7" * 32)
         self.teller = self.another_teller(young_s=0)
 
@@ -76,6 +76,9 @@ class World:
     async def balance(self, holder: Address) -> int:
         assert holder == ME
         return self.tokens
+
+    async def _begun(self, intent: str) -> bool:
+        return False
 
     async def has_begun_register(self, commitment: bytes) -> bool:
         return commitment in self.registered

@@ -30,6 +30,7 @@ from privity.errors import InputError, PeerError, PrivityError
 from privity.identity.multibase import decode_base64url, encode_base64url
 from privity.infer.anonymous.paid import PaidTransport
 from privity.ledger.credits import SignedExit
+from privity.ledger.members import Standing
 from teller_world import World
 
 pytestmark = [needs_kernel("Act"), pytest.mark.anyio]
@@ -255,3 +256,45 @@ async def test_a_wallet_that_stays_open_on_a_failing_disk_keeps_what_it_gave(
         assert len(set(ids)) == len(ids), deadly
         reached, deadly = steps.reached, deadly + 1
     assert deadly > 30
+
+
+async def test_who_is_killed_while_the_stake_comes_back_can_join_again(tmp_path: Path) -> None:
+    """Else the credits that are left are out of reach: only members are let in at the desk."""
+    person = Person(tmp_path)
+    secret, begun, withdrawn = bytes(31) + b"\1", set[str](), list[int]()
+
+    async def standing(index: int) -> Standing | None:
+        return None if withdrawn else Standing(16, 1)
+
+    async def withdraw(index: int, *, intent: str = "") -> None:
+        begun.add(intent)
+        withdrawn.append(index)
+        person.between()
+
+    async def exit_delay() -> int:
+        return 60
+
+    person.standing, person.withdraw = standing, withdraw  # type: ignore[attr-defined]
+    person.exit_delay = exit_delay  # type: ignore[attr-defined]
+
+    async def was_begun(intent: str) -> bool:
+        return intent in begun
+
+    person.sender.begun = was_begun
+    with person.wallet.turn() as wallet:
+        wallet.join(secret, 16)
+        wallet.joined(3)
+
+    def killed() -> None:
+        raise Killed
+
+    person.between = killed
+    with pytest.raises(Killed):
+        await person.teller.leave_or_collect()
+    assert person.wallet.membership is not None
+    person.between = lambda: None
+    assert (await person.teller.stake()).at is not None
+    found = await person.teller.leave_or_collect()
+    assert found.returned and found.amount == 16_000
+    assert person.wallet.read().begun_membership is None
+    assert not any(secret.hex() in intent for intent in begun)

@@ -132,7 +132,8 @@ class Members:
             raise InputError("the contract Membership refused requestExit: leaving already")
         self.at = 1_800_000_000
 
-    async def withdraw(self, index: int) -> None:
+    async def withdraw(self, index: int, *, intent: str = "") -> None:
+        assert intent
         if not self.late:
             raise InputError("the contract Membership refused withdraw: too early")
         self.gone = True

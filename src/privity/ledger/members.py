@@ -234,9 +234,16 @@ class Members:
         """Leave: the leaf is out at once, the stake comes after the delay (`withdraw`)."""
         return await signing(self._sender).transact(self._contract, "requestExit", index)
 
-    async def withdraw(self, index: int) -> Receipt:
-        """Have the stake sent back to who staked it, once the delay is over."""
-        return await signing(self._sender).transact(self._contract, "withdraw", index)
+    async def withdraw(self, index: int, *, intent: str = "") -> Receipt:
+        """Have the stake sent back to who staked it, once the delay is over.
+
+        Args:
+            index: the leaf's place.
+            intent: see `Sender.transact`.
+        """
+        return await signing(self._sender).transact(
+            self._contract, "withdraw", index, intent=intent
+        )
 
     async def _read(self, first: int, last: int) -> list[Event]:
         """Return all events in a range, asked for in parts that the node does not refuse."""

@@ -29,6 +29,8 @@ from privity.infer.anonymous.desk import MAX_ANSWER, Desk, recovered, said
 from privity.infer.anonymous.purse import SharedWallet
 from privity.ledger.client import Ledger
 from privity.ledger.credits import DepositState, SignedExit
+from privity.ledger.members import Standing
+from privity.ledger.sending import signing
 from privity.ledger.wire import check_address
 
 __all__ = ["YOUNG_S", "Recovered", "Stake", "Teller"]
@@ -399,11 +401,17 @@ class Teller:
         Raises:
             InputError: there is no membership, or its stake is gone.
         """
-        index = self._index()
+        member, index = self._member()
         members = self._ledger.members
         found = await members.standing(index)
         if found is None:
-            raise InputError("the ledger has no stake for this membership: it was taken or slashed")
+            # A node's word is not enough to forget a membership. That this device sent for the
+            # stake is: it died before it knew that it had come.
+            if not await signing(self._ledger.sender).begun(_collecting(member)):
+                raise InputError(
+                    "the ledger has no stake for this membership: it was taken or slashed"
+                )
+            found = Standing(member.limit, int(self._clock()))
         amount = await members.stake_per_message() * found.limit
         return Stake(amount, await members.exit_delay(), found.withdrawable_at or None)
 
@@ -431,18 +439,19 @@ class Teller:
 
     async def leave(self) -> None:
         """Ask for the stake back; it comes after the ledger's delay, with `collect`."""
-        await self._ledger.members.request_exit(self._index())
+        await self._ledger.members.request_exit(self._member()[1])
 
     async def collect(self) -> None:
         """Take the stake back, and forget the membership; raises `InputError` before its time."""
-        await self._ledger.members.withdraw(self._index())
+        member, index = self._member()
+        await self._ledger.members.withdraw(index, intent=_collecting(member))
         await self._turn(lambda wallet: wallet.left())
 
-    def _index(self) -> int:
+    def _member(self) -> tuple[Membership, int]:
         member = self._wallet.membership
         if member is None or member.index is None:
             raise InputError("there is no membership to leave")
-        return member.index
+        return member, member.index
 
     async def _pay_out(self, one: Reserved, receiver: str) -> int:
         self._told("having the rest signed out")
@@ -492,6 +501,11 @@ class Teller:
                 return act(wallet)
 
         return await to_thread.run_sync(run)
+
+
+def _collecting(member: Membership) -> str:
+    """Name the taking of a stake; the secret, as indexes begin anew on another chain."""
+    return "stake:" + hashlib.sha256(b"privity/stake/v1\0" + member.secret).hexdigest()
 
 
 def _begun(wallet: Wallet, limit: int) -> Membership:
