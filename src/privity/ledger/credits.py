@@ -14,6 +14,7 @@ from privity.errors import InputError, PeerError
 from privity.ledger.accounts import Account
 from privity.ledger.addresses import Addresses
 from privity.ledger.contract import Contract
+from privity.ledger.rpc import Refused, TooLarge
 from privity.ledger.sending import Sender, event_of, signing
 from privity.ledger.wire import Address, Block, Receipt, check_address, read_address
 
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 BATCH = 256  # nullifiers in one withdrawal
+_SPAN = 10_000  # blocks in one question; a quarter of them where a node refuses
 _EXIT = {
     "Exit": [
         {"name": "amount", "type": "uint256"},
@@ -256,6 +258,33 @@ class Credits:
             exit_.signature,
             intent=f"exit:{exit_.nonce.hex()}",
         )
+
+    async def paid_exit(self, nonce: bytes, block: Block) -> tuple[int, Address] | None:
+        """Return amount and receiver of what was paid out under a nullifier; None where nothing.
+
+        Read back from a block on, all that the contract wrote: the node learns of no nullifier
+        that it has not seen in an exit.
+
+        Raises:
+            PeerError: the node is not reached, or does not show what it says was paid.
+        """
+        if not await self._contract.call("exitPaid", nonce, block=block):
+            return None
+        last, span = block.number, _SPAN
+        while last >= 0:
+            first = max(0, last - span + 1)
+            try:
+                events = await self._contract.events(first, last)
+            except (Refused, TooLarge):
+                if span == 1:
+                    raise
+                span = max(1, span // 4)
+                continue
+            for one in events:
+                if one.name == "Exited" and one.values["nonce"] == nonce:
+                    return int(one.values["amount"]), read_address(one.values["to"])
+            last = first - 1
+        raise PeerError("the ledger's node says that an exit was paid, and does not show it")
 
     async def propose_issuer_key(self, key: bytes) -> Receipt:
         """Announce the next issuer key. Run by the operator."""

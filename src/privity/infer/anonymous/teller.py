@@ -474,9 +474,28 @@ class Teller:
                 "out: tell the provider",
             )
         self._told("taking it out on the ledger")
-        await self._ledger.exit_unspent(signed)
+        try:
+            await self._ledger.exit_unspent(signed)
+        except InputError:
+            if not await self._was_paid(signed):
+                raise
         note = {"to": receiver}
         return await self._turn(lambda wallet: wallet.exited(one.id, note))
+
+    async def _was_paid(self, signed: SignedExit) -> bool:
+        """Tell whether somebody else sent an exit first; whoever sees it can."""
+        block = await self._ledger.members.confirmed()
+        if block is None:
+            return False
+        found = await self._ledger.credits.paid_exit(signed.nonce, block)
+        if found not in (None, (signed.amount, signed.to)):
+            raise PaymentError(
+                f"the ledger has paid these credits to {found[1]}: the desk signed them out to "
+                "somebody else",
+                check="paid",
+                hint="the spend stays in your wallet; with the ledger's record it proves it",
+            )
+        return found is not None
 
     async def _unfinished(self, purpose: str) -> tuple[Reserved, ...]:
         found = await self._turn(lambda wallet: wallet.unfinished())
