@@ -145,6 +145,7 @@ def _show(letters: Letters, as_json: bool) -> None:
                 "missing": [digest.hex() for digest in letters.missing],
                 "stores": letters.answered,
                 "failed": list(letters.failed),
+                "more": letters.more,
             }
         )
         return
@@ -154,6 +155,8 @@ def _show(letters: Letters, as_json: bool) -> None:
         output.note("nothing new")
     for why in letters.failed:
         output.note(f"a store did not answer: {why}")
+    if letters.more:
+        output.note("a store has more than one reading takes; read again to go on")
     if letters.missing:
         output.note(
             f"{len(letters.missing)} messages of this channel were listed and not handed out; "

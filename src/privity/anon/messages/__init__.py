@@ -14,7 +14,7 @@ check an address, and for nothing else; the protobuf library, for the bytes of m
 
 from __future__ import annotations
 
-from privity.anon.messages.bus import Bus, CaughtUp
+from privity.anon.messages.bus import Bus
 from privity.anon.messages.delivered import Delivered, Tentative
 from privity.anon.messages.engine import NativeEngine
 from privity.anon.messages.inbox import InboxAddress, channel_named
@@ -26,6 +26,7 @@ from privity.anon.messages.rate_limit import (
     Spam,
     Verdict,
 )
+from privity.anon.messages.reading import CaughtUp
 from privity.anon.messages.sealing import Channel, open_payload, seal_payload
 from privity.anon.messages.settings import Settings, check_address
 from privity.anon.messages.store import MessageStore

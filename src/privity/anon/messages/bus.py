@@ -8,18 +8,19 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from privity.anon.messages.delivered import Delivered
 from privity.anon.messages.rate_limit import RateGate
+from privity.anon.messages.reading import CaughtUp, Reading
 from privity.anon.messages.sealing import Channel, seal_payload
 from privity.anon.messages.settings import Settings
-from privity.anon.messages.store import MAX_PAGE, MessageStore, Page, Question, Stored
-from privity.anon.messages.subscription import Delivery, Subscription
+from privity.anon.messages.store import MAX_PAGE, MessageStore, Page, Question
+from privity.anon.messages.subscription import Subscription
 from privity.anon.messages.waku import WakuMessage, message_hash
 from privity.errors import InputError
 from privity.hazmat.kem import KemPrivateKey
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Bus", "CaughtUp", "Stamp"]
 
-_FETCHED = 50  # messages asked for by hash at once
 _REMEMBERED = 1 << 18  # hashes of the own messages, for `Bus.unconfirmed`
 
 T = TypeVar("T")
@@ -41,23 +41,6 @@ class Stamp(Protocol):
 
     def stamp(self, message: WakuMessage) -> WakuMessage:
         """Return the message with its proof. Slow."""
-
-
-@dataclass(frozen=True)
-class CaughtUp:
-    """What a store had that had not come by gossip.
-
-    Attributes:
-        listed: messages of the channel that the store listed.
-        delivered: those that had been missed, could be opened, and are handed over now.
-        missing: hashes that the store listed and did not, or no longer, hand out.
-        cursor: the last message that was listed; the place to go on from next time.
-    """
-
-    listed: int
-    delivered: tuple[Delivery, ...]
-    missing: tuple[bytes, ...]
-    cursor: bytes | None
 
 
 class Bus:
@@ -217,28 +200,13 @@ class Bus:
         page: Page = await self._do(lambda: self._running().ask(store, question))
         return page
 
-    async def history(
-        self, store: str, topics: Sequence[str], *, data: bool = True, cursor: bytes | None = None
-    ) -> AsyncIterator[Stored]:
-        """Yield what a store keeps of some content topics, oldest first, after ``cursor``.
-
-        Raises:
-            PeerError: the store fails.
-            MalformedError: it answered something else, or forgot the cursor.
-        """
-        while True:
-            page = await self.ask(
-                store,
-                Question(content_topics=tuple(topics), cursor=cursor, limit=MAX_PAGE, data=data),
-            )
-            for stored in page.messages:
-                yield stored
-            if page.cursor is None or page.cursor == cursor:
-                return
-            cursor = page.cursor
-
     async def catch_up(
-        self, store: str, subscription: Subscription, cursor: bytes | None = None
+        self,
+        store: str,
+        subscription: Subscription,
+        cursor: bytes | None = None,
+        *,
+        patience_s: float = 600.0,
     ) -> CaughtUp:
         """Compare what came with what a store lists, and fetch what did not come.
 
@@ -246,44 +214,15 @@ class Bus:
             store: its address.
             subscription: whose channel and key.
             cursor: where the comparison ended last time.
+            patience_s: seconds after which it ends where it is, with what it has.
 
         Raises:
             PeerError: the store fails.
             MalformedError: it answered something else.
         """
-        topics = [subscription.channel.topic]
-        history = self.history(store, topics, data=False, cursor=cursor)
-        listed = [stored.hash async for stored in history]
-        wanted = [digest for digest in listed if not subscription.came(digest)]
-        delivered: list[Delivery] = []
-        missing: list[bytes] = []
-        async for digest, stored in self._fetch(store, wanted):
-            if stored is None:
-                missing.append(digest)
-                continue
-            opened = subscription.offer(*stored)
-            delivered += [opened] if opened else []
-        end = listed[-1] if listed else cursor
-        return CaughtUp(len(listed), tuple(delivered), tuple(missing), end)
-
-    async def _fetch(
-        self, store: str, wanted: list[bytes]
-    ) -> AsyncIterator[tuple[bytes, tuple[str, WakuMessage] | None]]:
-        """Yield each message that is wanted, or nothing in its place."""
-        while wanted:
-            asked = wanted[:_FETCHED]
-            page = await self.ask(store, Question(hashes=tuple(asked), limit=MAX_PAGE))
-            got = {
-                stored.hash: (stored.pubsub_topic, stored.message)
-                for stored in page.messages
-                if stored.message is not None and stored.pubsub_topic is not None
-            }
-            places = [place for place, digest in enumerate(asked) if digest in got]
-            if places:  # an answer is bounded in bytes: what did not fit is asked for again
-                asked = asked[: places[-1] + 1]
-            for digest in asked:
-                yield digest, got.get(digest)
-            wanted = wanted[len(asked) :]
+        topic = self._settings.pubsub_topic(subscription.channel.topic)
+        reading = Reading(partial(self.ask, store), subscription, topic, patience_s)
+        return await reading.run(cursor)
 
     async def unconfirmed(self, store: str) -> tuple[bytes, ...]:
         """Return the hashes of own messages that a store does not have; those it has are forgotten.

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
-import threading
 from pathlib import Path
 
+from privity.anon.messages.sqlite_file import SqliteFile
 from privity.errors import InputError
 
 __all__ = ["Delivered", "Tentative"]
@@ -18,6 +17,9 @@ class Delivered:
         path: of an SQLite file; without one, a restart forgets everything.
         most: digests that are kept; the oldest go first.
 
+    Raises:
+        InputError: the file is damaged; so do the methods.
+
     Guarantees:
         A digest is new once, whatever comes in between, until ``most`` others came after it:
         `test_a_replayed_message_is_not_delivered_twice`.
@@ -26,39 +28,47 @@ class Delivered:
     def __init__(self, path: Path | None = None, *, most: int = 1_000_000) -> None:
         if most < 1:
             raise InputError("at least one digest has to be kept")
-        self._most, self._lock = most, threading.Lock()
-        where = ":memory:" if path is None else path
-        self._db = sqlite3.connect(where, check_same_thread=False, isolation_level=None)
-        if path is not None:
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.execute(
-            "CREATE TABLE IF NOT EXISTS seen (at INTEGER PRIMARY KEY, digest BLOB UNIQUE NOT NULL)"
+        self._most = most
+        self._file = SqliteFile(
+            path,
+            "the record of what was read",
+            "remove `read.db` of that inbox, and what stores still keep comes once more",
         )
+        try:
+            with self._file.turn() as db:
+                if path is not None:
+                    db.execute("PRAGMA journal_mode = WAL")
+                    db.execute("PRAGMA synchronous = NORMAL")
+                db.execute(
+                    "CREATE TABLE IF NOT EXISTS seen"
+                    " (at INTEGER PRIMARY KEY, digest BLOB UNIQUE NOT NULL)"
+                )
+        except InputError:
+            self._file.close()
+            raise
 
     def add(self, digest: bytes) -> bool:
         """Return whether the digest is new, and remember it."""
-        with self._lock:
-            new = self._db.execute("INSERT OR IGNORE INTO seen (digest) VALUES (?)", (digest,))
+        with self._file.turn() as db:
+            new = db.execute("INSERT OR IGNORE INTO seen (digest) VALUES (?)", (digest,))
             if new.rowcount and new.lastrowid is not None and new.lastrowid % 1024 == 0:
-                self._db.execute("DELETE FROM seen WHERE at <= ?", (new.lastrowid - self._most,))
+                db.execute("DELETE FROM seen WHERE at <= ?", (new.lastrowid - self._most,))
             return bool(new.rowcount)
 
     def has(self, digest: bytes) -> bool:
         """Return whether a digest is remembered."""
-        with self._lock:
-            row = self._db.execute("SELECT 1 FROM seen WHERE digest = ?", (digest,)).fetchone()
+        with self._file.turn() as db:
+            row = db.execute("SELECT 1 FROM seen WHERE digest = ?", (digest,)).fetchone()
             return row is not None
 
     def discard(self, digest: bytes) -> None:
         """Forget a digest, because its message was not taken after all."""
-        with self._lock:
-            self._db.execute("DELETE FROM seen WHERE digest = ?", (digest,))
+        with self._file.turn() as db:
+            db.execute("DELETE FROM seen WHERE digest = ?", (digest,))
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
-            self._db.close()
+        self._file.close()
 
 
 class Tentative(Delivered):

@@ -66,6 +66,7 @@ class Counts:
         dropped: not sent to a peer because its queue was full.
         unread: not handed to a subscriber because it did not read.
         cut_off: peers that were cut off.
+        unkept: relayed, and not kept, because the store's file cannot be used.
     """
 
     relayed: int = 0
@@ -74,6 +75,7 @@ class Counts:
     dropped: int = 0
     unread: int = 0
     cut_off: int = 0
+    unkept: int = 0
 
     def copy(self) -> Counts:
         """Return the numbers as they are now."""

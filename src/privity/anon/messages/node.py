@@ -6,6 +6,8 @@ py-libp2p runs on trio; `bus` runs this in a thread of its own and speaks asynci
 from __future__ import annotations
 
 import contextlib
+import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -41,16 +43,19 @@ from privity.anon.messages.store_wire import (
     encode_refusal,
 )
 from privity.anon.messages.waku import WakuMessage
-from privity.errors import PeerError, PrivityError
+from privity.errors import InputError, PeerError, PrivityError
 
 __all__ = [
     "Deliver",
     "Node",
 ]
 
+logger = logging.getLogger("privity.messages")
+
 _WAITING = 512  # messages whose proofs wait to be verified
 _BATCH = 128  # proofs verified together
 _PATIENCE_S = 20.0  # for a peer to answer
+_ANSWERS = 4  # to one peer at a time: each is made whole, and waits until it is read
 
 Deliver = Callable[[str, WakuMessage], None]
 
@@ -85,6 +90,7 @@ class Node:
         self._settings, self._deliver, self._gate, self._store = settings, deliver, gate, store
         self.counts = Counts()
         self._questions = 0
+        self._answering: Counter[Any] = Counter()
         # Without a seed, a fresh name each time: nothing links two sessions.
         pair: KeyPair = new_ed25519(settings.seed)
         # Noise alone: by default py-libp2p also takes TLS, SECIO and plaintext, and the choice is
@@ -199,8 +205,13 @@ class Node:
         return decode_page(answer, request_id)
 
     async def _answer(self, stream: Any) -> None:
-        """Answer one question of a peer."""
+        """Answer one question of a peer, and none that comes while others wait to be read."""
+        peer = stream.muxed_conn.peer_id
+        self._answering[peer] += 1
         try:
+            if self._answering[peer] > _ANSWERS:
+                await stream.reset()
+                return
             with trio.fail_after(_PATIENCE_S):
                 request = await read_frame(stream, MAX_REQUEST)
                 await stream.write(prefixed(await trio.to_thread.run_sync(self._page, request)))
@@ -208,6 +219,10 @@ class Node:
         except (*ended, trio.TooSlowError, ValueError):
             with contextlib.suppress(*ended):
                 await stream.reset()
+        finally:
+            self._answering[peer] -= 1
+            if not self._answering[peer]:
+                del self._answering[peer]
 
     def _page(self, request: bytes) -> bytes:
         request_id = ""
@@ -265,5 +280,10 @@ class Node:
 
     def _keep(self, pubsub_topic: str, message: WakuMessage) -> None:
         if self._store is not None:
-            self._store.add(pubsub_topic, message)
+            try:
+                self._store.add(pubsub_topic, message)
+            except InputError as error:  # a full disk, such as: it still relays
+                if not self.counts.unkept:
+                    logger.warning("%s; messages are relayed, and not kept", error.message)
+                self.counts.unkept += 1
         self._deliver(pubsub_topic, message)

@@ -7,12 +7,12 @@ came. It can leave messages out, and nobody can see that from its answers alone.
 from __future__ import annotations
 
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from privity.anon.messages.sqlite_file import SqliteFile
 from privity.anon.messages.waku import WakuMessage, message_hash
 from privity.errors import InputError, MalformedError
 
@@ -83,6 +83,9 @@ class MessageStore:
         max_age_s: how long a message is kept.
         topics: keep only messages of these content topics; of all by default.
         clock: Unix seconds.
+
+    Raises:
+        InputError: the file is damaged or cannot be used; so do the methods.
     """
 
     def __init__(
@@ -98,13 +101,18 @@ class MessageStore:
             raise InputError("a store keeps at least a byte for a while")
         self._max_bytes, self._max_age, self._clock = max_bytes, max_age_s, clock
         self._topics = frozenset(topics)
-        self._lock = threading.Lock()
-        where = ":memory:" if path is None else path
-        self._db = sqlite3.connect(where, check_same_thread=False, isolation_level=None)
-        if path is not None:
-            self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.executescript(_TABLE)
-        (self._bytes,) = self._db.execute("SELECT coalesce(sum(size), 0) FROM messages").fetchone()
+        self._file = SqliteFile(path, "the store's file", "move it away, and begin with another")
+        try:
+            with self._file.turn() as db:
+                if path is not None:
+                    db.execute("PRAGMA journal_mode = WAL")
+                db.executescript(_TABLE)
+                (self._bytes,) = db.execute(
+                    "SELECT coalesce(sum(size), 0) FROM messages"
+                ).fetchone()
+        except InputError:
+            self._file.close()
+            raise
         self._since_prune = 0
 
     def add(self, pubsub_topic: str, message: WakuMessage) -> bool:
@@ -114,8 +122,8 @@ class MessageStore:
         body, now = message.to_bytes(), self._clock()
         row = (message_hash(pubsub_topic, message), pubsub_topic, message.content_topic)
         row += (message.timestamp or 0, now, len(body), body)  # type: ignore[assignment]
-        with self._lock:
-            new = self._db.execute(
+        with self._file.turn() as db:
+            new = db.execute(
                 "INSERT OR IGNORE INTO messages (hash, pubsub, topic, sent, received, size, body)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 row,
@@ -123,7 +131,7 @@ class MessageStore:
             self._bytes += len(body) * new
             self._since_prune += new
             if self._since_prune >= _PRUNE_EVERY or self._bytes > self._max_bytes:
-                self._prune(now)
+                self._prune(db, now)
         return bool(new)
 
     def answer(self, question: Question) -> Page:
@@ -138,12 +146,12 @@ class MessageStore:
         where, values = self._conditions(question)
         order = "ASC" if question.forward else "DESC"
         most = max(1, min(question.limit or _DEFAULT_PAGE, MAX_PAGE))
-        with self._lock:
+        with self._file.turn() as db:
             if question.cursor is not None:
                 where.append("arrival > ?" if question.forward else "arrival < ?")
-                values.append(self._arrival(question.cursor))
+                values.append(_arrival(db, question.cursor))
             text = " AND ".join(where) or "1"
-            rows = self._db.execute(
+            rows = db.execute(
                 f"SELECT hash, pubsub, body, size FROM messages WHERE {text}"  # noqa: S608
                 f" ORDER BY arrival {order} LIMIT ?",
                 (*values, most + 1),
@@ -156,25 +164,24 @@ class MessageStore:
 
     def prune(self) -> None:
         """Drop what is too old or too much, now."""
-        with self._lock:
-            self._prune(self._clock())
+        with self._file.turn() as db:
+            self._prune(db, self._clock())
 
     def __len__(self) -> int:
-        with self._lock:
-            return int(self._db.execute("SELECT count(*) FROM messages").fetchone()[0])
+        with self._file.turn() as db:
+            return int(db.execute("SELECT count(*) FROM messages").fetchone()[0])
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
-            self._db.close()
+        self._file.close()
 
     def _by_hash(self, question: Question) -> Page:
         if question.content_topics or question.start is not None or question.end is not None:
             raise InputError("a question by hash has no other condition")
         found = []
-        with self._lock:
+        with self._file.turn() as db:
             for digest in question.hashes[:MAX_PAGE]:
-                row = self._db.execute(
+                row = db.execute(
                     "SELECT hash, pubsub, body, size FROM messages WHERE hash = ?", (digest,)
                 ).fetchone()
                 found += [row] if row else []
@@ -197,22 +204,23 @@ class MessageStore:
             values += question.content_topics
         return where, values
 
-    def _arrival(self, cursor: bytes) -> int:
-        row = self._db.execute("SELECT arrival FROM messages WHERE hash = ?", (cursor,)).fetchone()
-        if row is None:
-            raise MalformedError("the cursor is none of a message that is kept here")
-        return int(row[0])
-
-    def _prune(self, now: float) -> None:
+    def _prune(self, db: sqlite3.Connection, now: float) -> None:
+        """Drop the oldest until none is too old or too much; the others are not looked at."""
         self._since_prune = 0
-        self._db.execute("DELETE FROM messages WHERE received < ?", (now - self._max_age,))
-        (self._bytes,) = self._db.execute("SELECT coalesce(sum(size), 0) FROM messages").fetchone()
-        while self._bytes > self._max_bytes:
-            rows = self._db.execute("SELECT arrival, size FROM messages ORDER BY arrival LIMIT 64")
-            for arrival, size in rows.fetchall():
-                if self._bytes > self._max_bytes:
-                    self._db.execute("DELETE FROM messages WHERE arrival = ?", (arrival,))
-                    self._bytes -= size
+        oldest = "SELECT arrival, size, received FROM messages ORDER BY arrival LIMIT 64"
+        while rows := db.execute(oldest).fetchall():
+            for arrival, size, received in rows:
+                if received >= now - self._max_age and self._bytes <= self._max_bytes:
+                    return
+                db.execute("DELETE FROM messages WHERE arrival = ?", (arrival,))
+                self._bytes -= size
+
+
+def _arrival(db: sqlite3.Connection, cursor: bytes) -> int:
+    row = db.execute("SELECT arrival FROM messages WHERE hash = ?", (cursor,)).fetchone()
+    if row is None:
+        raise MalformedError("the cursor is none of a message that is kept here")
+    return int(row[0])
 
 
 Row = tuple[bytes, str, bytes, int]

@@ -69,6 +69,10 @@ class Subscription:
             self._queue.put_nowait(delivery)
             return
         self.unread += 1
+        self.forget(delivery, message)
+
+    def forget(self, delivery: Delivery, message: WakuMessage) -> None:
+        """Let a message come again: nobody was handed it."""
         self._seen.discard(self._place(delivery.hash))
         self._seen.discard(self._mark(message))
 

@@ -29,6 +29,8 @@ from privity.home import create_private_once, home, locked, read_private, write_
 
 __all__ = ["Box", "Letters", "open_box"]
 
+_PATIENCE_S = 120.0  # with one store: the others have to be asked as well
+
 
 @dataclass(frozen=True)
 class Letters:
@@ -39,12 +41,14 @@ class Letters:
         missing: hashes that a store listed and no store handed out; asked for again next time.
         answered: stores that did.
         failed: why the others did not.
+        more: whether a store had more than one reading takes; the next goes on from there.
     """
 
     messages: tuple[Delivery, ...]
     missing: tuple[bytes, ...]
     answered: int
     failed: tuple[str, ...]
+    more: bool = False
 
 
 class Box:
@@ -70,6 +74,7 @@ class Box:
 
         Raises:
             PeerError: no store answered.
+            InputError: the record of what was read is damaged.
         """
         with locked(self._folder / "turn"):  # another process of this person may be reading
             kept = Delivered(self._folder / "read.db")
@@ -94,6 +99,7 @@ class Box:
         missing: list[bytes] = []
         failed: list[str] = []
         ends: dict[str, str] = {}
+        more = False
         # Of its own, and not the bus's: what gossip brings meanwhile a store brings as well.
         subscription = Subscription(self.address.channel, self._key, seen)
         async with Bus(Settings(listen=())) as bus:
@@ -105,12 +111,14 @@ class Box:
                     continue
                 messages += found.delivered
                 missing += found.missing
+                more = more or found.more
                 if found.cursor is not None and not found.missing:
                     ends[_place(store)] = found.cursor.hex()
         if len(failed) == len(stores):
             raise PeerError(f"no store answered: {'; '.join(failed) or 'none is named'}")
         gaps = tuple(digest for digest in dict.fromkeys(missing) if not subscription.came(digest))
-        return Letters(tuple(messages), gaps, len(stores) - len(failed), tuple(failed)), ends
+        answered = len(stores) - len(failed)
+        return Letters(tuple(messages), gaps, answered, tuple(failed), more), ends
 
     def _cursors(self) -> dict[str, str]:
         """Return where reading ended at each store; what is damaged only costs time."""
@@ -125,10 +133,11 @@ async def _asked(bus: Bus, store: str, subscription: Subscription, cursor: str |
     """Catch up from a cursor, or from the beginning where the store no longer has it."""
     if cursor is not None:
         try:
-            return await bus.catch_up(store, subscription, bytes.fromhex(cursor))
+            after = bytes.fromhex(cursor)
+            return await bus.catch_up(store, subscription, after, patience_s=_PATIENCE_S)
         except (PeerError, MalformedError):
             pass
-    return await bus.catch_up(store, subscription)
+    return await bus.catch_up(store, subscription, patience_s=_PATIENCE_S)
 
 
 def open_box(name: str) -> Box:
