@@ -13,12 +13,12 @@ import pytest
 from typer.main import get_command
 
 from fake_rungs import Fake, session
-from privity.cli import wallet
+from privity.cli import chat, wallet
 from privity.cli.app import build_app, run
 from privity.cli.hints import with_policy
 from privity.errors import InputError
 from privity.home import home
-from privity.infer import opening
+from privity.infer import asker, opening
 from privity.node import listen
 from privity.node.access import AccessControl
 from privity.node.device import DeviceApp, token_path
@@ -74,6 +74,49 @@ def test_an_error_of_a_command_has_it_in_text_and_json(
     assert run(["wallet", "recover", "--policy", "dev", "--json"]) == 2
     hint = json.loads(capsys.readouterr().out)["error"]["hint"]
     assert hint.startswith("`privity wallet top-up --policy dev`")
+
+
+# What is written of errors that end no command
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Have every way there is fail with the hint."""
+    monkeypatch.setenv("PRIVITY_HOME", str(tmp_path))
+    fails = InputError("not yet", hint=HINT)
+    rungs = [Fake("local", find_error=fails), Fake("zdr", find_error=fails)]
+    monkeypatch.setattr(asker, "open_session", lambda *_, **__: session(tmp_path, *rungs))
+
+    async def shelves(*_: object) -> Any:
+        return await session(tmp_path, *rungs).ladder.shelves()
+
+    monkeypatch.setattr(opening, "shelves", shelves)
+
+
+@pytest.mark.usefixtures("refused")
+@pytest.mark.parametrize(
+    "command",
+    [["models", "--policy", "dev"], ["models", "-pdev"], ["policy", "check", "dev"]],
+    ids=" ".join,
+)
+def test_what_is_said_of_a_way_names_the_policy(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for form in ([], ["--json"]):
+        assert run([*command, *form]) != 0
+        said = capsys.readouterr().out
+        assert "`privity wallet top-up --policy dev` stakes" in said and HINT not in said
+
+
+def test_a_turn_of_a_chat_that_fails_names_the_policy(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PRIVITY_HOME", str(tmp_path))
+    transport = session(tmp_path, Fake("local", find_error=InputError("not yet", hint=HINT)))
+    monkeypatch.setattr(asker, "open_session", lambda *_, **__: transport)
+    monkeypatch.setattr(chat._Conversation, "run", lambda self: self._turn("Hi."))
+    assert run(["chat", "--policy", "dev"]) == 0
+    assert "`privity wallet top-up --policy dev` stakes" in capsys.readouterr().err
 
 
 # What the daemon answers

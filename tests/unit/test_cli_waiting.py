@@ -5,11 +5,15 @@ from __future__ import annotations
 import errno
 import io
 import json
+import logging
 import threading
+from pathlib import Path
 
 import pytest
 
+from fake_rungs import Fake, session
 from privity.cli import app, output, wallet
+from privity.infer import asker
 
 Capture = pytest.CaptureFixture[str]
 CLEAR = "\r\x1b[2K"
@@ -60,6 +64,18 @@ def test_a_step_that_is_told_while_the_spinner_turns_stands_on_a_line_of_its_own
         terminal.drawn.clear()
         assert terminal.drawn.wait(60), "it turns on"
     assert terminal.lines == ["paying", ""]
+
+
+def test_a_warning_that_is_logged_stands_on_a_line_of_its_own_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal = on_terminal(monkeypatch)
+    logger = logging.getLogger("privity.waits")
+    monkeypatch.setattr(logger, "propagate", False)  # pytest hears it otherwise
+    with output.waiting("asking the ledger"):
+        assert terminal.drawn.wait(60)
+        logger.warning("waiting up to %d s", 12)
+    assert terminal.lines == ["waiting up to 12 s", ""]
 
 
 def test_a_question_ends_the_spinner_before_it_is_asked(
@@ -117,3 +133,33 @@ def test_another_error_of_the_system_is_a_bug_still(
     monkeypatch.setattr(wallet, "_acted", broken)
     assert app.run(["wallet", "recover"]) == output.FAILURE
     assert "this is a bug in privity" in capsys.readouterr().err
+
+
+@pytest.fixture
+def stopped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Have Ctrl-C come while an answer is waited for."""
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("PRIVITY_HOME", str(tmp_path))
+    transport = session(tmp_path, Fake("local"))
+    monkeypatch.setattr(asker, "open_session", lambda *_, **__: transport)
+    monkeypatch.setattr(asker.Asker, "stream", stop)
+
+
+@pytest.mark.usefixtures("stopped")
+def test_ctrl_c_before_an_answer_begins_says_where_to_look(capsys: Capture) -> None:
+    assert app.run(["ask", "--policy", "dev", "Hi."]) == output.INTERRUPTED
+    assert "interrupted before an answer began; `privity receipts" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("stopped")
+def test_ctrl_c_before_an_answer_begins_leaves_one_in_the_chat(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("Hi.\n/receipt\n"))
+    assert app.run(["chat", "--policy", "dev"]) == 0
+    said = capsys.readouterr().err
+    assert "stopped; the question is taken back" in said
+    assert said.endswith("no receipt yet\n"), "the chat goes on"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from privity.policy import AdmittedRoute
 
 __all__ = ["ask"]
+
+_BROKE_OFF = "interrupted before an answer began; `privity receipts list` shows what was sent"
 
 
 def ask(
@@ -88,13 +91,22 @@ def ask(
             model = meant.name or model
             body = None if body is None else body | {"model": model}
             _still(meant.admitted, asker.route(body))
-        stream = asker.stream(messages, model=model, max_tokens=max_tokens, temperature=temperature)
-        with stream:
-            if as_json:
-                stream.answer()
-                output.emit_json(_document(stream, meant))
-                return
-            _write(stream, meant)
+        with output.waiting("waiting for the answer", quiet=as_json) as came:
+            try:
+                stream = asker.stream(
+                    messages, model=model, max_tokens=max_tokens, temperature=temperature
+                )
+            except KeyboardInterrupt:
+                came()
+                if not as_json:
+                    output.note(_BROKE_OFF)
+                raise
+            with stream:
+                if as_json:
+                    stream.answer()
+                    output.emit_json(_document(stream, meant))
+                    return
+                _write(stream, meant, came)
 
 
 def _preview(
@@ -122,20 +134,24 @@ def _preview(
     output.note("nothing was sent")
 
 
-def _write(stream: AnswerStream, meant: Meant) -> None:
+def _write(stream: AnswerStream, meant: Meant, came: Callable[[], None]) -> None:
     from privity.cli.job import given_up, ran, tell_failed, tell_otherwise, write_text
 
     tell_failed(given_up(meant, ran(stream)), stream.route)
     try:
         for piece in stream:
+            came()
             write_text(piece)
+        came()
         output.out()
     except KeyboardInterrupt:
+        came()
         output.out()
         stream.close()
         output.note(f"interrupted · receipt {stream.receipt_id}")
         raise
     except BaseException:
+        came()
         output.out()  # the error begins on a line of its own
         raise
     if stream.finish_reason == "length":

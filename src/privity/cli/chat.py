@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,6 +19,7 @@ from privity.cli.choice import (
     RouteKind,
     RouteOption,
 )
+from privity.cli.hints import hinting
 
 if TYPE_CHECKING:
     from privity.infer.asker import Meant, Message
@@ -33,6 +34,7 @@ _HELP = (
 
 
 def chat(
+    ctx: typer.Context,
     policy: PolicyOption = None,
     route: RouteOption = RouteKind.AUTO,
     enclave: EnclaveOption = None,
@@ -57,7 +59,11 @@ def chat(
 
     opening = [{"role": "system", "content": system}] if system else []
     with Asker(settings(policy, route, enclave, relay)) as asker:
-        _Conversation(asker, model, max_tokens, opening, as_json=as_json).run()
+        hinted = hinting(policy, ctx.find_root().command)
+        conversation = _Conversation(
+            asker, model, max_tokens, opening, hinted=hinted, as_json=as_json
+        )
+        conversation.run()
 
 
 class _Conversation:
@@ -70,9 +76,11 @@ class _Conversation:
         max_tokens: int | None,
         opening: list[dict[str, str]],
         *,
+        hinted: Callable[[str], str],
         as_json: bool,
     ) -> None:
         self._asker = asker
+        self._hinted = hinted
         self._model = model
         self._max_tokens = max_tokens
         self._shown: Meant | None = None  # whose table the person has before them
@@ -148,18 +156,23 @@ class _Conversation:
         messages = [*self._messages, question]
         try:
             meant = self._meant(messages)
-            with self._asker.stream(
-                messages, model=self._model, max_tokens=self._max_tokens
-            ) as stream:
-                self._receipt_id = stream.receipt_id
-                self._write(stream, meant)
-                self._messages += [question, {"role": "assistant", "content": stream.text}]
+            with output.waiting("waiting for the answer", quiet=self._as_json) as came:
+                with self._asker.stream(
+                    messages, model=self._model, max_tokens=self._max_tokens
+                ) as stream:
+                    self._receipt_id = stream.receipt_id
+                    self._write(stream, meant, came)
+                    self._messages += [question, {"role": "assistant", "content": stream.text}]
+        except KeyboardInterrupt:
+            if self._as_json:
+                raise
+            output.note("stopped; the question is taken back")
         except PrivityError as error:
             if self._as_json:
                 raise
-            output.print_error(str(error), error.hint)
+            output.print_error(str(error), self._hinted(error.hint))
 
-    def _write(self, stream: AnswerStream, meant: Meant) -> None:
+    def _write(self, stream: AnswerStream, meant: Meant, came: Callable[[], None]) -> None:
         from privity.cli.ask import receipt_line
         from privity.cli.job import (
             failed_json,
@@ -179,9 +192,12 @@ class _Conversation:
         tell_failed(given_up(meant, ran(stream)), stream.route)
         try:
             for piece in stream:
+                came()
                 write_text(piece)
+            came()
             output.out()
         except KeyboardInterrupt:
+            came()
             output.out(" [stopped]")
             stream.close()
         how = ran(stream)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["naming_policy", "with_policy"]
+from privity.errors import PrivityError
+
+__all__ = ["hinted_errors", "hinting", "naming_policy", "with_policy"]
 
 _COMMAND = re.compile(r"`privity ([a-z][^`]*)`")
 _SHORT, _LONG = "-p", "--policy"
@@ -47,6 +50,28 @@ def naming_policy(hint: str, policy: str, root: Any) -> str:
         return f"`privity {found[1]} {_LONG} {shlex.quote(policy)}`"
 
     return _COMMAND.sub(repeated, hint)
+
+
+def hinting(policy: str | None, root: Any) -> Callable[[str], str]:
+    """Return what has the commands in a hint name the policy that a command was given.
+
+    Args:
+        policy: as it was typed; None where none was.
+        root: the click command of the program.
+    """
+    if policy is None:
+        return lambda hint: hint
+    return lambda hint: naming_policy(hint, policy, root)
+
+
+@contextmanager
+def hinted_errors(hinted: Callable[[str], str]) -> Iterator[None]:
+    """Have errors of privity's pass with what is told in place of their hints."""
+    try:
+        yield
+    except PrivityError as error:
+        error.hint = hinted(error.hint)
+        raise
 
 
 def _given(arguments: Sequence[str]) -> str | None:

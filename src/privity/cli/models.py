@@ -11,6 +11,7 @@ import typer
 
 from privity.cli import output
 from privity.cli.choice import JsonOption, PolicyOption
+from privity.cli.hints import hinting
 from privity.cli.meter import bytes_text, meter
 
 if TYPE_CHECKING:
@@ -56,6 +57,10 @@ def list_models(
     if route is not None and route not in ROUTES:
         raise InputError(f"{route!r} is not a route", hint=f"one of {', '.join(ROUTES)}")
     found = _shelves(route, policy, quiet=as_json)
+    hinted = hinting(policy, ctx.find_root().command)
+    for shelf in found:
+        if shelf.problem is not None:
+            shelf.problem.hint = hinted(shelf.problem.hint)
     if as_json:
         output.emit_json([one.to_json() for one in found])
     else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 import sys
@@ -229,9 +230,11 @@ def progress(text: str, *, quiet: bool = False) -> Iterator[Callable[[], None]]:
             thread.join()
 
     _spinning.append(end)
+    before, logging.lastResort = logging.lastResort, _Notes(logging.WARNING)
     try:
         yield end
     finally:
+        logging.lastResort = before
         _spinning.remove(end)
         end()
 
@@ -257,6 +260,13 @@ def waiting(
             if interrupted and not quiet:
                 note(f"interrupted: {interrupted}")
             raise
+
+
+class _Notes(logging.Handler):
+    """Writes what is logged, and has no other handler, beside what shows progress."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        note(self.format(record))
 
 
 def _spin(text: str, done: threading.Event) -> None:

@@ -15,6 +15,7 @@ from privity.cli.choice import (
     RouteOption,
     complete_policy,
 )
+from privity.cli.hints import hinted_errors, hinting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,6 +99,7 @@ def _in_force() -> str:
 
 @app.command("check")
 def check(
+    ctx: typer.Context,
     policy: Annotated[
         str | None,
         typer.Argument(
@@ -118,10 +120,14 @@ def check(
     from privity.cli.job import draw_route, is_dev, settings, verified_route
     from privity.infer.client import Asker
 
-    with Asker(settings(policy, route, enclave, relay)) as asker:
+    hinted = hinting(policy, ctx.find_root().command)
+    with hinted_errors(hinted), Asker(settings(policy, route, enclave, relay)) as asker:
         if len(asker.transport.ladder.rungs) > 1:
             with output.progress("verifying who would be privy to it", quiet=as_json):
                 shelves = asker.shelves()
+            for shelf in shelves:
+                if shelf.problem is not None:
+                    shelf.problem.hint = hinted(shelf.problem.hint)
             _judge(shelves, asker.transport.ladder.policy, as_json=as_json)
             return
         admitted = verified_route(asker, quiet=as_json).admitted

@@ -11,7 +11,7 @@ import typer
 
 from privity.cli import output
 from privity.cli.choice import EnclaveOption, PolicyOption, RelayOption, RouteKind, RouteOption
-from privity.cli.hints import naming_policy
+from privity.cli.hints import hinting
 
 if TYPE_CHECKING:
     from privity.infer.session import PrivateTransport
@@ -69,7 +69,7 @@ def up(
     access = AccessControl(load_or_create_token(path), origins)
     transport = open_session(settings(policy, route, enclave, relay), config=config)
     sock = bind(_HOST, config.port if port is None else port)
-    hinted = _hinting(policy, ctx.find_root().command)
+    hinted = hinting(policy, ctx.find_root().command)
     screen = _Screen(transport, hinted, live=live and not as_json and sys.stdout.isatty())
 
     def ready(url: str) -> None:
@@ -89,13 +89,6 @@ def up(
         serve_app(DeviceApp(transport, access, hinted=hinted), sock, on_ready=ready)
     finally:
         screen.stop()
-
-
-def _hinting(policy: str | None, root: Any) -> Callable[[str], str]:
-    """Return what has the commands in a hint name the policy that the daemon was given."""
-    if policy is None:
-        return lambda hint: hint
-    return lambda hint: naming_policy(hint, policy, root)
 
 
 class _Screen:
