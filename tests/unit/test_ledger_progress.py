@@ -175,7 +175,7 @@ def test_deploy_says_of_each_transaction_that_it_waits(
     deploying: list[str], tmp_path: Path, capsys: Output
 ) -> None:
     assert run(deploying) == 0
-    names = [*(f"{name}'s deployment" for name in CONTRACTS), "Token.mint"]
+    names = [*(f"deployment of {name}" for name in CONTRACTS), "Token.mint"]
     assert capsys.readouterr().err == LABEL + "".join(f"{name}: {WAITS}" for name in names)
     found = Addresses.from_file(tmp_path / "new" / "contracts.json")
     assert found.token == f"0x{1:040x}"

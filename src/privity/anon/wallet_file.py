@@ -200,7 +200,10 @@ class _Reader:
 
     def __init__(self, data: bytes, key: bytes) -> None:
         if not data.startswith(_MAGIC):
-            raise OpenError("this is no wallet's file, or of another version")
+            raise OpenError(
+                "the wallet's file is none, or of another version; it was left as it is",
+                hint="restore it from a copy that is not older than its last use",
+            )
         start = len(_MAGIC) + _ID
         self.id = data[len(_MAGIC) : start]
         self.size, self.place, self.last = start, 0, bytes(_TAG)

@@ -112,6 +112,10 @@ def load_account(path: Path) -> Account:
     Raises:
         InputError: there is none, it is damaged, or others on this machine can read it.
     """
+    if not path.exists():
+        raise InputError(
+            f"there is no account's key at {path}", hint="`privity ledger account FILE` makes one"
+        )
     return _parse(read_private(path).decode("ascii", errors="replace"), str(path))
 
 

@@ -110,7 +110,11 @@ class Addresses:
         try:
             return cls.from_bytes(read_file(path, most=_MAX_BYTES, what="the contracts' addresses"))
         except (MalformedError, OversizeError) as error:
-            raise InputError(f"{path} does not say where contracts are: {error.message}") from None
+            raise InputError(
+                f"{path} does not say where contracts are: {error.message}",
+                hint="it is the file that `privity ledger deploy` wrote, or that whoever runs "
+                "the network hands out",
+            ) from None
 
 
 def _period(fields: Fields) -> int:

@@ -91,7 +91,10 @@ class Rpc:
         try:
             parsed = httpx.URL(url)
             if parsed.scheme not in ("http", "https") or not parsed.host:
-                raise InputError("the ledger's node is named by an http:// or https:// address")
+                raise InputError(
+                    "the ledger's node is named by an http:// or https:// address",
+                    hint="such as http://127.0.0.1:8545",
+                )
             self._http = httpx.AsyncClient(
                 proxy=proxy, transport=transport, timeout=timeout_s, trust_env=False
             )

@@ -130,7 +130,7 @@ class Sender:
                 await self._broadcast_new(entry, entries)
             else:
                 self._journal.write(entries)
-        name = f"{what[0]}'s deployment" if to is None else ".".join(what)
+        name = f"deployment of {what[0]}" if to is None else ".".join(what)
         receipt = await self._confirmed(entry, name)
         async with self._journal.held():
             self._journal.write(
