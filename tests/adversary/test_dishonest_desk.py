@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -125,7 +126,7 @@ class Enclave:
             started=now,
             ended=now,
             outcome=Outcome.COMPLETE,
-            price=Price(self.charged, HELD, TARIFF.digest),
+            price=Price(min(self.charged, HELD), HELD, TARIFF.digest),
         )
 
 
@@ -157,7 +158,14 @@ WRONG = {
 }
 
 
-async def asked(folder: Path, enclave: Enclave) -> tuple[SharedWallet, Charge]:
+async def asked(
+    folder: Path,
+    enclave: Enclave,
+    path: str = "/v1/chat/completions",
+    body: Mapping[str, Any] | None = None,
+    *,
+    held: int = HELD,
+) -> tuple[SharedWallet, Charge]:
     wallet = SharedWallet(folder, b"\7" * 32)
     with wallet.turn(enclave.issuer.terms) as mine:
         name, request = mine.buy(100)
@@ -166,10 +174,10 @@ async def asked(folder: Path, enclave: Enclave) -> tuple[SharedWallet, Charge]:
         httpx.MockTransport(enclave), wallet.purse(enclave.issuer.terms), TARIFF
     )
     async with httpx.AsyncClient(transport=transport) as client:
-        response = await client.post("http://e/v1", content=b'{"max_tokens": 10}')
+        response = await client.post("http://e" + path, json=body or {"max_tokens": 10})
     assert response.content == b"answer"
     charge: Charge = response.extensions[CHARGE]
-    assert charge.held == HELD
+    assert charge.held == held
     return wallet, charge
 
 
@@ -226,6 +234,24 @@ async def test_who_counts_no_prompt_and_charges_for_its_bytes_is_not_accused() -
     charge.check(replace(said, price=price))
     with pytest.raises(ReceiptError):
         replace(charge, size=900).check(replace(said, price=price))
+
+
+@pytest.mark.parametrize(("path", "told"), [("/v1/embeddings", True), ("/v1/completions", False)])
+async def test_no_answer_tokens_are_due_where_none_are_made(
+    tmp_path: Path, path: str, told: bool
+) -> None:
+    """Uncounted, they cost up to what was held: that must not be all that embeddings cost."""
+    enclave = Enclave(lambda maker, spend, back: maker.refund(spend, back))
+    enclave.charged = HELD + 40
+    _wallet, charge = await asked(tmp_path, enclave, path, {"input": "a"}, held=HELD + 40)
+    price = Price(enclave.charged, HELD + 40, TARIFF.digest)
+    said = replace(enclave.receipt(), completion_tokens=None, price=price)
+    if told:
+        with pytest.raises(ReceiptError) as refused:
+            charge.check(said)
+        assert refused.value.check == "price"
+    else:
+        charge.check(said)
 
 
 async def test_an_honest_enclave_is_not_accused(tmp_path: Path) -> None:

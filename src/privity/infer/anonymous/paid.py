@@ -9,6 +9,7 @@ from typing import Protocol
 
 import httpx
 
+from privity.anon.asked import read_request
 from privity.anon.payment_terms import REFUND_TRAILER, SPEND_HEADER
 from privity.anon.tariff import Tariff, check_price
 from privity.errors import MalformedError, PaymentError, PeerError, PrivityError, ReceiptError
@@ -86,7 +87,8 @@ class PaidTransport(httpx.AsyncBaseTransport):
         if request.method != "POST":
             return await self._inner.handle_async_request(request)
         body = await request.aread()
-        held = self._tariff.worst_of(body)
+        order = read_request(body)
+        held = self._tariff.worst_asked(order, len(body))
         reserved = await self._purse.spend(held)
         request.headers[SPEND_HEADER] = encode_base64url(reserved.spend)
         with departing() as departure:
@@ -100,7 +102,8 @@ class PaidTransport(httpx.AsyncBaseTransport):
                 elif isinstance(error, PrivityError):
                     _tell_held(error, held)
                 raise
-        charge = Charge(held, self._tariff, size=len(body))
+        made = order.generates(request.url.path)
+        charge = Charge(held, self._tariff, size=len(body), generates=made)
         stream = _Refunded(response, self._purse, reserved.id, charge)
         return httpx.Response(
             response.status_code,
@@ -119,6 +122,7 @@ class Charge:
         tariff: the one it was reckoned by beforehand.
         kept: what the refund left with the provider; None while none has come.
         size: of the request's body, in bytes: what is due for a prompt that was not counted.
+        generates: whether it has an engine generate: where not, no answer tokens are due.
         withheld: whether the answer came to its end without a refund of this spend.
     """
 
@@ -126,6 +130,7 @@ class Charge:
     tariff: Tariff
     kept: int | None = None
     size: int = 0
+    generates: bool = True
     withheld: bool = False
 
     def check(self, job: JobReceipt) -> None:
@@ -143,12 +148,15 @@ class Charge:
         if job.price is None:
             raise ReceiptError("the receipt of a paid job does not say what it cost", check="price")
         model = None if job.model is None else job.model.id
+        counted = job.completion_tokens
+        if counted is None and not self.generates:
+            counted = 0
         check_price(
             job.price,
             self.tariff,
             model=model,
             prompt_tokens=job.prompt_tokens,
-            completion_tokens=job.completion_tokens,
+            completion_tokens=counted,
             status=job.status,
             spent=self.held,
             size=self.size,
