@@ -34,6 +34,7 @@ class Script:
 
     staked: Stake = STAKE
     early: bool = False
+    refused: int = 0
     did: list[str] = field(default_factory=list)
     opened: dict[str, Any] = field(default_factory=dict)
     told: Callable[[str], None] = print
@@ -61,7 +62,7 @@ class Script:
 
     async def recover(self) -> Recovered:
         self.told("waiting 3 s")
-        return Recovered(2, 5, 1, 0, 3)
+        return Recovered(2, 5, 1, self.refused, 3)
 
     async def stake(self) -> Stake:
         return self.staked
@@ -105,6 +106,14 @@ def test_how_far_apart_spends_are_asked_for_is_an_option(teller: Script, capsys:
     said = capsys.readouterr()
     assert teller.opened["between_s"] == 30 and not said.err
     assert json.loads(said.out) == {"spends": 2, "cost": 5, "running": 1, "refused": 0, "young": 3}
+
+
+def test_what_a_desk_refuses_is_told(teller: Script, capsys: Output) -> None:
+    assert run(["wallet", "recover"]) == 0
+    assert "refused 2" not in capsys.readouterr().err
+    teller.refused = 2
+    assert run(["wallet", "recover"]) == 0
+    assert "desk refused 2: they stay in your wallet" in capsys.readouterr().err
 
 
 def test_all_is_checked_before_anything_is_staked_or_paid(teller: Script, capsys: Output) -> None:

@@ -159,6 +159,11 @@ def recover(
             f"{facts['young']} of the last 5 min were left, as their jobs may be under way: "
             f"{_command('recover', policy)} again then"
         )
+    if facts["refused"] and not as_json:
+        output.note(
+            f"the provider's desk refused {facts['refused']}: they stay in your wallet, to be "
+            "asked for again; if it goes on refusing, it keeps what is yours: tell the provider"
+        )
 
 
 @app.command("exit")
