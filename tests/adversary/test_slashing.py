@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from native import needs_native
-from privity.anon.field import field_from_int
+from privity.anon.field import Field, field_from_int
 from privity.anon.membership import RateIdentity
 from privity.anon.messages import Spam
 from privity.errors import InputError, PeerError
@@ -154,6 +154,31 @@ async def test_a_ledger_that_is_long_away_saves_no_stake(
             stakes.never = -1
             while stakes.staked:
                 await asyncio.sleep(0.001)
+
+
+async def test_a_mistake_at_one_stake_saves_no_other() -> None:
+    """An error of Python's ended the desk, and with it all slashing until the process ends."""
+    tries: list[Field] = []
+
+    async def slash(secret: Field) -> int:
+        tries.append(secret)
+        if len(tries) == 1:
+            raise ValueError("an answer that nobody thought of")
+        return 1
+
+    desk = SlashDesk(slash, wait_s=1e-6)
+    running = asyncio.create_task(desk.run())
+    first, second = field_from_int(77), SECRET
+    desk.take(first)
+    async with asyncio.timeout(60):
+        while tries.count(first) < 2 and not running.done():
+            await asyncio.sleep(0.001)
+        assert not running.done(), "slashing has ended"
+        desk.take(second)
+        while second not in tries:
+            await asyncio.sleep(0.001)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 def test_leaves_of_others_and_slashed_ones_are_left_out() -> None:
