@@ -101,6 +101,19 @@ def test_ctrl_c_says_what_became_of_what_was_begun(monkeypatch: pytest.MonkeyPat
     assert terminal.lines == ["interrupted: it is kept", ""]
 
 
+def test_a_role_is_seen_to_start_until_it_is_ready(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    terminal = on_terminal(monkeypatch)
+    with output.starting("what is asking") as ready:
+        assert terminal.drawn.wait(60)
+        ready({"ready": True})
+        assert terminal.lines == [""], "the line is left empty before the role says more"
+        output.note("serving")
+    assert terminal.lines == ["serving", ""]
+    assert capsys.readouterr().out == '{"ready": true}\n'
+
+
 def test_without_a_terminal_nothing_turns(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output, "_PATIENCE_S", 0.0)
     with output.waiting("asking"):

@@ -39,6 +39,7 @@ __all__ = [
     "out",
     "print_error",
     "progress",
+    "starting",
     "style",
     "takes_unicode",
     "tell_bug",
@@ -260,6 +261,18 @@ def waiting(
             if interrupted and not quiet:
                 note(f"interrupted: {interrupted}")
             raise
+
+
+@contextlib.contextmanager
+def starting(what: str) -> Iterator[Callable[[Any], None]]:
+    """Show on a terminal that a role starts; yield what writes its JSON line once it is ready."""
+    with waiting(f"starting {what}") as came:
+
+        def ready(told: Any) -> None:
+            came()
+            json_line(told)
+
+        yield ready
 
 
 class _Notes(logging.Handler):

@@ -129,7 +129,8 @@ def enclave(
         lifeline=lifeline,
         unsafe_inspectable=unsafe_inspectable,
     )
-    serve(settings, on_ready=output.json_line)
+    with output.starting("the enclave") as ready:
+        serve(settings, on_ready=ready)
 
 
 @app.command("relay")

@@ -58,4 +58,5 @@ def prover(
         port=port,
         lifeline=lifeline,
     )
-    serve(settings, on_ready=output.json_line)
+    with output.starting("the prover") as ready:
+        serve(settings, on_ready=ready)
