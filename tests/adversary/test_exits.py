@@ -9,7 +9,8 @@ import pytest
 
 from anvil import anvil
 from native import needs_kernel
-from privity.errors import InputError, PaymentError
+from privity.errors import InputError, MalformedError, PaymentError
+from privity.identity.multibase import encode_base64url
 from privity.ledger.accounts import Account
 from privity.ledger.addresses import Addresses
 from privity.ledger.client import Ledger
@@ -56,6 +57,39 @@ async def test_who_sends_an_exit_first_holds_up_no_other(world: World) -> None:
     assert len(front.paid) == 3 and {to.lower() for _, to in front.paid.values()} == {ME}
     left = world.wallet.read()
     assert not left.unfinished() and left.balance == 0
+
+
+@needs_kernel("Act")
+@pytest.mark.parametrize("how", ["garbage", "signature"])
+async def test_a_desk_that_spoils_one_exit_holds_up_no_other(world: World, how: str) -> None:
+    for _ in range(3):
+        await world.teller.top_up(100)
+    serve, sent, bad = world.desk_exit, world.exit_unspent, encode_base64url(b"\1" * 65)
+
+    async def desk_exit(body: Any) -> Any:
+        said = await serve(body)
+        if body["spend"] != encode_base64url(world.wallet.read().unfinished()[0].spend):
+            return said
+        return {"amount": 100} if how == "garbage" else {**said, "signature": bad}
+
+    async def exit_unspent(signed: SignedExit) -> None:
+        if signed.signature == b"\1" * 65:
+            raise InputError("the contract Credits refused exitUnspent: not signed")
+        await sent(signed)
+
+    async def paid_exit(nonce: bytes, block: Any) -> None:
+        return None
+
+    world.desk_exit = desk_exit  # type: ignore[method-assign]
+    world.exit_unspent = exit_unspent  # type: ignore[method-assign]
+    world.paid_exit = paid_exit  # type: ignore[attr-defined]
+    with pytest.raises((MalformedError, InputError)):
+        await world.teller.exit()
+    assert len(world.exits) == 2
+    (kept,) = world.wallet.read().unfinished()
+    world.desk_exit = serve  # type: ignore[method-assign]
+    assert await world.teller.exit() == 100
+    assert world.exits[-1].nonce == kept.token.nullifier
 
 
 @needs_kernel("Act")

@@ -360,11 +360,12 @@ class Teller:
 
         Raises:
             PaymentError: the desk refused some, after all were tried.
+            InputError: the ledger refused some, after all were tried.
             PeerError: ledger or enclave cannot be reached; run again.
         """
         terms = await self._terms()
         receiver = check_address(to or self.account)
-        paid, failed = 0, dict[str, PaymentError]()
+        paid, failed = 0, dict[str, PrivityError]()
         while True:
             found = await self._unfinished("exit")
             waiting = [one for one in found if one.id not in failed]
@@ -375,8 +376,8 @@ class Teller:
             for one in waiting:
                 try:
                     paid += await self._pay_out(one, receiver)
-                except PaymentError as error:  # of an issuer's earlier key: holds up no other
-                    failed[one.id] = error
+                except (PaymentError, MalformedError, InputError) as error:
+                    failed[one.id] = error  # of an issuer's earlier key, say: holds up no other
         if failed:
             raise next(iter(failed.values()))
         return paid
