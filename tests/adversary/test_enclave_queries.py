@@ -251,3 +251,21 @@ def test_terms_of_another_model_are_refused() -> None:
     other = QueryTerms(Vocabulary(1000, (), tokens().vocabulary.tokenizer))
     with pytest.raises(InputError):
         ProvedQueries(other, tokens())
+
+
+@pytest.mark.parametrize("body", [{"prompt": "a" * (1 << 20)}, {"tools": [[]] * 150_000}])
+async def test_what_no_bucket_holds_is_not_made_into_tokens(
+    body: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight MiB of it took a minute and two GiB of an enclave, for a proof of a few tokens."""
+    lengths: list[int] = []
+    former = RequestTokens.of_text
+
+    def counted(self: RequestTokens, text: str) -> tuple[int, ...]:
+        lengths.append(len(text))
+        return former(self, text)
+
+    monkeypatch.setattr(RequestTokens, "of_text", counted)
+    error = await refusal(World(), proving(), body=body)
+    assert error["code"] == "query"
+    assert max(lengths) < 1000, "but for the client's own"

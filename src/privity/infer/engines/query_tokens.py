@@ -8,18 +8,19 @@ known, or not on the device, those are `DeskTokens`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 from privity.anon.vocabulary import DESK_TOKENS, DESK_VOCABULARY, Vocabulary
 from privity.errors import InputError, MalformedError
+from privity.identity.bounded_json import parse_object
 from privity.identity.jcs import canonical
 from privity.infer.engines.tokens import READ
 
 __all__ = [
     "JOBS",
     "MOST_BESIDE",
+    "MOST_BYTES",
     "DeskTokens",
     "ExchangeTokens",
     "is_job",
@@ -28,6 +29,9 @@ __all__ = [
 
 JOBS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
 """The paths that can be proved: of others a model reads members that are not in `READ`."""
+
+MOST_BYTES = 256 << 10
+"""Most bytes of a job that can be proved; the largest bucket has 4,096 tokens."""
 
 MOST_BESIDE = 1024
 """Most bytes of canonical JSON of what is beside `READ`, which no proof is of."""
@@ -65,7 +69,8 @@ def tokens_of_exchange(
     """Return the tokens that a proof of this request is of. Run by the client and the enclave.
 
     Raises:
-        InputError: queries of this path cannot be proved, or the vocabulary cannot spell it.
+        InputError: queries of this path cannot be proved, the vocabulary cannot spell it, or it
+            has more than `MOST_BYTES`.
         MalformedError: the body is not a JSON object, or holds too much beside what is proved.
 
     Guarantees:
@@ -84,14 +89,9 @@ def tokens_of_exchange(
 
 
 def _parsed(body: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(body, parse_constant=_no_constant)
-    except (ValueError, RecursionError):  # its words could quote the request
-        raise MalformedError("a proved query is a JSON object") from None
-    if not isinstance(value, dict):
-        raise MalformedError("a proved query is a JSON object")
-    return value
-
-
-def _no_constant(_: str) -> NoReturn:
-    raise ValueError("not JSON")
+    if len(body) > MOST_BYTES:  # making tokens of a text takes hundreds of times its memory
+        raise InputError(
+            f"a proved query has at most {MOST_BYTES >> 10} KiB",
+            hint="ask in fewer words, or a provider that wants no proof of its queries",
+        )
+    return parse_object(body)
