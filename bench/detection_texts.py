@@ -285,7 +285,6 @@ _PUBLIC = {
     "url": ("url", "Domain"),
     "domain_name": ("url", "Domain"),
 }
-_LATIN = re.compile(r"[\w .,'\u2019()/&+@:#-]+")
 
 
 def public_texts(folder: Path, *, seed: int = 7) -> Iterator[Labelled]:

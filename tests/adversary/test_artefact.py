@@ -63,7 +63,7 @@ def flipped(data: bytes, place: int, bit: int) -> bytes:
 SMALL = b"a few weights" * 20
 SMALL_FILE, _ = seal(SMALL, recipients=(ME.recipient,))
 BIG = random.Random(1).randbytes(3 * CHUNK_BYTES + 5)
-BIG_FILE, BIG_SEALED = seal(BIG)
+BIG_FILE, _ = seal(BIG)
 START = len(BIG_FILE) - len(BIG) - 4 * 16
 
 

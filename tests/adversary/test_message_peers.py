@@ -17,7 +17,6 @@ pytestmark = [pytest.mark.anyio, needs_libp2p]
 
 CHANNEL = Channel("/privity/1/test/sealed")
 PUBSUB = "/waku/2/rs/1789/0"
-MIB = 1 << 20
 
 
 async def until(holds: Any) -> None:

@@ -301,9 +301,6 @@ def test_a_stand_in_that_comes_up_by_itself_later_is_given_up() -> None:
     assert restored(first, stood) == "Anna Schmidt"
 
 
-HOSTILE = "https://evil.example/?q={}"
-
-
 @pytest.mark.parametrize(
     "form",
     [

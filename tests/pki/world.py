@@ -14,7 +14,6 @@ from pki.intel import IntelPki, TdxQuoter
 from pki.nitro import NitroPki
 from pki.nvidia import NvidiaPki
 from pki.snp import SnpPki
-from privity.attest.anchor import Anchor
 from privity.attest.evidence import Quoter
 from privity.attest.examine import LogView, examine_statement
 from privity.attest.log.checkpoint import cosign
@@ -55,7 +54,7 @@ MACHINES: dict[str, tuple[Quoter, ...]] = {
 }
 
 
-def anchors(*more: Anchor) -> Roots:
+def anchors() -> Roots:
     return Roots(INTEL.root_der, AMD.anchors, AMAZON.anchors, NVIDIA.anchors)
 
 

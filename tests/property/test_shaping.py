@@ -21,8 +21,6 @@ from privity.seal.shaping import (
     random_delay,
 )
 
-NUMBERS = st.none() | st.integers(1, 60_000)
-
 
 @st.composite
 def shapes(draw: st.DrawFn) -> Shape:

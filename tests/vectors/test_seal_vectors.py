@@ -17,7 +17,6 @@ from privity.seal import chunked_ohttp, ohttp
 from privity.seal.key_config import GatewayKey, GatewayKeys, KeyConfig
 
 FOLDER = Path(__file__).parent
-NONCE = 16
 Vector = dict[str, Any]
 
 

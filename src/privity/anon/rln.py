@@ -49,7 +49,6 @@ PROOF_BYTES = 128
 """A Groth16 proof over BN254 as arkworks compresses it: A 32, B 64, C 32."""
 
 _HEAD = struct.Struct(">BQ")
-_BYTES = _HEAD.size + PROOF_BYTES + 3 * FIELD_BYTES
 _VERSION = 1
 _DOMAIN = b"privity/admission/v1/"
 _MOST_SCOPE = 512

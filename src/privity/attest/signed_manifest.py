@@ -18,16 +18,12 @@ from privity.identity.multibase import encode_base64url
 from privity.identity.timestamps import format_time, whole_second
 
 __all__ = [
-    "KIND",
     "DocumentSignature",
     "Revocation",
     "SignedManifest",
     "SignedRevocation",
     "parse_documents",
 ]
-
-KIND = "reference"
-"""The kind of a statement's endorsement that carries a signed manifest."""
 
 MAX_BYTES = 131_072
 """Largest signed manifest or revocation, in bytes."""

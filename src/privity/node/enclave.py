@@ -11,7 +11,6 @@ receipts and its log.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Protocol
@@ -35,8 +34,6 @@ from privity.seal.key_config import GatewayKeys
 from privity.statement import Keyset, Software, Statement
 
 __all__ = ["EnclaveApp", "Payments"]
-
-logger = logging.getLogger("privity.enclave")
 
 
 class Payments(Protocol):

@@ -27,7 +27,7 @@ logger = logging.getLogger("privity.enclave")
 
 # Linux: include/uapi/linux/memfd.h, fcntl.h and asm-generic/mman-common.h
 _MFD_NOEXEC_SEAL = 0x0008
-_F_ADD_SEALS, _F_GET_SEALS = 1033, 1034
+_F_ADD_SEALS = 1033
 _SEALS = 0x1 | 0x2 | 0x4 | 0x8  # of seals themselves, shrinking, growing, writing
 _PROT_READ, _MAP_SHARED, _MADV_DONTDUMP = 1, 1, 16
 _MAP_FAILED = ctypes.c_void_p(-1).value

@@ -29,7 +29,7 @@ from privity.statement import Model
 from privity.vault import ArtefactKey, Reader, Source, read_header
 from privity.vault.store import open_store_reader
 
-__all__ = ["Opening", "SealedModel", "open_in_memory"]
+__all__ = ["Opening", "SealedModel"]
 
 logger = logging.getLogger("privity.enclave")
 
@@ -81,13 +81,6 @@ class Opening:
             self.memory.close()
             raise
         self._filled = True
-
-
-def open_in_memory(source: Source, released: Released) -> MemoryFile:
-    """Return the plaintext of an artefact, in memory alone; see `Opening`."""
-    opening = Opening(source, released)
-    opening.fill()
-    return opening.memory
 
 
 def _other_plaintext() -> EvidenceError:

@@ -10,7 +10,7 @@ from collections import Counter
 from datetime import date
 
 __all__ = [
-    "aba_routing", "bic", "card", "compact", "dni", "german_social", "german_tax_id", "iban",
+    "aba_routing", "card", "compact", "dni", "german_social", "german_tax_id", "iban",
     "ibans", "italian_fiscal", "kvnr", "luhn", "mod97", "nhs", "nir", "nuss", "real_date", "ssn",
     "vin",
 ]  # fmt: skip
@@ -88,11 +88,6 @@ def ibans(text: str) -> list[tuple[int, int, bool]]:
 
 def _mostly(text: str) -> bool:
     return 3 * sum(c.isdecimal() for c in text) >= 2 * len(compact(text))
-
-
-def bic(text: str) -> bool:
-    """ISO 9362: four letters, a country, a place."""
-    return text[4:6] in _IBAN_LENGTHS or text[4:6] in {"US", "CA", "AU", "JP", "CN", "IN", "SG"}
 
 
 def aba_routing(text: str) -> bool:

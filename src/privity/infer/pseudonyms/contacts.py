@@ -46,7 +46,6 @@ _STREET_WORDS = frozenset(
 )
 _DECODINGS = 3
 """As often as an address is decoded that was encoded more than once."""
-_LETTERS = re.compile(r"[^\W\d_]+")
 _TOKENS = re.compile(r"[^\W\d_]+|\d+|.", re.DOTALL)
 
 

@@ -156,7 +156,7 @@ class Fence:
             if head == len(text):
                 return (head, False) if final else None
             self._state = _State.OPEN
-            step = self._judge(text, at, head, final, bare=True)
+            step = self._judge(text, head, final, bare=True)
             if step is None:
                 self._state = _State.WHOLE
             return step
@@ -264,7 +264,7 @@ class Fence:
         if text[end : end + 1] == ":" and (found := _SCHEME.search(run)):
             if found.start(1):
                 return at + found.start(1), False
-            return self._judge(text, at, at, final, closer=_PAIRS.get(self._previous, ""))
+            return self._judge(text, at, final, closer=_PAIRS.get(self._previous, ""))
         if self._in_own or not (_HOST.search(run) or _WWW.search(run)):
             return end, False
         named = _WWW.search(run) is not None or self._is_address(text, end, final)
@@ -274,7 +274,7 @@ class Fence:
             return end, False
         closer = _PAIRS.get(self._previous, "")
         border = not self._previous or self._previous.isspace() or closer or self._previous in "*_"
-        return self._judge(text, at, at, final, closer=closer, bare=bool(border))
+        return self._judge(text, at, final, closer=closer, bare=bool(border))
 
     def _is_address(self, text: str, end: int, final: bool) -> bool | None:
         """Tell by what follows a host without a scheme whether it is meant as an address."""
@@ -295,7 +295,7 @@ class Fence:
             return None
         if end - at == 1 or end == len(text) or text[end].isspace():
             return end, False  # two slashes and a space: a comment
-        return self._judge(text, at, at, final, closer=_PAIRS.get(self._previous, ""))
+        return self._judge(text, at, final, closer=_PAIRS.get(self._previous, ""))
 
     def _bracket(self, text: str, at: int, final: bool) -> _Step:
         """Judge what Markdown has for destinations."""
@@ -315,7 +315,7 @@ class Fence:
             return (place, False) if final else None
         quote = _PAIRS[text[place]] if text[place] in "\"'<" else ""
         place += 1 if quote else 0
-        return self._judge(text, at, place, final, closer=quote or closer, quote=quote)
+        return self._judge(text, place, final, closer=quote or closer, quote=quote)
 
     def _angle(self, text: str, at: int, final: bool) -> _Step:
         if at + 1 == len(text) and not final:
@@ -359,7 +359,7 @@ class Fence:
         quote = text[place] if text[place] in "\"'" else ""
         place += 1 if quote else 0
         was, self._tag = self._tag, self._tag and 2
-        step = self._judge(text, at, place, final, closer=quote or ">", quote=quote, value=True)
+        step = self._judge(text, place, final, closer=quote or ">", quote=quote, value=True)
         if step is None:
             self._tag = was
         return step
@@ -369,7 +369,6 @@ class Fence:
     def _judge(
         self,
         text: str,
-        at: int,
         head: int,
         final: bool,
         *,
@@ -378,7 +377,7 @@ class Fence:
         quote: str = "",
         value: bool = False,
     ) -> _Step:
-        """Judge, from ``at``, the address whose head begins at ``head``, and what may close it."""
+        """Judge the address whose head begins at ``head``, and what may close it."""
         found = _HEAD.match(text, head)
         if found is None:
             return self._shut(head, attribute=value, quote=quote)

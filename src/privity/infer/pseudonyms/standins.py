@@ -120,7 +120,7 @@ def _person(kind: Kind, text: str, place: ConversationMap) -> str:
     for found in _LETTERS.finditer(text):
         if _decoded(found[0]) != word:
             continue
-        out += [text[done : found.start()], _name(found[0], word, role, kind, place)]
+        out += [text[done : found.start()], _name(word, role, kind, place)]
         chosen.append((word, role))
         done = found.end()
         word, role = next(roles)
@@ -145,7 +145,7 @@ def _last_initial(made: str, text: str, done: int, kind: Kind, place: Conversati
     return known.stand_in
 
 
-def _name(spelled: str, word: str, role: str, kind: Kind, place: ConversationMap) -> str:
+def _name(word: str, role: str, kind: Kind, place: ConversationMap) -> str:
     pair = place.find(Fit.WORD, word)
     ending = ""
     if pair is None:

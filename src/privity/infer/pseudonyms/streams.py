@@ -339,7 +339,7 @@ class StreamRestorer:
         if kind in _BEGINNINGS and isinstance(answer, dict) and answer.get("output"):
             self._all_begun = True
         if kind.endswith(".added"):
-            made = self._added(data, kind)
+            made = self._added(data)
             return made, made != data
         key = (self._item(data), *(_number(data.get(k)) for k in _PARTS))
         if kind.endswith(".delta") and isinstance(data.get("delta"), str):
@@ -363,7 +363,7 @@ class StreamRestorer:
         made = self._whole.value(data)
         return made, made != data
 
-    def _added(self, data: dict[str, Any], kind: str) -> dict[str, Any]:
+    def _added(self, data: dict[str, Any]) -> dict[str, Any]:
         """Restore what deltas are added to; where it is not empty, all goes on as it is."""
         part = data.get("part", data.get("item"))
         if not isinstance(part, dict):
