@@ -111,6 +111,20 @@ async def test_a_peer_cannot_have_a_node_connect_to_others() -> None:
         assert not host.get_connected_peers()
 
 
+async def test_addresses_that_a_peer_gives_are_not_connected_to() -> None:
+    """py-libp2p looks for connections itself among the addresses that peers gave it."""
+    async with attacked() as (node, _), Bus(Settings()) as stranger:
+        there = stranger._running().host
+
+        async def act() -> None:
+            host = node._running().host
+            host.get_peerstore().add_addrs(there.get_id(), there.get_addrs(), 100)
+            await host.get_network().auto_connector.maybe_connect()
+
+        await node._do(act)
+        assert there.get_id() not in node._running().host.get_connected_peers()
+
+
 async def test_names_of_topics_that_a_peer_invents_are_not_kept() -> None:
     from privity.anon.messages.stack import rpc_pb2
 

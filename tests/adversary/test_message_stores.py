@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +25,7 @@ from privity.anon.messages import (
     reading,
     seal_payload,
 )
+from privity.anon.messages import store as store_module
 from privity.anon.messages.store import Page, Question, Stored
 from privity.anon.messages.subscription import Subscription
 from privity.errors import InputError, MalformedError, PeerError
@@ -308,7 +310,14 @@ def steps_of_adding(kept: int) -> int:
 
     added(range(kept + 50))
     assert len(store) <= kept
-    store._file._db.set_progress_handler(lambda: next(steps) * 0, 1)
+    database = store._file._db
+
+    @contextmanager
+    def counting(work: int | None = None) -> Iterator[Any]:
+        database.set_progress_handler(lambda: next(steps) * 0, 1)
+        yield database
+
+    store._file.turn = counting  # type: ignore[method-assign]
     added(range(kept + 50, kept + 150))
     store.close()
     return next(steps)
@@ -350,3 +359,26 @@ async def test_a_full_disk_ends_no_node(caplog: pytest.LogCaptureFixture) -> Non
         assert keeper.counts.unkept > 0 and keeper.running
         assert caplog.text.count("not kept") == 1
     store.close()
+
+
+def test_a_question_does_not_look_through_all_of_a_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "_WORK", 5)
+    for path in (None, tmp_path / "messages.db"):
+        store = MessageStore(path)
+        for number in range(3000):
+            store.add(PUBSUB, WakuMessage(b"%d" % number, CHANNEL.topic, timestamp=1))
+        for question in (
+            Question(pubsub_topic="/waku/2/rs/1/1"),
+            Question(start=1 << 60),
+            Question(content_topics=(CHANNEL.topic,), end=-1),
+        ):
+            with pytest.raises(InputError, match="too much work"):
+                store.answer(question)
+        narrow = Question(content_topics=(CHANNEL.topic,), limit=100)
+        page = store.answer(narrow)
+        assert len(page.messages) == 100
+        assert store.add(PUBSUB, WakuMessage(b"more", CHANNEL.topic, timestamp=1))
+        assert len(store.answer(replace(narrow, cursor=page.cursor)).messages) == 100
+        store.close()

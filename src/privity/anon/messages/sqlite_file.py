@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -34,9 +35,18 @@ class SqliteFile:
             )
 
     @contextmanager
-    def turn(self) -> Iterator[sqlite3.Connection]:
-        """Give the database to one thread at a time; raises `InputError` where it is unusable."""
+    def turn(self, work: int | None = None) -> Iterator[sqlite3.Connection]:
+        """Give the database to one thread at a time.
+
+        Args:
+            work: thousands of SQLite's steps that may be done; any number by default.
+
+        Raises:
+            InputError: it cannot be used, or more work would be needed.
+        """
+        left = itertools.repeat(0) if work is None else itertools.repeat(0, work)
         with self._lock, self._told():
+            self._db.set_progress_handler(lambda: next(left, 1), 1000)
             yield self._db
 
     def close(self) -> None:
@@ -49,4 +59,6 @@ class SqliteFile:
         try:
             yield
         except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+                raise InputError("what is asked takes too much work") from None
             raise InputError(f"{self._what} cannot be used: {error}", hint=self._hint) from error
