@@ -196,6 +196,23 @@ async def test_a_list_without_end_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     seen.close()
 
 
+@needs_libp2p
+async def test_a_long_list_is_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_LISTED", 1)
+    box, store = open_box("inbox"), MessageStore()
+    for number in range(150):
+        text = seal_payload(CHANNEL, b"%d" % number, [box.address.key])
+        store.add(PUBSUB, WakuMessage(text, CHANNEL.topic, timestamp=number + 1))
+    read: list[bytes] = []
+    async with Bus(Settings(), store=store) as keeper:
+        for parts, more in ((100, True), (150, False)):
+            async with box.reading([keeper.addresses[0]]) as letters:
+                read += [letter.payload for letter in letters.messages]
+                assert (len(read), letters.more) == (parts, more)
+    assert read == [b"%d" % number for number in range(150)]
+    store.close()
+
+
 async def test_messages_without_end_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever has an address can seal to it; what a store made itself needed no rate."""
     monkeypatch.setattr(reading, "_TAKEN", 64 << 10)
