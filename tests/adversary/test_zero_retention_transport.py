@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -167,6 +168,18 @@ async def test_a_head_of_a_hundred_megabytes_is_not_read(where: str) -> None:
         with pytest.raises(PeerError, match="could not be reached"):
             await transport.handle_async_request(asked)
     assert sent < 50 << 20
+
+
+async def test_a_key_that_is_missing_is_said_before_anything_is_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def load() -> Any:
+        raise AssertionError("what recognises personal data was loaded")
+
+    monkeypatch.delenv("OPENAI_API_KEY")
+    to = replace(route(), _pseudonyms=load)
+    with pytest.raises(InputError, match="no API key"):
+        await send(Wire(), CHAT, chat(), to)
 
 
 async def test_no_secret_is_ever_shown(

@@ -68,6 +68,15 @@ class Credentials:
             return "the token of `token_command`"
         return f"the key in {self._variable}"
 
+    def need(self) -> None:
+        """Refuse where there is no key; no command is run.
+
+        Raises:
+            InputError: there is none, or what is in its place is none.
+        """
+        if not self._command:
+            self._key()
+
     async def header(self) -> tuple[str, str]:
         """Return the name and value of the header that authorises a request.
 
@@ -76,6 +85,10 @@ class Credentials:
         """
         if self._command:
             return "authorization", f"Bearer {await self._fresh_token()}"
+        key = self._key()
+        return self._header, f"Bearer {key}" if self._header == "authorization" else key
+
+    def _key(self) -> str:
         key = self._environ.get(self._variable, "").strip()
         if not key:
             raise InputError(
@@ -87,7 +100,7 @@ class Credentials:
                 f"the environment variable {self._variable} does not hold an API key",
                 hint="it has characters that no key has",
             )
-        return self._header, f"Bearer {key}" if self._header == "authorization" else key
+        return key
 
     def forget(self) -> None:
         """Drop a token that was refused, so that the next request asks for another."""

@@ -217,6 +217,7 @@ class _ProviderTransport(httpx.AsyncBaseTransport):
         if request.method != "POST" or request.url.query:
             raise InputError(f"{path} takes a POST without a query")
         route, content = self._route, await _content(request)
+        route._credentials.need()  # before models are loaded, which takes seconds
         departure, outgoing = await anyio.to_thread.run_sync(route._prepare, path, content)
         header = await route._credentials.header()
         exchange = Exchange(
