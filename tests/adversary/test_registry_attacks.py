@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from privity.anon.relays import Guards, RelayEntry, choose_relays, target_name
@@ -183,6 +185,27 @@ async def test_retired_entries_do_not_use_the_list_up() -> None:
     contract.calls = 0
     assert (await registry.listing(BLOCK)).entries == listing.entries
     assert contract.calls == 3, "what is gone for good is not asked for again"
+
+
+async def test_no_error_takes_the_place_of_a_cancellation() -> None:
+    """Else who reads the registry beside something goes on after its end."""
+    asked = anyio.Event()
+
+    class Closing(Places):
+        async def call_raw(self, name: str, index: int, *, block: Any = None) -> bytes:
+            asked.set()
+            try:
+                await anyio.sleep_forever()
+            finally:
+                raise RuntimeError("the client has been closed")
+
+    contract: Any = Closing(5, [])
+    reading = asyncio.create_task(Registry(contract, contract, sender=None).listing(BLOCK))
+    with anyio.fail_after(60):
+        await asked.wait()
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
 
 
 async def test_what_may_be_reorganised_is_asked_for_again() -> None:

@@ -116,6 +116,32 @@ async def test_members_are_read_on_a_rhythm_and_not_when_one_asks() -> None:
     assert members.read == seen and not one._tasks
 
 
+async def test_a_reading_has_ended_before_the_ledger_is_closed() -> None:
+    happened: list[str] = []
+    reading = anyio.Event()
+
+    async def read() -> None:
+        reading.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):  # a connection that is given back
+                await anyio.lowlevel.checkpoint()
+            happened.append("read")
+
+    async def close() -> None:
+        happened.append("closed")
+
+    one = network(Members(), Prover())
+    one.registry = cast("Any", SimpleNamespace(read=read))
+    one.ledger = cast("Any", SimpleNamespace(aclose=close))
+    one.keep_warm(SCOPE, EVERY_S)
+    with anyio.fail_after(60):
+        await reading.wait()
+    await one.aclose()
+    assert happened == ["read", "closed"]
+
+
 async def test_a_ledger_that_is_down_is_read_again() -> None:
     members, prover = Members(), Prover()
     members.failing = True

@@ -147,16 +147,21 @@ class Registry:
         found: dict[int, bytes] = {}
         limiter = anyio.CapacityLimiter(_AT_ONCE)
 
-        async def fetch(index: int) -> None:
-            async with limiter:
-                found[index] = await self._contract.call_raw("entry", index, block=block)
+        failed: list[Exception] = []
 
-        try:
-            async with anyio.create_task_group() as group:
-                for index in places:
-                    group.start_soon(fetch, index)
-        except ExceptionGroup as errors:
-            raise _first(errors) from None
+        async def fetch(index: int) -> None:
+            try:
+                async with limiter:
+                    found[index] = await self._contract.call_raw("entry", index, block=block)
+            except Exception as error:  # out of the group it would take a cancellation's place
+                failed.append(error)
+                group.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            for index in places:
+                group.start_soon(fetch, index)
+        if failed:
+            raise failed[0]
         return [found[index] for index in places]
 
     def _parsed(self, index: int, data: bytes) -> ProviderEntry | None:
@@ -272,11 +277,3 @@ def _check(did: str, endpoint: str) -> None:
         or port == 0
     ):
         raise MalformedError("an entry's endpoint is not http(s)://HOST[:PORT][/PATH]")
-
-
-def _first(errors: ExceptionGroup[Exception]) -> Exception:
-    """Return the first error of a group, however nested."""
-    error: Exception = errors
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    return error

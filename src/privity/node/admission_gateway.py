@@ -25,6 +25,7 @@ from privity import statement
 from privity.anon.admission import Admission, AdmittedSignal, DoubleSignalError, Screened
 from privity.anon.field import Field
 from privity.errors import AdmissionError, MalformedError, OversizeError, PeerError, PrivityError
+from privity.node.beside import run_beside
 from privity.node.relay import RelayLimits, relay_app
 from privity.seal import chunked_ohttp, ohttp, problem
 from privity.seal.asgi import (
@@ -255,8 +256,7 @@ class AdmissionGateway:
             except PeerError as error:
                 await send({"type": "lifespan.startup.failed", "message": error.message})
                 return
-            pruning = asyncio.create_task(self._prune())
-            stack.callback(pruning.cancel)
+            run_beside(stack, self._prune())
             await send({"type": "lifespan.startup.complete"})
             await receive()
         await send({"type": "lifespan.shutdown.complete"})

@@ -14,6 +14,7 @@ from functools import partial
 from privity.anon.field import field
 from privity.anon.messages import NativeEngine, RateGate, Rules, Spam
 from privity.ledger.history import MemberHistory
+from privity.node.beside import run_beside
 from privity.node.slash_desk import FIRST_S, SlashDesk
 from privity.node.slashing import Slashes, slash_all
 from privity.node.watched_members import LedgerSettings, watch_members
@@ -36,7 +37,7 @@ async def member_gate(stack: AsyncExitStack, ledger: LedgerSettings) -> RateGate
     members = await watch_members(stack, ledger)
     desk = SpamDesk(members.history, None if ledger.account is None else members.ledger)
     engine = await asyncio.to_thread(NativeEngine)
-    stack.callback(asyncio.create_task(desk.run()).cancel)
+    run_beside(stack, desk.run())
     return RateGate(
         engine, lambda: members.view.roots, rules=Rules(), clock=time.time, on_spam=desk.tell
     )

@@ -25,6 +25,7 @@ from privity.anon.messages import (
 )
 from privity.errors import InputError, PeerError
 from privity.identity.keystore import load_or_create_key
+from privity.node.beside import run_beside
 from privity.node.listen import end_with_stdin
 from privity.node.watched_members import LedgerSettings
 
@@ -123,8 +124,7 @@ async def _run(settings: BusSettings, on_ready: Callable[[dict[str, Any]], None]
         bus = Bus(_node(settings), gate=gate, store=_store(settings, stack))
         await stack.enter_async_context(bus)
         for place, peer in enumerate(settings.peers, 1):
-            staying = asyncio.create_task(_stay_connected(bus, place, peer))
-            stack.callback(staying.cancel)
+            run_beside(stack, _stay_connected(bus, place, peer))
         addresses = list(bus.addresses)
         ready = {"ready": True, "url": addresses[0], "addresses": addresses}
         on_ready({**ready, "pid": os.getpid()})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from privity.anon.query_terms import QueryTerms
 from privity.anon.stores import Store, open_store
 from privity.errors import InputError, PeerError, PrivityError
 from privity.node.admission_gateway import AdmissionGateway, EnclaveUpstream, OnDoubleSignal
+from privity.node.beside import run_beside
 from privity.node.listen import bind, end_with_stdin, serve_app
 from privity.node.query_gate import QueryGate
 from privity.node.slash_desk import SlashDesk
@@ -124,7 +124,7 @@ class GatewayApp:
         if self._settings.ledger.account is None:
             return None
         desk = SlashDesk(partial(slash_all, members.ledger, members.history))
-        stack.callback(asyncio.create_task(desk.run()).cancel)
+        run_beside(stack, desk.run())
 
         async def take(secret: Field) -> None:
             desk.take(secret)

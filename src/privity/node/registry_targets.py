@@ -8,7 +8,6 @@ for every connection (`PublicAddresses`); targets that the operator named are re
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import logging
 import socket
@@ -26,6 +25,7 @@ from privity.errors import PeerError, PrivityError
 from privity.ledger.addresses import Addresses
 from privity.ledger.client import Ledger
 from privity.ledger.providers import Listing, ProviderEntry, ProviderKind, listed_providers
+from privity.node.beside import run_beside
 from privity.node.relay import RelayLimits, connection_pool
 from privity.node.relay_role import RelayRole, RelaySettings, make_relay
 from privity.seal.asgi import Receive, Scope, Send
@@ -118,8 +118,7 @@ class FollowingRelay:
                 await receive()
                 await send({"type": "lifespan.startup.failed", "message": error.message})
                 return
-            following = asyncio.create_task(self._keep(source))
-            stack.callback(following.cancel)
+            run_beside(stack, self._keep(source))
             await self.relay(scope, receive, send)
 
     async def update(self, source: Source) -> None:

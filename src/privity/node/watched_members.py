@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from privity.errors import InputError
 from privity.ledger import CONFIRMATIONS
+from privity.node.beside import run_beside
 
 if TYPE_CHECKING:
     from privity.infer.anonymous.members import MemberView
@@ -109,6 +109,5 @@ async def watch_members(stack: AsyncExitStack, settings: LedgerSettings) -> Watc
     history = MemberHistory()
     view = MemberView(LedgerSource(ledger.members, history))
     await view.update()
-    following = asyncio.create_task(view.follow(settings.every_s))
-    stack.callback(following.cancel)
+    run_beside(stack, view.follow(settings.every_s))
     return WatchedMembers(ledger, history, view)

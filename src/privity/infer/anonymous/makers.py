@@ -90,8 +90,10 @@ class QueryMakers:
 
     async def aclose(self) -> None:
         """Stop getting ready, and close what the prover uses."""
-        for task in self._tasks:
+        ending = tuple(self._tasks)
+        for task in ending:
             task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
         await self._prover.aclose()
 
 

@@ -113,9 +113,11 @@ class Network:
         self._followed: set[str] = set()
 
     async def aclose(self) -> None:
-        """Close the connections, and drop what was kept to prove with."""
-        for task in self._tasks:
+        """End what runs, close the connections, and drop what was kept to prove with."""
+        ending = tuple(self._tasks)
+        for task in ending:
             task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)  # they use what is closed now
         self.member_prover.close()
         await self.queries.aclose()
         await self._connections.aclose()
