@@ -24,4 +24,4 @@ def need_anvil() -> None:
     try:
         find_anvil()
     except MissingDependency as error:
-        pytest.skip(f"{error.message}: `make interop` installs it where there is npm")
+        pytest.skip(f"{error.message}: `npm ci --prefix tests/interop/node` installs it")

@@ -38,7 +38,7 @@ def program(path: Path, text: str = "#!/bin/sh\nexit 1\n") -> Path:
 def test_where_there_is_none_it_is_said_how_to_get_one(nowhere: Path) -> None:
     with pytest.raises(MissingDependency) as caught:
         find_anvil()
-    assert "PRIVITY_ANVIL" in caught.value.hint and "`make interop`" in caught.value.hint
+    assert "PRIVITY_ANVIL" in caught.value.hint and "`npm ci --prefix " in caught.value.hint
 
 
 def test_a_devnet_that_has_no_chain_says_so_before_it_starts_anything(

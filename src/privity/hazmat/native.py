@@ -14,7 +14,10 @@ from privity.errors import MissingDependency
 
 __all__ = ["have_native", "native"]
 
-_HINT = "`make setup` builds it where cargo (Rust 1.88 or newer) is installed: https://rustup.rs"
+_HINT = (
+    "`make setup` in a checkout of privity builds it, where cargo (Rust 1.88 or newer) is: "
+    "https://rustup.rs"
+)
 
 
 def native(*names: str) -> ModuleType:

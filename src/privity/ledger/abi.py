@@ -187,6 +187,6 @@ def _eth_abi() -> Any:
     except ImportError as error:
         raise MissingDependency(
             "the ledger's contracts need eth-abi, which is not installed",
-            hint="pip install 'privity[anonymous]'",
+            hint="`make setup` in a checkout; elsewhere pip install 'privity[anonymous]'",
         ) from error
     return eth_abi

@@ -139,7 +139,7 @@ def _eth_account() -> Any:
     except ImportError as error:
         raise MissingDependency(
             "transactions of the ledger need eth-account, which is not installed",
-            hint="pip install 'privity[anonymous]'",
+            hint="`make setup` in a checkout; elsewhere pip install 'privity[anonymous]'",
         ) from error
     finally:
         sys.setrecursionlimit(limit)

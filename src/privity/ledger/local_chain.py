@@ -43,7 +43,7 @@ wait "$node"
 
 
 def find_anvil() -> Path:
-    """Return where anvil is: ``PRIVITY_ANVIL``, then ``PATH``, then what `make interop` installs.
+    """Return where anvil is: ``PRIVITY_ANVIL``, then ``PATH``, then what npm installs in the tree.
 
     Raises:
         InputError: ``PRIVITY_ANVIL`` names no program.
@@ -66,8 +66,8 @@ def find_anvil() -> Path:
             return path
     raise MissingDependency(
         "anvil, the local chain, is not on this machine",
-        hint="`make interop` in a checkout of privity, where npm is; or install Foundry, or npm "
-        "install -g @foundry-rs/anvil, or say where it is: PRIVITY_ANVIL=/path/to/anvil",
+        hint="`npm ci --prefix tests/interop/node` in a checkout of privity; or install Foundry, "
+        "or npm install -g @foundry-rs/anvil, or say where it is: PRIVITY_ANVIL=/path/to/anvil",
     )
 
 

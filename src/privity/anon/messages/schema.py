@@ -16,7 +16,7 @@ from privity.errors import MalformedError, MissingDependency
 __all__ = ["parse", "record"]
 
 _PACKAGE = "privity.waku"
-_HINT = "pip install 'privity[messages]'"
+_HINT = "`make setup` in a checkout of privity; elsewhere pip install 'privity[messages]'"
 
 # name -> (field, number, type, is it optional with presence, or "repeated")
 _SCHEMA = MappingProxyType(

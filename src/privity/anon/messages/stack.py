@@ -122,7 +122,8 @@ try:
 except ImportError as error:
     raise MissingDependency(
         f"messages need py-libp2p, and {error.name or 'a part of it'} is missing",
-        hint="pip install 'privity[messages]'; the Makefile says how, with py-libp2p --no-deps",
+        hint="`make setup` in a checkout of privity; elsewhere pip install 'privity[messages]', "
+        "then pip install --no-deps -r requirements/messages.txt, a file of privity's source",
     ) from error
 
 # It logs peers' addresses; without a handler, Python would write them to the standard error.

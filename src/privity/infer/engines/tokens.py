@@ -159,7 +159,8 @@ def tokenizers_library() -> Any:
         return importlib.import_module(_LIBRARY)
     except ImportError:
         raise MissingDependency(
-            "the tokenizers library is not installed", hint="pip install 'privity[anonymous]'"
+            "the tokenizers library is not installed",
+            hint="`make setup` in a checkout; elsewhere pip install 'privity[anonymous]'",
         ) from None
 
 
