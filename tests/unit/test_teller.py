@@ -11,7 +11,7 @@ import pytest
 from native import needs_kernel
 from privity.anon.membership import RateIdentity
 from privity.errors import InputError, PaymentError, PeerError, PolicyRefusal
-from privity.infer.anonymous.teller import Stake
+from privity.infer.anonymous.staking import Stake
 from privity.ledger.members import Standing
 from teller_world import AT, ME, World
 

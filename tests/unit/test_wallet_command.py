@@ -20,7 +20,8 @@ from privity.hazmat import native
 from privity.infer import config
 from privity.infer.anonymous import opening
 from privity.infer.anonymous.purse import SharedWallet, person_wallet
-from privity.infer.anonymous.teller import Recovered, Stake
+from privity.infer.anonymous.staking import Stake
+from privity.infer.anonymous.teller import Recovered
 from privity.ledger.addresses import Addresses
 from privity.ledger.wire import Address
 

@@ -12,7 +12,8 @@ from privity.cli.choice import JsonOption, PolicyOption
 
 if TYPE_CHECKING:
     from privity.infer.anonymous.purse import SharedWallet
-    from privity.infer.anonymous.teller import Stake, Teller
+    from privity.infer.anonymous.staking import Stake
+    from privity.infer.anonymous.teller import Teller
 
 __all__ = ["app"]
 

@@ -10,7 +10,7 @@ around another transport; `proved.ProvedTransport` and `proved.QueryMaker`, whic
 asked where that is wanted, `makers.QueryMakers`, by any tokenizer, `provers.QueryProver`, here or
 elsewhere, and `edge_prover.EdgeProver`; `members.MemberView` and `members.LedgerSource`, the tree
 as the ledger has it; `purse.SharedWallet` and `purse.wallet_folder`; `teller.Teller`, which joins,
-buys and takes out; `recovery.Recovery`, which gets back what was spent in vain; `desk.said`, the
+buys and takes out, and `staking.Stake`; `recovery.Recovery`, which gets back what was spent in vain; `desk.said`, the
 questions of both; `inbox.open_box`, where a person is written to, `sending.send` and
 `sending.membership_sender`; `opening.open_teller`, `opening.configured_wallet`,
 `opening.configured_elsewhere` and `opening.ACCOUNT`, from what is configured.

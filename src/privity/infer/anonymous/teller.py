@@ -1,45 +1,36 @@
 """What a person does with their wallet: join, buy credits, get lost ones back, and leave.
 
 Each step is on disk before the next begins, under a name that makes a second attempt the same one:
-after a crash the command is simply run again. All in one file, as each act takes up what another
-began.
+after a crash the command is simply run again. Joining and leaving are in `staking`, buying in
+`purchases`; here is the rest, and what takes both.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import TypeVar
+from dataclasses import dataclass
 
 import anyio
-from anyio import to_thread
 
-from privity.anon.credits import CreditTerms, PendingPurchase
-from privity.anon.membership import RateIdentity
-from privity.anon.payment_terms import EXIT_PATH, ISSUE_PATH
-from privity.anon.wallet import Membership, Reserved, Wallet
+from privity.anon.payment_terms import EXIT_PATH
+from privity.anon.wallet import Reserved
 from privity.errors import InputError, MalformedError, PaymentError, PrivityError
 from privity.identity.multibase import encode_base64url
-from privity.infer.anonymous.desk import MAX_ANSWER, Desk, recovered, said
+from privity.infer.anonymous.acting import Told
+from privity.infer.anonymous.desk import Desk, recovered, said
+from privity.infer.anonymous.purchases import Purchases
 from privity.infer.anonymous.purse import SharedWallet
+from privity.infer.anonymous.staking import Staking
 from privity.ledger.client import Ledger
-from privity.ledger.credits import DepositState, SignedExit
-from privity.ledger.members import Standing
-from privity.ledger.sending import signing
+from privity.ledger.credits import SignedExit
 from privity.ledger.wire import check_address
 
-__all__ = ["YOUNG_S", "Recovered", "Stake", "Teller"]
+__all__ = ["YOUNG_S", "Recovered", "Teller"]
 
 YOUNG_S = 300.0
 """Seconds in which a spend may still be on its way: two tries of an edge prover, and the relays."""
-
-Told = Callable[[str], None]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -61,24 +52,7 @@ class Recovered:
     young: int = 0
 
 
-@dataclass(frozen=True)
-class Stake:
-    """What a member staked, and when it comes back.
-
-    Attributes:
-        amount: in the token's smallest unit.
-        delay_s: seconds between asking for it and taking it.
-        at: from when on it can be taken, in seconds since 1970; None before it was asked for.
-        returned: whether it is back in the account.
-    """
-
-    amount: int
-    delay_s: int
-    at: int | None = None
-    returned: bool = False
-
-
-class Teller:
+class Teller(Staking, Purchases):
     """Acts for one person on the ledger and at the enclave's desk. Run by the device.
 
     Args:
@@ -109,11 +83,7 @@ class Teller:
         chance: random.Random | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._clock = clock
-        self._wallet = wallet
-        self._ledger = ledger
-        self._desk = desk
-        self._told = told
+        super().__init__(wallet, ledger, desk, told, clock=clock)
         self._admitted = admitted
         self._between_s = between_s
         self._young_s = young_s
@@ -155,165 +125,13 @@ class Teller:
             self._told("finding a way to the enclave that the policy admits")
             await self._admitted()
 
-    async def _due_stake(self, limit: int) -> int:
-        """Return what `join` will stake."""
-        begun = await self._turn(lambda wallet: wallet.begun_membership)
-        if begun is not None:
-            if begun.index is not None:
-                return 0
-            limit = begun.limit
-            with RateIdentity(begun.secret) as identity:
-                if await self._ledger.has_begun_register(identity.commitment):
-                    return 0
-        return limit * await self._ledger.members.stake_per_message()
+    async def funds(self) -> int:
+        """Return what the person's account holds of the token."""
+        return await self._ledger.token.balance(check_address(self.account))
 
-    async def _due_price(self, amount: int | None) -> int:
-        """Return what `top_up` will pay."""
-        due = await self._new(amount) or 0
-        for one in (await self._turn(lambda wallet: wallet.purchases())).values():
-            if not await self._ledger.has_begun_deposit(hashlib.sha256(one.request).digest()):
-                due += one.amount
-        return due
-
-    async def join(self, limit: int) -> int:
-        """Stake for a membership, unless there is one, and return its leaf's place.
-
-        Args:
-            limit: messages an epoch that it stakes for.
-
-        Raises:
-            InputError: the ledger refuses, such as for want of funds.
-            PeerError: it cannot be reached; run again.
-        """
-        member = await self._turn(lambda wallet: _begun(wallet, limit))
-        if member.index is not None:
-            return member.index
-        stake = member.limit * await self._ledger.members.stake_per_message()
-        self._told(f"staking {stake} of the token for {member.limit} messages a minute")
-        with RateIdentity(member.secret) as identity:
-            leaf = await self._ledger.register_member(identity.commitment, member.limit)
-        await self._turn(lambda wallet: wallet.joined(leaf.index))
-        wait_s = 3 * self._ledger.addresses.settle_s
-        self._told(f"you joined; a question in the next {wait_s} s waits, or it would stand out")
-        return leaf.index
-
-    async def top_up(self, amount: int | None) -> int:
-        """Buy credits, having finished what was begun before, and return how many came.
-
-        Args:
-            amount: one of the ledger's denominations; one of them that waits is finished, and not
-                bought again. None to finish what waits, or to buy the fewest where nothing does.
-
-        Raises:
-            InputError: there is no such denomination, or the ledger refuses.
-            PaymentError: the issuer's answer is not what was paid for; the purchase still waits.
-            PeerError: ledger or enclave cannot be reached; run again.
-        """
-        new = await self._new(amount)
-        if new is None:
-            self._told("finishing what was begun before; nothing else is bought")
-        else:
-            terms = await self._terms()
-            await self._turn(lambda wallet: wallet.buy(new), terms)
-        return await self.finish_purchases()
-
-    async def _new(self, amount: int | None) -> int | None:
-        """Return what is to be bought anew; None where it waits already."""
-        known = await self._ledger.credits.denominations()
-        if amount is not None and amount not in known:
-            raise InputError(
-                f"{amount} is none of the amounts that are sold",
-                hint=f"one of {', '.join(map(str, known))}: the same for everyone, so that an "
-                "amount tells nobody apart",
-            )
-        waiting = await self._turn(lambda wallet: wallet.purchases())
-        if any(amount in (None, one.amount) for one in waiting.values()):
-            return None
-        return min(known) if amount is None else amount
-
-    async def finish_purchases(self) -> int:
-        """Pay for and fetch what was begun; return the credits that came.
-
-        One that fails holds up no other. A deposit that the issuer did not claim in time is taken
-        back.
-
-        Raises:
-            PrivityError: one of them failed, after all were tried.
-        """
-        came, failed = 0, list[PrivityError]()
-        waiting = await self._turn(lambda wallet: wallet.purchases())
-        for name, one in waiting.items():
-            try:
-                came += await self._finish(name, one)
-            except PrivityError as error:
-                failed.append(error)
-        if failed:
-            raise failed[0]
-        return came
-
-    async def _finish(self, name: str, one: PendingPurchase) -> int:
-        self._told("paying on the ledger")
-        digest = hashlib.sha256(one.request).digest()
-        deposit = await self._ledger.deposit(one.amount, digest)
-        self._told("fetching the credits, blind")
-        try:
-            asked = {"deposit": deposit, "request": encode_base64url(one.request)}
-            answer = await said(self._desk, ISSUE_PATH, asked)
-        except PrivityError as error:
-            if await self._taken_back(deposit):
-                await self._turn(lambda wallet: wallet.cancelled(name))
-                raise PaymentError(
-                    "the issuer did not answer in time; the deposit is back in your account",
-                    check="deposit",
-                    hint="run it again to buy anew",
-                ) from error
-            await self._tell_claimed(deposit, error)
-            raise
-        response = answer.blob("response", most=MAX_ANSWER)
-        take = partial(Wallet.bought, name=name, response=response, note={"deposit": deposit})
-        terms = await self._terms()
-        try:
-            return await self._turn(take, terms)
-        except PaymentError as error:
-            if error.check != "proof":
-                raise
-            # Both keys are the ledger's, so nobody is marked; but credits of the earlier one can
-            # not be spent. A desk that has the new one answers the same request again.
-            raise PaymentError(
-                "the enclave's answer is not under the issuer's key that the ledger has now",
-                check="issuer",
-                hint="what was paid waits: `privity wallet top-up` fetches it, once the enclave "
-                "has the new key. If the key did not change of late, tell the provider",
-            ) from error
-
-    async def _tell_claimed(self, deposit: int, error: PrivityError) -> None:
-        """Add to an error's hint that the issuer has taken what it did not answer yet."""
-        found = await self._ledger.credits.deposit_at(deposit)
-        if found.state is DepositState.CLAIMED:
-            owed = (
-                f"deposit {deposit} is claimed on the ledger, so its credits are owed to you: "
-                "`privity wallet top-up` asks again, and your wallet keeps the request that "
-                "proves it"
-            )
-            error.hint = f"{error.hint}; {owed}" if error.hint else owed
-
-    async def _taken_back(self, deposit: int) -> bool:
-        """Take a deposit back if it is too late for the issuer to claim it; tell whether it is."""
-        found = await self._ledger.credits.deposit_at(deposit)
-        if found.state is DepositState.PENDING:
-            # The contract alone knows its time. It lets nobody claim what it lets us take back.
-            with contextlib.suppress(InputError):
-                await self._ledger.credits.refund(deposit)  # until it is confirmed
-                return True
-        if found.state is not DepositState.REFUNDED:
-            return False
-        # Of a refund that a reorganisation undoes, the issuer may claim the deposit after all.
-        block = await self._ledger.members.confirmed()
-        with contextlib.suppress(InputError):  # there was no such deposit then
-            if block is not None:
-                found = await self._ledger.credits.deposit_at(deposit, block)
-                return found.state is DepositState.REFUNDED
-        return False
+    async def fees(self) -> int:
+        """Return what the person's account has to pay transactions with, in wei."""
+        return await self._ledger.fees()
 
     async def recover(self) -> Recovered:
         """Get back what was spent on answers that never came; one that fails holds up no other.
@@ -382,78 +200,6 @@ class Teller:
             raise next(iter(failed.values()))
         return paid
 
-    async def funds(self) -> int:
-        """Return what the person's account holds of the token."""
-        return await self._ledger.token.balance(check_address(self.account))
-
-    async def fees(self) -> int:
-        """Return what the person's account has to pay transactions with, in wei."""
-        return await self._ledger.fees()
-
-    async def stake_per_message(self) -> int:
-        """Return what is staked for each message a minute, in the token's smallest unit."""
-        return await self._ledger.members.stake_per_message()
-
-    async def stake(self) -> Stake:
-        """Return what was staked and when it comes back.
-
-        It asks the ledger about one leaf: for who is about to show it there anyway, by leaving.
-
-        Raises:
-            InputError: there is no membership, or its stake is gone.
-        """
-        member, index = self._member()
-        members = self._ledger.members
-        found = await members.standing(index)
-        if found is None:
-            # A node's word is not enough to forget a membership. That this device sent for the
-            # stake is: it died before it knew that it had come.
-            if not await signing(self._ledger.sender).begun(_collecting(member)):
-                raise InputError(
-                    "the ledger has no stake for this membership: it was taken or slashed"
-                )
-            found = Standing(member.limit, int(self._clock()))
-        amount = await members.stake_per_message() * found.limit
-        return Stake(amount, await members.exit_delay(), found.withdrawable_at or None)
-
-    async def leave_or_collect(self) -> Stake:
-        """Ask for the stake, or take it where it was asked for before and its time has come.
-
-        Raises:
-            InputError: there is no membership, or the ledger refuses.
-            PeerError: it cannot be reached; run again.
-        """
-        found = await self.stake()
-        if found.at is None:
-            self._told("asking for the stake")
-            await self.leave()
-            return await self.stake()
-        self._told("taking the stake, if its time has come")
-        try:
-            await self.collect()
-        except InputError as error:
-            if self._clock() < found.at:
-                return found
-            # The ledger's clock is that of its last block.
-            raise InputError(error.message, hint="run it again in a moment") from error
-        return replace(found, returned=True)
-
-    async def leave(self) -> None:
-        """Ask for the stake back; it comes after the ledger's delay, with `collect`."""
-        await self._ledger.members.request_exit(self._member()[1])
-
-    async def collect(self) -> None:
-        """Take the stake back, and forget the membership; raises `InputError` before its time."""
-        member, index = self._member()
-        await self._ledger.members.withdraw(index, intent=_collecting(member))
-        await self._turn(lambda wallet: wallet.left())
-
-    def _member(self) -> tuple[Membership, int]:
-        member = self._wallet.membership
-        if member is None or member.index is None:
-            raise InputError("there is no membership to leave")
-        return member, member.index
-
     async def _pay_out(self, one: Reserved, receiver: str) -> int:
         self._told("having the rest signed out")
         asked = {"spend": encode_base64url(one.spend), "to": receiver}
@@ -501,38 +247,3 @@ class Teller:
     async def _unfinished(self, purpose: str) -> tuple[Reserved, ...]:
         found = await self._turn(lambda wallet: wallet.unfinished())
         return tuple(one for one in found if one.purpose == purpose)
-
-    async def _terms(self) -> CreditTerms:
-        """Return what is bought and spent under: the ledger's key, whatever an enclave says."""
-        key = await self._ledger.issuer_key()
-        return CreditTerms(self._ledger.addresses.deployment, key.key)
-
-    @property
-    def account(self) -> str:
-        """The address of the person's account on the ledger."""
-        sender = self._ledger.sender
-        if sender is None:
-            raise InputError("there is no account to act with")
-        return sender.account.address
-
-    async def _turn(self, act: Callable[[Wallet], T], terms: CreditTerms | None = None) -> T:
-        def run() -> T:
-            with self._wallet.turn(terms) as wallet:
-                return act(wallet)
-
-        return await to_thread.run_sync(run)
-
-
-def _collecting(member: Membership) -> str:
-    """Name the taking of a stake; the secret, as indexes begin anew on another chain."""
-    return "stake:" + hashlib.sha256(b"privity/stake/v1\0" + member.secret).hexdigest()
-
-
-def _begun(wallet: Wallet, limit: int) -> Membership:
-    """Return the membership, begun if there is none."""
-    found = wallet.begun_membership
-    if found is None:
-        with RateIdentity.generate() as made:
-            found = Membership(bytes(made.unsafe_secret()), limit, None)
-        wallet.join(found.secret, limit)
-    return found
