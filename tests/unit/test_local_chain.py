@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from privity.ledger.deploy import UNIT, DevTerms, deploy_all
 from privity.ledger.history import MemberHistory
 from privity.ledger.local_chain import find_anvil, run_chain
 from privity.ledger.providers import ProviderKind
-from privity.node import devnet
+from privity.node import devnet, devnet_needs
 
 
 @pytest.fixture
@@ -41,16 +42,53 @@ def test_where_there_is_none_it_is_said_how_to_get_one(nowhere: Path) -> None:
     assert "PRIVITY_ANVIL" in caught.value.hint and "`npm ci --prefix " in caught.value.hint
 
 
-def test_a_devnet_that_has_no_chain_says_so_before_it_starts_anything(
-    nowhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def unstarted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a devnet that is started fail the test."""
+
     def never(_settings: object) -> object:
-        raise AssertionError("nothing can be started without a chain")
+        raise AssertionError("nothing can be started without its parts")
 
     monkeypatch.setattr(local_chain, "_has_evm", lambda: False)
+    monkeypatch.setattr(devnet_needs, "find_default", lambda: None)
     monkeypatch.setattr(devnet, "run_devnet", never)
-    assert run(["devnet", "--anonymous"]) == 1
-    assert capsys.readouterr().err.startswith("error: anvil, the local chain, is not on this")
+
+
+@pytest.mark.usefixtures("nowhere", "unstarted")
+def test_a_devnet_names_all_that_is_missing_before_it_starts_anything(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "privity_core", None)
+    monkeypatch.setattr(devnet_needs, "find_spec", lambda name: None)
+    assert run(["devnet", "--anonymous", "--engine", "http://127.0.0.1:9"]) == 1
+    said = capsys.readouterr().err
+    told = "; ".join(
+        (
+            "anvil, the local chain, is not on this machine",
+            "the native wheel privity-core is missing",
+            "the ledger's libraries are not installed: eth-abi, eth-account, eth-utils",
+        )
+    )
+    assert said.startswith(f"error: {told}\nhint: ")
+    assert said.count("\n") == 4, "a line of hints for each"
+
+
+@pytest.mark.usefixtures("nowhere", "unstarted")
+def test_a_plain_devnet_needs_its_engine_and_no_chain(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(devnet_needs, "find_spec", lambda name: None)
+    assert run(["devnet"]) == 1
+    assert capsys.readouterr().err.startswith("error: the embedded engine, xllamacpp, is not")
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_the_doctor_says_that_there_is_no_chain_and_who_needs_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["doctor", "--only", "anvil"]) == 0
+    said = capsys.readouterr().out
+    assert "only `privity devnet --anonymous` needs it" in said and "npm ci" in said
 
 
 def test_it_is_found_where_it_is_named_then_on_the_path(

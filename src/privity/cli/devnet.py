@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["devnet"]
 
+_PLAIN = "starting the enclave, its engine and the relay"
+_ANONYMOUS = "starting a ledger, the enclave with its engine, two gateways and two relays"
+
 
 def devnet(
     engine: Annotated[
@@ -66,15 +69,12 @@ def devnet(
     """
     from privity.errors import InputError
     from privity.node.devnet import DevnetSettings, run_devnet
+    from privity.node.devnet_needs import need_parts
 
     if prove_queries and not anonymous:
         raise InputError("--prove-queries is of anonymous requests", hint="add --anonymous")
     if tokenizer is not None and not prove_queries:
         raise InputError("--tokenizer is of proved queries", hint="add --prove-queries")
-    if anonymous:
-        from privity.ledger.local_chain import need_chain
-
-        need_chain()
     settings = DevnetSettings(
         engine=engine,
         enclave_port=enclave_port,
@@ -83,7 +83,8 @@ def devnet(
         prove_queries=prove_queries,
         tokenizer=tokenizer,
     )
-    starting = output.progress("starting the enclave, its engine and the relay", quiet=as_json)
+    need_parts(settings)
+    starting = output.progress(_ANONYMOUS if anonymous else _PLAIN, quiet=as_json)
     with starting as done, run_devnet(settings) as running:
         done()
         if as_json:

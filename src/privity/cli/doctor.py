@@ -58,8 +58,9 @@ def doctor(
 ) -> None:
     """Look at what is there, and what to do about the rest.
 
-    Subjects: versions, home, settings, keyring, engine, weights, servers, attesters, devnet,
-    enclave. Nothing is sent anywhere but to loopback and to the enclaves you configured.
+    Subjects: versions, home, settings, keyring, engine, weights, servers, attesters, anonymity,
+    anvil, devnet, enclave. Nothing is sent anywhere but to loopback and to the enclaves you
+    configured.
     """
     from privity.errors import InputError
 
@@ -275,8 +276,9 @@ def _anonymity() -> Iterator[Finding]:
     from privity.infer.config import load_config
 
     if not have_native("Rln", "Act"):
-        hint = "make setup builds it where cargo (Rust) is; only the anonymous route needs it"
-        yield Finding("anonymity", State.NOTE, "privity-core is not installed", hint)
+        hint = "`make setup` in a checkout builds it, where cargo (Rust) is"
+        detail = "privity-core is not installed; only the anonymous route and the bus need it"
+        yield Finding("anonymity", State.NOTE, detail, hint)
         return
     if load_config().network is None:
         hint = "`privity devnet --anonymous`, or [anonymous] in config.toml"
@@ -299,6 +301,18 @@ def _anonymity() -> Iterator[Finding]:
     if waiting:
         detail = f"{waiting} spends that wait for their answers"
         yield Finding("anonymity", State.NOTE, detail, "privity wallet recover")
+
+
+def _chain() -> Iterator[Finding]:
+    """Say whether an anonymous devnet could have its ledger here."""
+    from privity.errors import MissingDependency
+    from privity.ledger.local_chain import find_anvil
+
+    try:
+        yield Finding("anvil", State.GOOD, f"{find_anvil()}, for `privity devnet --anonymous`")
+    except MissingDependency as error:
+        detail = f"{error.message}; only `privity devnet --anonymous` needs it"
+        yield Finding("anvil", State.NOTE, detail, error.hint)
 
 
 def _devnet() -> Iterator[Finding]:
@@ -356,6 +370,7 @@ _LOOKS: dict[str, Callable[[], Iterator[Finding]]] = {
     "servers": _servers,
     "attesters": _attesters,
     "anonymity": _anonymity,
+    "anvil": _chain,
     "devnet": _devnet,
     "enclave": _enclave,
 }
