@@ -173,12 +173,15 @@ async def test_a_way_that_fails_is_told_with_the_names_of_its_relays() -> None:
     one = network(Members(), Prover())
     failed: list[object] = []
     gateway = SimpleNamespace(
-        did=SigningKey(b"\1" * 32).did, endpoint="https://gateway.example", keys_digest=bytes(32)
+        did=SigningKey(b"\1" * 32).did,
+        endpoint="https://gateway.example",
+        keys_digest=bytes(32),
+        index=7,
     )
     first, second = (SimpleNamespace(url=f"https://{name}.example") for name in ("one", "two"))
-    chosen = SimpleNamespace(gateway=gateway, first=first, second=second)
+    chosen = SimpleNamespace(gateway=gateway, first=first, second=second, others=1)
 
-    async def choose() -> Any:
+    async def choose(without: Any) -> Any:
         return chosen
 
     async def find(peer: Any, chain: Any) -> Any:

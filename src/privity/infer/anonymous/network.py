@@ -16,6 +16,7 @@ key are read whole.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -35,6 +36,7 @@ from privity.home import create_private_once, home
 from privity.identity.jcs import canonical
 from privity.infer.anonymous.device_members import DeviceMembers
 from privity.infer.anonymous.edge_prover import Edge, configured_queries
+from privity.infer.anonymous.heard import Heard
 from privity.infer.anonymous.job import AnonymousJob, asked, whole_minute
 from privity.infer.anonymous.makers import QueryMakers
 from privity.infer.anonymous.member import MemberProver, no_member
@@ -54,6 +56,11 @@ from privity.seal.connections import Connections
 from privity.seal.hops import RelayKeys, exit_url, through_relay
 
 __all__ = ["Network", "open_network"]
+
+logger = logging.getLogger("privity.anonymous")
+
+_MOST_TRIED = 3
+"""Gateways that are tried for one way, at most: each may take as long as a statement."""
 
 Find = Callable[[EnclavePeer, httpx.AsyncBaseTransport], Awaitable[ConfidentialRoute]]
 
@@ -140,21 +147,8 @@ class Network:
         member = self.wallet.membership
         if member is None and not newcomer:
             raise no_member()
-        chosen = await self.registry.choose()
-        target = exit_url(target_name(chosen.gateway.did))
-        peer = EnclavePeer(chosen.gateway.endpoint, target, chosen.gateway.did)
-        chain = self._chain(chosen)
-        try:
-            inner = await find(peer, chain)
-            check_registered(inner.enclave, chosen.gateway.keys_digest)
-        except PeerError as error:
-            self.registry.failed(chosen)
-            relays = f"the relays on this way are {chosen.first.url} and {chosen.second.url}"
-            error.hint = f"{error.hint}; {relays}" if error.hint else relays
-            raise
-        except PrivityError:
-            self.registry.forget()  # it may be the registry that has changed
-            raise
+        chosen, inner = await self._found(find)
+        target, chain, peer = self._end(chosen)
         self.registry.worked(chosen)
         scope = chosen.gateway.owner.lower()
         if member is not None:
@@ -170,6 +164,40 @@ class Network:
         )
         job = AnonymousJob(self, scope, target, chain, inner)
         return AnonymousRoute(inner, _way(chosen), disclosure, job, job.desk)
+
+    async def _found(self, find: Find) -> tuple[Chosen, ConfidentialRoute]:
+        """Choose a way and verify its end; where a gateway does not answer, the way to another.
+
+        Another is tried where the second relay says so under its seal, and nowhere else. A guard
+        that could have one drawn by letting none through would choose who is second.
+        """
+        tried: list[int] = []
+        while True:
+            chosen = await self.registry.choose(tried)
+            tried.append(chosen.gateway.index)
+            _, chain, peer = self._end(chosen)
+            heard = Heard(chain)
+            try:
+                inner = await find(peer, heard)
+                check_registered(inner.enclave, chosen.gateway.keys_digest)
+            except PeerError as error:
+                if not heard.whole:
+                    self.registry.failed(chosen)
+                elif chosen.others and len(tried) < _MOST_TRIED:
+                    logger.warning("a gateway of the provider did not answer: trying another")
+                    continue
+                _tell_way(error, chosen, len(tried))
+                raise
+            except PrivityError:
+                self.registry.forget()  # it may be the registry that has changed
+                raise
+            return chosen, inner
+
+    def _end(self, chosen: Chosen) -> tuple[str, httpx.AsyncBaseTransport, EnclavePeer]:
+        """Return the URL of a way's end, what leads there, and who is there."""
+        target = exit_url(target_name(chosen.gateway.did))
+        peer = EnclavePeer(chosen.gateway.endpoint, target, chosen.gateway.did)
+        return target, self._chain(chosen), peer
 
     def _chain(self, chosen: Chosen) -> httpx.AsyncBaseTransport:
         first, second = chosen.first, chosen.second
@@ -264,6 +292,14 @@ def _keep(folder: Path, tariff: Tariff) -> None:
     create_private_once(
         folder / f"{tariff.digest.removeprefix('sha256:')}.json", canonical(tariff.to_json())
     )
+
+
+def _tell_way(error: PeerError, chosen: Chosen, tried: int) -> None:
+    """Add to an error's hint which way was taken."""
+    way = f"the relays on this way are {chosen.first.url} and {chosen.second.url}"
+    if tried > 1:
+        way = f"{tried} gateways of the provider were tried; {way}"
+    error.hint = f"{error.hint}; {way}" if error.hint else way
 
 
 def _way(chosen: Chosen) -> Way:

@@ -2,14 +2,15 @@
 
 A guard that lets only its accomplices through would get every request, if failures were answered
 by drawing another second relay until one works. So a second relay that failed is counted against
-the guard, and after a few different ones the guard is left.
+the guard, and after a few different ones the guard is left. A second relay that answered, under its
+own seal, that the gateway did not, was let through: nothing is counted then.
 """
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,11 +32,19 @@ _SHOWN = 8  # accounts in an error
 
 @dataclass(frozen=True)
 class Chosen:
-    """A gateway and the two relays to it."""
+    """A gateway and the two relays to it.
+
+    Attributes:
+        gateway: the provider's.
+        first: the guard.
+        second: the relay that the gateway hears from.
+        others: how many more gateways of the provider could have been chosen.
+    """
 
     gateway: ProviderEntry
     first: RelayEntry
     second: RelayEntry
+    others: int = 0
 
 
 @dataclass
@@ -95,15 +104,21 @@ class RegistryView:
         """Return the issuer's key as of the last reading; raises `PeerError`."""
         return (await self._current()).issuer
 
-    async def choose(self) -> Chosen:
-        """Return a way for one job.
+    async def choose(self, without: Collection[int] = ()) -> Chosen:
+        """Return a way for one job: each gateway of the provider is as likely, whatever was before.
+
+        Args:
+            without: places of gateways that are left out, as they did not answer just now.
 
         Raises:
             InputError: no provider, or no two relays of different operators, are registered.
             PeerError: the ledger cannot be read.
         """
         listing = (await self._current()).listing
-        gateway = self._gateway(listing)
+        gateways = [one for one in self._gateways(listing) if one.index not in without]
+        if not gateways:
+            raise InputError("the ledger lists no other gateway of the provider")
+        gateway = gateways[secrets.randbelow(len(gateways))]
         relays = _relays(listing.entries)
         able = [one for one in relays if one.did not in self._left]
         first, held = self._guards.first(able, enclave_operator=gateway.owner, now=self._clock())
@@ -112,14 +127,14 @@ class RegistryView:
             if self._path is not None:
                 save_guards(self._path, held)
         first, second = choose_relays(relays, enclave_operator=gateway.owner, first=first)
-        return Chosen(gateway, first, second)
+        return Chosen(gateway, first, second, len(gateways) - 1)
 
     def worked(self, chosen: Chosen) -> None:
         """Note that a way led to its enclave."""
         self._strikes.pop(chosen.first.did, None)
 
     def failed(self, chosen: Chosen) -> None:
-        """Note that a way led nowhere; after a few second relays its guard is left."""
+        """Note that a way led not even to its second relay; after a few of them a guard is left."""
         strikes = self._strikes.setdefault(chosen.first.did, _Strikes())
         strikes.failed.add(chosen.second.did)
         if len(strikes.failed) >= _STRIKES:
@@ -154,7 +169,7 @@ class RegistryView:
         self._read = read = _Read(self._clock(), listing, await self._ledger.issuer_key())
         return read
 
-    def _gateway(self, listing: Listing) -> ProviderEntry:
+    def _gateways(self, listing: Listing) -> list[ProviderEntry]:
         gateways = [
             one for one in listed_providers(listing.entries) if one.kind is ProviderKind.GATEWAY
         ]
@@ -171,7 +186,7 @@ class RegistryView:
                 hint="check [anonymous] in config.toml; a gateway whose DID another account "
                 "listed before does not count",
             )
-        return found[secrets.randbelow(len(found))]
+        return found
 
     def _only_owner(self, owners: Sequence[str]) -> str:
         """Return the one account among owners; empty where there is none."""

@@ -288,7 +288,7 @@ async def _fetch_statement(
     if response.status_code != 200:
         raise PeerError(
             f"{who} answered {response.status_code} when asked for the enclave's statement",
-            hint="the enclave may be down or starting" if peer.relay else "",
+            hint=_down(peer),
         )
     return body
 
@@ -300,6 +300,14 @@ def _asked_of(peer: EnclavePeer) -> str:
     if is_exit_url(peer.relay):
         return f"the way by two relays to {peer.url}"
     return f"the relay at {peer.relay}"
+
+
+def _down(peer: EnclavePeer) -> str:
+    """Return what may be the matter where a relay got no statement."""
+    if peer.relay is None:
+        return ""
+    who = "the gateway, or the enclave behind it," if is_exit_url(peer.relay) else "the enclave"
+    return f"{who} may be down or starting"
 
 
 async def _bounded(response: httpx.Response) -> bytes:
