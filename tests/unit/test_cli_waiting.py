@@ -66,6 +66,28 @@ def test_a_step_that_is_told_while_the_spinner_turns_stands_on_a_line_of_its_own
     assert terminal.lines == ["paying", ""]
 
 
+BLOCKS = [f"Token.mint: {seen} of 3 blocks follow" for seen in range(4)]
+
+
+def test_without_a_terminal_the_blocks_of_a_transaction_are_its_first_and_last(
+    capsys: Capture,
+) -> None:
+    tell = output.steps()
+    for step in ["paying", *BLOCKS, *BLOCKS, "Token.burn: 1 of 3 blocks follow", "done"]:
+        tell(step)
+    mint = [BLOCKS[0], BLOCKS[3]]
+    told = ["paying", *mint, *mint, "Token.burn: 1 of 3 blocks follow", "done"]
+    assert capsys.readouterr().err.splitlines() == told
+
+
+def test_on_a_terminal_every_block_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_terminal(monkeypatch)
+    tell = output.steps()
+    for step in BLOCKS:
+        tell(step)
+    assert terminal.lines == [*BLOCKS, ""]
+
+
 def test_a_warning_that_is_logged_stands_on_a_line_of_its_own_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -132,7 +132,7 @@ def deploy(
     )
     journal = account.with_suffix(".journal")
     output.note("the token is a test one: it has no worth, and its owner can make more")
-    told: Callable[[str], None] = (lambda step: None) if as_json else output.note
+    told: Callable[[str], None] = (lambda step: None) if as_json else output.steps()
     with output.waiting(
         "putting the contracts on the chain",
         quiet=as_json,
@@ -180,7 +180,7 @@ def mint(
             signer=load_account(account),
             confirmations=confirmations,
             journal=account.with_suffix(".journal"),
-            told=output.note,
+            told=output.steps(),
         )
         async with client:
             await client.token.mint(receiver, amount)

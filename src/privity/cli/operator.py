@@ -151,7 +151,7 @@ def _acted(
     settings = load_payments(payments).settings
 
     async def run() -> T:
-        client = settings.ledger() if quiet else settings.ledger(output.note)
+        client = settings.ledger() if quiet else settings.ledger(output.steps())
         async with client as ledger, open_store(settings.store) as store:
             return await act(ledger, store, _record(settings, payments))
 

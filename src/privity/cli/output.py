@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import shutil
 import sys
 import threading
@@ -40,6 +41,7 @@ __all__ = [
     "print_error",
     "progress",
     "starting",
+    "steps",
     "style",
     "takes_unicode",
     "tell_bug",
@@ -54,6 +56,7 @@ FAILURE, USAGE, REFUSED, INTERRUPTED = 1, 2, 3, 130
 BROKE_OFF = "what was sent may still be mined; the same command again takes it up"
 """What is said of a command on the ledger that Ctrl-C ends."""
 
+_COUNTED = re.compile(r"(.*: )(\d+) of (\d+) blocks follow")
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _PATIENCE_S = 0.8
@@ -261,6 +264,27 @@ def waiting(
             if interrupted and not quiet:
                 note(f"interrupted: {interrupted}")
             raise
+
+
+def steps() -> Callable[[str], None]:
+    """Return what tells, by `note`, the steps of what is waited for.
+
+    Where there is no terminal, of the blocks that follow a transaction only the first and the last
+    that are told of.
+    """
+    counting = ""
+
+    def tell(step: str) -> None:
+        nonlocal counting
+        found = _COUNTED.fullmatch(step)
+        if found and not sys.stderr.isatty():
+            name, seen, every = found.groups()
+            if name == counting and seen != every:
+                return
+            counting = "" if seen == every else name
+        note(step)
+
+    return tell
 
 
 @contextlib.contextmanager

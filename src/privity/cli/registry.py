@@ -310,7 +310,7 @@ async def _check_funds(client: Ledger, stake: int) -> None:
 
 def _teller(*, quiet: bool) -> Callable[[str], None]:
     """Return what says on stderr how far a command is; nothing under ``--json``."""
-    return (lambda step: None) if quiet else output.note
+    return (lambda step: None) if quiet else output.steps()
 
 
 def _acted(

@@ -288,6 +288,9 @@ class Sender:
                 if receipt is not None:
                     head = read_quantity(await self._rpc.ask("eth_blockNumber"))
                     if head >= receipt.block + self._confirmations:
+                        if seen >= 0:
+                            every = self._confirmations
+                            self._told(f"{name}: {every} of {every} blocks follow")
                         return receipt
                     if head - receipt.block != seen:
                         seen = head - receipt.block
