@@ -6,6 +6,7 @@ Each sentence is in spec/anonymous.md or spec/relays.md.
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -14,7 +15,7 @@ import pytest
 from privity.anon.payment_terms import EXIT_PATH, ISSUE_PATH, RECOVER_PATH
 from privity.anon.relays import target_name
 from privity.disclosure import Disclosure
-from privity.errors import AdmissionError, StaleKeyError
+from privity.errors import AdmissionError, PaymentError, StaleKeyError
 from privity.infer.anonymous import job as jobs
 from privity.infer.anonymous.job import AnonymousJob, whole_minute
 from privity.infer.anonymous.registry import RegistryView
@@ -115,6 +116,9 @@ class Network:
         self.asked = 0
         self.waited: list[int] = []  # proofs made before each wait
         self.member_prover = self.queries = self
+        self.balance = 1
+        self.due: Any = None  # what the provider asks for
+        self.wallet = SimpleNamespace(under_way=set(), read=lambda: self)
 
     def clock(self) -> float:
         return 1_800_000_037.0
@@ -129,8 +133,12 @@ class Network:
     def known_terms(self, route: Any) -> None:
         return None
 
-    async def terms(self, route: Any, desk: Any, scope: str) -> None:
+    async def terms(self, route: Any, desk: Any, scope: str) -> Any:
         self.asked += 1
+        return self.due
+
+    def short(self, amount: int) -> PaymentError:
+        return PaymentError(f"no token has {amount}", check="short")
 
     async def for_desk(self, terms: Any) -> Any:
         self.made += 1
@@ -165,6 +173,29 @@ async def test_a_newcomers_job_waits_and_a_question_to_the_desk_does_not() -> No
     with pytest.raises(AdmissionError):
         await job(network, Refusing("busy")).ask_desk(request)
     assert network.waited == [] and network.proofs == 1
+
+
+async def test_what_cannot_be_paid_is_refused_before_anybody_waits() -> None:
+    network = Network()
+    network.balance = 0
+    network.due = SimpleNamespace(tariff=SimpleNamespace(worst_asked=lambda order, size: size))
+    request = httpx.Request("POST", "https://e/v1/chat/completions", content=b'{"model":"m"}')
+    with pytest.raises(PaymentError, match="no token has 13"):
+        await job(network, Refusing("busy")).handle_async_request(request)
+    assert network.waited == [] and network.proofs == 0
+    network.due = None  # a provider that asks for nothing
+    with pytest.raises(AdmissionError):
+        await job(network, Refusing("busy")).handle_async_request(request)
+    assert len(network.waited) == 1
+
+
+async def test_an_empty_wallet_whose_credits_are_under_way_waits_for_them() -> None:
+    network = Network()
+    network.balance, network.wallet.under_way = 0, {"a spend"}
+    request = httpx.Request("POST", "https://e/v1/chat/completions", content=b'{"model":"m"}')
+    with pytest.raises(AdmissionError):
+        await job(network, Refusing("busy")).handle_async_request(request)
+    assert network.waited == [0]
 
 
 @pytest.mark.parametrize("check", ["root", "query", "busy"])

@@ -10,9 +10,10 @@ import pytest
 
 from native import needs_kernel
 from privity.anon.desk import OpenJob, SettledBefore
+from privity.anon.wallet_hints import YOUNG_S
 from privity.errors import PaymentError, PeerError
 from privity.identity.multibase import decode_base64url
-from privity.infer.anonymous.teller import YOUNG_S, Recovered
+from privity.infer.anonymous.teller import Recovered
 from privity.ledger.credits import SignedExit
 from teller_world import World
 

@@ -13,6 +13,7 @@ from privity.anon import wallet as wallet_module
 from privity.anon.credits import Issuer
 from privity.anon.wallet import Wallet
 from privity.anon.wallet_file import SealedJournal, read_journal, wallet_key
+from privity.anon.wallet_hints import recovering
 from privity.errors import AdmissionError, InputError, MalformedError, OpenError, PaymentError
 from privity.identity.keys import SigningKey
 
@@ -124,7 +125,7 @@ def test_the_smallest_token_that_suffices(opened: Open, bank: Issuer) -> None:
     with pytest.raises(PaymentError) as refused:
         wallet.spend(20)
     assert refused.value.check == "short"
-    assert "being spent" in refused.value.hint
+    assert "in use" in refused.value.hint
     with pytest.raises(PaymentError, match="the most that it can cost, here 1001 credits") as more:
         wallet.spend(1001)
     assert "comes back" in more.value.hint and "`privity wallet top-up`" in more.value.hint
@@ -272,3 +273,31 @@ def test_another_key_opens_nothing(tmp_path: Path) -> None:
     (tmp_path / "wallet.journal").chmod(0o644)
     with pytest.raises(InputError, match="others"):
         SealedJournal(tmp_path, KEY)
+
+
+def test_who_cannot_pay_is_told_what_brings_credits_back(opened: Open, bank: Issuer) -> None:
+    wallet = opened()
+
+    def hint() -> str:
+        with pytest.raises(PaymentError) as refused:
+            wallet.spend(900)
+        assert refused.value.check == "short"
+        return refused.value.hint or ""
+
+    assert "`privity wallet top-up` buys more" in hint()
+    wallet.buy(2000)
+    assert hint() == "2000 credits that you bought wait: `privity wallet top-up` fetches them"
+    _top_up(wallet, bank, 1000)
+    wallet.spend(1)
+    assert "1000 credits are in use" in hint() and "`privity wallet top-up` fetches them" in hint()
+    assert "where it never comes, `privity wallet recover` gets back in 5 min what" in hint()
+
+
+@pytest.mark.parametrize(("age", "when"), [(0, "in 5 min"), (250, "in 1 min"), (300, "now")])
+def test_from_when_a_spend_is_got_back(opened: Open, bank: Issuer, age: int, when: str) -> None:
+    wallet = opened()
+    _top_up(wallet, bank, 1000)
+    spend = wallet.spend(10)
+    assert f"`privity wallet recover` gets back {when} what" in recovering(
+        [spend], spend.time + age
+    )

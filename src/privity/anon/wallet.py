@@ -22,6 +22,7 @@ from typing import Any, Self
 
 from privity.anon.credits import CreditTerms, CreditToken, PendingPurchase, prepare_purchase
 from privity.anon.wallet_file import SealedJournal, read_journal
+from privity.anon.wallet_hints import short_hint
 from privity.anon.wallet_state import (
     EPOCHS_KEPT,
     Entry,
@@ -286,10 +287,20 @@ class Wallet:
                 if token.balance >= amount
             ]
             if not fitting:
-                raise self._short(amount)
+                raise self.short(amount)
             # The smallest that suffices keeps large ones for large requests. A spend does not
             # show which one was taken.
             return self._reserve(min(fitting)[1], amount, "job")
+
+    def short(self, amount: int) -> PaymentError:
+        """Return the error of who would spend more than any token holds."""
+        with self._busy:
+            return PaymentError(
+                f"a request holds the most that it can cost, here {amount} credits, and no token "
+                "of the wallet has so many now",
+                check="short",
+                hint=short_hint(amount, self._state, self._clock()),
+            )
 
     def exit_spend(self) -> Reserved:
         """Set the largest token's whole rest aside, to be paid out on the ledger.
@@ -365,18 +376,6 @@ class Wallet:
         reserved = Reserved(self._new_id(), amount, purpose, pending, token, self._now())
         self._do(spending_event(reserved.id, reserved, token_name))
         return reserved
-
-    def _short(self, amount: int) -> PaymentError:
-        busy = any(one.pending.before >= amount for one in self._state.spending.values())
-        return PaymentError(
-            f"a request holds the most that it can cost, here {amount} credits, and no token of "
-            "the wallet has so many now",
-            check="short",
-            hint="one that does is being spent: try again when its job is over"
-            if busy
-            else "what it does not cost comes back with the answer, and a lower limit for the "
-            "answer's tokens holds less; `privity wallet top-up` buys more",
-        )
 
     def _unfinished(self, name: str, purpose: Purpose | None) -> Reserved:
         found = self._state.spending.get(name)

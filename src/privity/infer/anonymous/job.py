@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import anyio
 import httpx
+from anyio import to_thread
 
+from privity.anon.asked import read_request
 from privity.anon.payment_terms import ISSUE_PATH, MAX_BYTES, TERMS_PATH
 from privity.errors import AdmissionError, PaymentError, PeerError
 from privity.infer.anonymous.admitted import AdmittedTransport, ProveQuery
@@ -73,8 +75,8 @@ class AnonymousJob(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request, paid for where the provider asks for something.
 
-        Who has only just joined waits first; their questions to the desk, as for the credits of a
-        deposit that the ledger shows, do not.
+        Who has only just joined waits first, where they can pay; their questions to the desk, as
+        for the credits of a deposit that the ledger shows, do not.
 
         Raises:
             AdmissionError: the gateway did not let it in; or check ``rate``: too many this minute.
@@ -82,6 +84,7 @@ class AnonymousJob(httpx.AsyncBaseTransport):
             PrivityError: what else can go wrong on the way.
         """
         network = self._network
+        await self._refuse_unpayable(request)
         await network.member_prover.wait_until_settled()
         terms = await network.terms(self._route, self.desk, self._scope)
         if terms is None:
@@ -93,6 +96,23 @@ class AnonymousJob(httpx.AsyncBaseTransport):
             sealed = self._proved(maker)
         purse = network.wallet.purse(network.credit_terms(terms))
         return await PaidTransport(sealed, purse, terms.tariff).handle_async_request(request)
+
+    async def _refuse_unpayable(self, request: httpx.Request) -> None:
+        """Refuse what an empty wallet cannot pay before anybody waits for it.
+
+        Who has credits does not ask for the terms here: a newcomer's question to the desk would
+        say that their first job is about to come.
+        """
+        wallet = self._network.wallet
+        if request.method != "POST" or wallet.under_way:  # what is under way is waited for
+            return
+        read = await to_thread.run_sync(wallet.read)
+        if read.balance:
+            return
+        terms = await self._network.terms(self._route, self.desk, self._scope)
+        if terms is not None:
+            body = await request.aread()
+            raise read.short(terms.tariff.worst_asked(read_request(body), len(body)))
 
     async def ask_desk(self, request: httpx.Request) -> httpx.Response:
         """Carry what is no job; proved where the provider takes nothing unproved.

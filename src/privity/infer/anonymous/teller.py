@@ -16,6 +16,7 @@ import anyio
 
 from privity.anon.payment_terms import EXIT_PATH
 from privity.anon.wallet import Reserved
+from privity.anon.wallet_hints import YOUNG_S
 from privity.errors import InputError, MalformedError, PaymentError, PrivityError
 from privity.identity.multibase import encode_base64url
 from privity.infer.anonymous.acting import Told
@@ -27,10 +28,7 @@ from privity.ledger.client import Ledger
 from privity.ledger.credits import SignedExit
 from privity.ledger.wire import check_address
 
-__all__ = ["YOUNG_S", "Recovered", "Teller"]
-
-YOUNG_S = 300.0
-"""Seconds in which a spend may still be on its way: two tries of an edge prover, and the relays."""
+__all__ = ["Recovered", "Teller"]
 
 
 @dataclass(frozen=True)
