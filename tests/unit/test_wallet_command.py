@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from fake_spends import issuer
 from native import needs_kernel
 from privity.cli import doctor, output, wallet
 from privity.cli.app import run
+from privity.cli.in_use import telling_in_use
 from privity.hazmat import native
 from privity.infer import config
 from privity.infer.anonymous import opening
@@ -29,6 +31,12 @@ Output = pytest.CaptureFixture[str]
 STAKE = Stake(16_000, 86_400)
 
 
+def job(age_s: int = 100) -> Any:
+    """Return a spend whose answer has not come."""
+    pending = SimpleNamespace(before=924)
+    return SimpleNamespace(purpose="job", pending=pending, time=int(time.time()) - age_s)
+
+
 @dataclass
 class Script:
     """A teller that notes what it was asked for."""
@@ -36,6 +44,8 @@ class Script:
     staked: Stake = STAKE
     early: bool = False
     refused: int = 0
+    found: Recovered | None = None
+    waiting: list[Any] = field(default_factory=lambda: [job()])
     did: list[str] = field(default_factory=list)
     opened: dict[str, Any] = field(default_factory=dict)
     told: Callable[[str], None] = print
@@ -63,7 +73,7 @@ class Script:
 
     async def recover(self) -> Recovered:
         self.told("waiting 3 s")
-        return Recovered(2, 5, 1, self.refused, 3)
+        return self.found or Recovered(2, 5, 1, self.refused, 3)
 
     async def stake(self) -> Stake:
         return self.staked
@@ -90,8 +100,7 @@ def teller(monkeypatch: pytest.MonkeyPatch) -> Script:
         yield script
 
     monkeypatch.setattr(opening, "open_teller", opened)
-    job = SimpleNamespace(purpose="job")
-    state = SimpleNamespace(unfinished=lambda: [job], balance=100)
+    state = SimpleNamespace(unfinished=lambda: script.waiting, balance=100)
     monkeypatch.setattr(wallet, "_shared", lambda: SimpleNamespace(read=lambda: state))
     return script
 
@@ -100,13 +109,75 @@ def test_how_far_apart_spends_are_asked_for_is_an_option(teller: Script, capsys:
     assert run(["wallet", "recover", "--wait", "4", "--policy", "dev"]) == 0
     said = capsys.readouterr()
     assert teller.opened == {"policy": "dev", "between_s": 4.0}
-    assert "waiting 3 s" in said.err and "running  1" in said.out
+    assert said.out == (
+        "2 spends settled, for 5 credits in all; the rest is back in your wallet\n"
+        "1 spend still being answered: again later\n"
+    )
+    assert "waiting 3 s" in said.err
     assert "3 of the last 5 min were left" in said.err
     assert "`privity wallet recover --policy dev` again" in said.err
     assert run(["wallet", "recover", "--json"]) == 0
     said = capsys.readouterr()
     assert teller.opened["between_s"] == 30 and not said.err
     assert json.loads(said.out) == {"spends": 2, "cost": 5, "running": 1, "refused": 0, "young": 3}
+
+
+def test_one_spend_is_told_in_the_singular(teller: Script, capsys: Output) -> None:
+    teller.found = Recovered(1, 1, 0, 1, 1)
+    assert run(["wallet", "recover"]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("1 spend settled, for 1 credit in all")
+    assert "1 of the last 5 min was left, as its job may be" in said.err
+    assert "refused 1: it stays in your wallet" in said.err
+
+
+def test_where_nothing_waits_it_is_said_in_words(teller: Script, capsys: Output) -> None:
+    teller.found = Recovered(0, 0, 0)
+    assert run(["wallet", "recover"]) == 0
+    assert (
+        capsys.readouterr().out == "no spend waits for its answer: there is nothing to get back\n"
+    )
+    teller.found = Recovered(0, 0, 0, 0, 2)
+    assert run(["wallet", "recover"]) == 0
+    said = capsys.readouterr()
+    assert not said.out and "2 of the last 5 min were left" in said.err
+
+
+def test_who_takes_credits_out_is_told_what_is_in_use(teller: Script, capsys: Output) -> None:
+    assert run(["wallet", "exit", "--policy", "dev"]) == 0
+    said = capsys.readouterr()
+    assert "in use    924" in said.out
+    assert (
+        "924 credits stay in use, in 1 spend without an answer: `privity wallet recover --policy "
+        "dev` gets back in 4 min what was not used; `privity wallet exit --policy dev` pays that"
+    ) in said.err
+    teller.waiting = [job(1000), job(1000)]
+    assert run(["wallet", "exit"]) == 0
+    said = capsys.readouterr()
+    assert "1848 credits stay in use, in 2 spends" in said.err and "gets back now" in said.err
+    teller.waiting = []
+    assert run(["wallet", "exit"]) == 0
+    said = capsys.readouterr()
+    assert said.out == "paid out  70\n" and "in use" not in said.err
+
+
+def test_ctrl_c_tells_what_stays_in_use(
+    teller: Script, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config, "load_config", lambda: SimpleNamespace(network="a ledger"))
+    monkeypatch.setattr(opening, "configured_wallet", wallet._shared)
+
+    def interrupted(*, quiet: bool) -> str:
+        with pytest.raises(KeyboardInterrupt), telling_in_use("dev", quiet=quiet):
+            raise KeyboardInterrupt
+        return capsys.readouterr().err
+
+    assert not interrupted(quiet=False), "an answer of before is none of this command's"
+    teller.waiting = [job(-1)]
+    assert "924 credits stay in use" in interrupted(quiet=False)
+    assert not interrupted(quiet=True)
+    monkeypatch.setattr(config, "load_config", lambda: SimpleNamespace(network=None))
+    assert not interrupted(quiet=False)
 
 
 def test_what_a_desk_refuses_is_told(teller: Script, capsys: Output) -> None:
@@ -160,6 +231,7 @@ def test_leaving_without_a_terminal_needs_yes(teller: Script, capsys: Output) ->
     assert run(["wallet", "exit", "--leave", "--yes", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {
         "paid_out": 70,
+        "in_use": 924,
         "stake": 16_000,
         "stake_back": False,
         "stake_from": "2027-01-15T08:00:00Z",
@@ -188,7 +260,8 @@ def test_a_stake_that_is_taken_too_early_fails_and_says_from_when(
 
 def test_a_payout_alone_needs_no_yes(teller: Script, capsys: Output) -> None:
     assert run(["wallet", "exit", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"paid_out": 70} and teller.did == ["exit"]
+    assert json.loads(capsys.readouterr().out) == {"paid_out": 70, "in_use": 924}
+    assert teller.did == ["exit"]
 
 
 def test_a_time_that_is_none_is_no_crash(teller: Script, capsys: Output) -> None:

@@ -41,8 +41,10 @@ def short_hint(amount: int, state: State, now: float) -> str:
     )
 
 
-def recovering(spends: Iterable[Reserved], now: float) -> str:
+def recovering(
+    spends: Iterable[Reserved], now: float, command: str = "`privity wallet recover`"
+) -> str:
     """Return how what spends did not cost is got back, and from when all of it."""
     left = max((YOUNG_S - (now - one.time) for one in spends if one.time <= now), default=0.0)
     when = f"in {math.ceil(left / 60)} min" if left > 0 else "now"
-    return f"`privity wallet recover` gets back {when} what was not used"
+    return f"{command} gets back {when} what was not used"

@@ -18,6 +18,7 @@ from privity.cli.choice import (
     RouteKind,
     RouteOption,
 )
+from privity.cli.in_use import telling_in_use
 
 if TYPE_CHECKING:
     from privity.cli.job import Ran
@@ -73,7 +74,8 @@ def ask(
     prompt = _question(question)
     messages = [{"role": "system", "content": system}] if system else []
     messages.append({"role": "user", "content": prompt})
-    with Asker(settings(policy, route, enclave, relay)) as asker:
+    asking = Asker(settings(policy, route, enclave, relay))
+    with telling_in_use(policy, quiet=as_json), asking as asker:
         body = None
         if not asker.transport.ladder.takes_all:  # what is asked decides how far it may go
             body = asker.body(messages, model=model, max_tokens=max_tokens)

@@ -9,8 +9,10 @@ import typer
 
 from privity.cli import output
 from privity.cli.choice import JsonOption, PolicyOption
+from privity.cli.in_use import in_use, spends, wallet_command
 
 if TYPE_CHECKING:
+    from privity.anon.wallet import Reserved
     from privity.infer.anonymous.purse import SharedWallet
     from privity.infer.anonymous.staking import Stake
     from privity.infer.anonymous.teller import Teller
@@ -49,9 +51,8 @@ def balance(as_json: JsonOption = False) -> None:
         return
     rows = {"credits": str(wallet.balance)}
     if unfinished:
-        rows["in use"] = (
-            f"{wallet.reserved} in {len(unfinished)} spends that wait for their answers"
-        )
+        waits = "waits for its answer" if len(unfinished) == 1 else "wait for their answers"
+        rows["in use"] = f"{wallet.reserved} in {spends(len(unfinished))} that {waits}"
     rows["member"] = "no" if member is None else f"yes, {member.limit} messages a minute"
     if member is None and begun is not None:
         rows["member"] = "not yet: registering broke off; `privity wallet top-up` goes on with it"
@@ -154,17 +155,39 @@ def recover(
         }
 
     facts = _acted(act, policy, quiet=as_json, between_s=wait)
-    output.tell_facts(facts, as_json=as_json)
-    if facts["young"] and not as_json:
+    if as_json:
+        output.emit_json(facts)
+        return
+    for line in _recovered(facts):
+        output.out(line)
+    if facts["young"]:
+        was, whose = ("was", "its job") if facts["young"] == 1 else ("were", "their jobs")
         output.note(
-            f"{facts['young']} of the last 5 min were left, as their jobs may be under way: "
-            f"{_command('recover', policy)} again then"
+            f"{facts['young']} of the last 5 min {was} left, as {whose} may be under way: "
+            f"{wallet_command('recover', policy)} again then"
         )
-    if facts["refused"] and not as_json:
+    if facts["refused"]:
+        stay = "it stays" if facts["refused"] == 1 else "they stay"
         output.note(
-            f"the provider's desk refused {facts['refused']}: they stay in your wallet, to be "
+            f"the provider's desk refused {facts['refused']}: {stay} in your wallet, to be "
             "asked for again; if it goes on refusing, it keeps what is yours: tell the provider"
         )
+
+
+def _recovered(facts: dict[str, int]) -> list[str]:
+    """Return what became of the spends that were asked for, in words."""
+    if not any(facts.values()):
+        return ["no spend waits for its answer: there is nothing to get back"]
+    lines = []
+    if facts["spends"]:
+        cost = facts["cost"]
+        lines.append(
+            f"{spends(facts['spends'])} settled, for {cost} credit{'s' * (cost != 1)} in all; "
+            "the rest is back in your wallet"
+        )
+    if facts["running"]:
+        lines.append(f"{spends(facts['running'])} still being answered: again later")
+    return lines
 
 
 @app.command("exit")
@@ -190,7 +213,7 @@ def exit_(
     async def act(teller: Teller) -> dict[str, Any]:
         nonlocal early
         if not leave:
-            return {"paid_out": await teller.exit(to)}
+            return {"paid_out": await teller.exit(to)} | _left_in_use()
         before = await teller.stake()
         if before.at is None and not yes and not _agreed(before, policy):
             output.note("nothing was done")
@@ -198,12 +221,18 @@ def exit_(
         paid = await teller.exit(to)
         after = await teller.leave_or_collect()
         early = before.at is not None and not after.returned
-        return {"paid_out": paid} | _stake_facts(after)
+        return {"paid_out": paid} | _left_in_use() | _stake_facts(after)
 
     facts = _acted(act, policy, quiet=as_json)
-    output.tell_facts(facts, as_json=as_json)
+    shown = facts if as_json or facts["in_use"] else facts | {"in_use": None}
+    output.tell_facts(shown, as_json=as_json)
+    if facts["in_use"] and not as_json:
+        then = f"{wallet_command('exit', policy)} pays that out"
+        if leave:
+            then = "who is no member gets nothing back"
+        output.note(f"{in_use(_waiting(), policy)}; {then}")
     if facts.get("stake_back") is False and not as_json:
-        again = _command("exit --leave", policy)
+        again = wallet_command("exit --leave", policy)
         told = f"from {facts['stake_from']} on, {again} takes the stake"
         output.note(f"not before its time: {told}" if early else told)
     if early:
@@ -229,22 +258,28 @@ def account(as_json: JsonOption = False) -> None:
     output.tell_facts(facts, as_json=as_json)
 
 
-def _command(words: str, policy: str | None) -> str:
-    """Return a command to run next, with the policy that was given."""
-    from shlex import quote
+def _waiting() -> list[Reserved]:
+    """Return the spends of jobs whose end is not known."""
+    return [one for one in _shared().read().unfinished() if one.purpose == "job"]
 
-    return f"`privity wallet {words}{'' if policy is None else ' --policy ' + quote(policy)}`"
+
+def _left_in_use() -> dict[str, int]:
+    """Return what was not paid out, as its job's end is not known."""
+    return {"in_use": sum(one.pending.before for one in _waiting())}
 
 
 def _agreed(stake: Stake, policy: str | None) -> bool:
     """Ask whether to leave, having said what comes back and what would not."""
     from datetime import UTC, datetime
 
-    waiting = sum(one.purpose == "job" for one in _shared().read().unfinished())
+    waiting = len(_waiting())
     if waiting:
+        wait, them = (
+            ("waits for its answer", "it") if waiting == 1 else ("wait for answers", "them")
+        )
         output.note(
-            f"{waiting} spends wait for their answers; what of them would come back is lost to who "
-            f"is no member: {_command('recover', policy)} first"
+            f"{spends(waiting)} {wait}; what of {them} would come back is lost to who is no "
+            f"member: {wallet_command('recover', policy)} first"
         )
     moment = _moment(int(datetime.now(UTC).timestamp()) + stake.delay_s)
     return output.confirm(

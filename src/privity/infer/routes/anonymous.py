@@ -153,7 +153,8 @@ def anonymous_disclosure(
         if apart
         else Cell(View.EVERYTHING, frozenset({_NEAR}))
     )
-    member = Basis(Ground.MATHEMATICS, f"a zero-knowledge proof says: one of {members} members")
+    crowd = "the only member" if members == 1 else f"one of {members} members"
+    member = Basis(Ground.MATHEMATICS, f"a zero-knowledge proof says: {crowd}")
     nobody = frozenset({member, _CREDITS, _SAME_KEYS})
     who = Cell(View.NOTHING, nobody) if members > 1 else Cell(View.EVERYTHING, frozenset({_ALONE}))
     for party in _FAR_ENDS:
