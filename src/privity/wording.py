@@ -22,6 +22,7 @@ __all__ = [
     "ceiling_words",
     "cell_sentence",
     "cell_word",
+    "failure_words",
     "grounds_words",
     "party_name",
     "printable",
@@ -30,6 +31,22 @@ __all__ = [
     "summarise",
     "weakest_first",
 ]
+
+_FAILURES = {
+    "CloseError": "the connection broke",
+    "ConnectError": "no connection to it can be made",
+    "ConnectTimeout": "no connection to it came in time",
+    "LocalProtocolError": "it cannot be asked by HTTP like this",
+    "PoolTimeout": "no connection was free in time",
+    "ProxyError": "the proxy did not connect",
+    "ReadError": "the connection broke",
+    "ReadTimeout": "no answer came in time",
+    "RemoteProtocolError": "what came is not HTTP, or broke off",
+    "UnsupportedProtocol": "its address is no http or https URL",
+    "WriteError": "the connection broke",
+    "WriteTimeout": "it took nothing in time",
+}
+"""By the names of httpx's errors, which this floor does not import."""
 
 ASSET_HEADINGS = {
     Asset.PROMPT: "prompt",
@@ -220,3 +237,9 @@ def _enumerate(words: list[str], last: str) -> str:
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} {last} {words[-1]}"
+
+
+def failure_words(error: BaseException) -> str:
+    """Return why an exchange over HTTP failed; for an error of another kind its name."""
+    name = type(error).__name__
+    return _FAILURES.get(name, name)

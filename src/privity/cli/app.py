@@ -185,7 +185,7 @@ def _report_unwritable(error: OSError, as_json: bool) -> int:
 
 
 def _report_usage(error: typer.TyperException, as_json: bool) -> int:
-    message = error.format_message()
+    message = error.format_message().replace(": Value error, ", ": ")  # a library's words
     if not message.startswith("Usage:"):
         ctx = getattr(error, "ctx", None)
         command = getattr(ctx, "command_path", "privity")

@@ -16,6 +16,7 @@ import anyio
 import httpx
 
 from privity.errors import InputError, PeerError
+from privity.wording import failure_words
 
 __all__ = [
     "Refused",
@@ -133,7 +134,7 @@ class Rpc:
             except httpx.TransportError as error:
                 if not left:
                     raise PeerError(
-                        f"the ledger's node cannot be reached: {type(error).__name__}",
+                        f"the ledger's node cannot be reached: {failure_words(error)}",
                         hint="is it running, and is its address right?",
                     ) from None
                 await anyio.sleep(_PAUSE_S * (tries - left))

@@ -29,6 +29,7 @@ from privity.identity.jcs import canonical, loads_strict
 from privity.identity.multibase import encode_base64url
 from privity.identity.timestamps import Clock, utc_now
 from privity.statement import NONCE_BYTES, Software
+from privity.wording import failure_words
 
 __all__ = [
     "CHALLENGE_PATH",
@@ -162,7 +163,7 @@ class KeyClient:
             raise PeerError("the broker did not answer in time") from None
         except httpx.HTTPError as error:
             raise PeerError(
-                f"the broker cannot be reached: {type(error).__name__}", hint="is it running?"
+                f"the broker cannot be reached: {failure_words(error)}", hint="is it running?"
             ) from None
 
     async def keep(self, released: Released) -> NoReturn:

@@ -33,6 +33,7 @@ from privity.node.broker import Broker
 from privity.node.deposit import Deposit
 from privity.node.key_client import GRANT_PATH, REVOKE_PATH, refusal_of
 from privity.statement import MAX_BYTES, NONCE_BYTES, PATH
+from privity.wording import failure_words
 
 __all__ = ["Given", "given", "is_url", "keep", "local_broker", "revoke_at", "send"]
 
@@ -207,7 +208,7 @@ def _answer(http: httpx.Client, request: httpx.Request) -> bytes:
             response.close()
     except httpx.HTTPError as error:
         raise PeerError(
-            f"the broker cannot be reached: {type(error).__name__}", hint="is it running?"
+            f"the broker cannot be reached: {failure_words(error)}", hint="is it running?"
         ) from None
     if response.status_code != 200:
         raise refusal_of(response.status_code, bytes(data))

@@ -19,6 +19,7 @@ from privity.ledger.providers import ProviderKind
 from privity.seal.gateway import GATEWAY_PATH
 from privity.seal.key_config import KEYS_TYPE, parse_configs
 from privity.statement import Statement
+from privity.wording import failure_words
 
 __all__ = ["fetch_digest"]
 
@@ -56,7 +57,7 @@ async def fetch_digest(
             data = await _fetched(http, url.rstrip("/") + path, accept, most)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise PeerError(
-            f"what answers at this URL cannot be asked for its keys ({type(error).__name__})",
+            f"what answers at this URL cannot be asked for its keys ({failure_words(error)})",
             hint="start it first, and give its base URL",
         ) from error
     try:

@@ -13,6 +13,7 @@ from privity.attest.log.source import read_body
 from privity.errors import MalformedError, OpenError, PeerError
 from privity.identity.multibase import encode_base64
 from privity.node.witness import ADD_CHECKPOINT, SIZE_TYPE
+from privity.wording import failure_words
 
 __all__ = ["WitnessClient", "add_checkpoint_body"]
 
@@ -76,7 +77,7 @@ class WitnessClient:
                 return answer.status_code, kind, await read_body(answer, _ANSWER_BYTES)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise PeerError(
-                f"the witness {self.key.name} cannot be reached: {type(error).__name__}"
+                f"the witness {self.key.name} cannot be reached: {failure_words(error)}"
             ) from error
 
     def _line(self, body: bytes, note: Note) -> Signature:

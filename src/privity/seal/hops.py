@@ -36,6 +36,7 @@ from privity.seal.fields import ADMISSION_FIELDS
 from privity.seal.key_config import KEYS_TYPE, KeyConfig, parse_configs, preferred
 from privity.seal.shaping import Pace, Shape
 from privity.seal.transport import KeySource, SealedTransport
+from privity.wording import failure_words
 
 __all__ = ["RelayKeys", "exit_url", "is_exit_url", "through_relay"]
 
@@ -228,7 +229,7 @@ class RelayKeys:
             raise PeerError("the second relay's keys did not come in time") from error
         except (httpx.HTTPError, httpx.StreamError) as error:
             raise PeerError(
-                f"the second relay's keys cannot be fetched ({type(error).__name__})",
+                f"the second relay's keys cannot be fetched ({failure_words(error)})",
                 hint="check the first relay's URL, and that it is running",
             ) from error
         if response.status_code != 200:

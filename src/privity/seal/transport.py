@@ -31,6 +31,7 @@ from privity.seal.padding import PAD_HEADER, PaddedBlocks
 from privity.seal.records import RecordReader
 from privity.seal.shaping import SHAPE_FIELDS, Shape, longest_tail
 from privity.seal.sync_transport import SyncTransport
+from privity.wording import failure_words
 
 __all__ = ["FixedKeys", "KeySource", "SealedExchange", "SealedTransport", "Shape", "SyncTransport"]
 
@@ -386,6 +387,6 @@ def _unreachable(error: Exception) -> PeerError:
     if isinstance(error, httpx.TimeoutException):
         return PeerError("the relay or gateway did not answer in time", hint="is it running?")
     return PeerError(
-        f"the relay or gateway cannot be reached ({type(error).__name__})",
+        f"the relay or gateway cannot be reached ({failure_words(error)})",
         hint="check its URL, and that it is running",
     )

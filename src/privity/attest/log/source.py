@@ -36,6 +36,7 @@ from privity.errors import (
     PrivityError,
 )
 from privity.hazmat.merkle import HASH_BYTES, Tree, leaf_hash
+from privity.wording import failure_words
 
 __all__ = ["FolderSource", "LogContents", "LogSource", "UrlSource", "fetch_consistency", "read_log"]
 
@@ -100,7 +101,7 @@ class UrlSource:
                     raise PeerError(f"the log answered HTTP {answer.status_code}")
                 return await read_body(answer, most)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            raise PeerError(f"the log cannot be reached: {type(error).__name__}") from error
+            raise PeerError(f"the log cannot be reached: {failure_words(error)}") from error
 
 
 async def read_body(answer: httpx.Response, most: int) -> bytes:

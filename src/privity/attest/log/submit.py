@@ -14,6 +14,7 @@ from privity.identity.fields import Fields
 from privity.identity.jcs import canonical, loads_strict
 from privity.identity.keys import SigningKey, VerifyKey
 from privity.identity.multibase import encode_base64url
+from privity.wording import failure_words
 
 __all__ = ["ADD_PATH", "Submission", "submission", "submit"]
 
@@ -105,7 +106,7 @@ async def submit(
                 )
             body = await read_body(answer, _ENDORSEMENT_BYTES)
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-        raise PeerError(f"the log cannot be reached: {type(error).__name__}") from error
+        raise PeerError(f"the log cannot be reached: {failure_words(error)}") from error
     try:
         endorsement = LogEndorsement.from_json(loads_strict(body))
     except (MalformedError, OversizeError) as error:

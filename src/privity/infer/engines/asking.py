@@ -15,7 +15,7 @@ import httpx
 
 from privity.errors import EngineError, MalformedError, OversizeError
 from privity.infer.shapes.members import read_json
-from privity.wording import shown
+from privity.wording import failure_words, shown
 
 __all__ = ["JsonLines", "Questions", "count_of", "words_of"]
 
@@ -145,7 +145,7 @@ class Questions:
 
     def _silent(self, error: httpx.HTTPError) -> EngineError:
         return EngineError(
-            f"the engine at {self._base_url} did not answer: {type(error).__name__}",
+            f"the engine at {self._base_url} did not answer: {failure_words(error)}",
             hint="is it running there?",
         )
 

@@ -32,6 +32,7 @@ from privity.seal.hops import is_exit_url
 from privity.seal.transport import KeySource, SealedTransport, Shape
 from privity.statement import MAX_BYTES, MEDIA_TYPE, NONCE_BYTES, Model
 from privity.statement import PATH as STATEMENT_PATH
+from privity.wording import failure_words
 
 __all__ = [
     "ConfidentialRoute",
@@ -282,7 +283,7 @@ async def _fetch_statement(
         ) from error
     except httpx.HTTPError as error:
         raise PeerError(
-            f"{who} could not be reached: {type(error).__name__}",
+            f"{who} could not be reached: {failure_words(error)}",
             hint="is it running, and is the address right? `privity doctor` looks",
         ) from error
     if response.status_code != 200:

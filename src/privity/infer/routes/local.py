@@ -20,7 +20,7 @@ from privity.infer.asked import read_asked
 from privity.infer.loopback import is_loopback
 from privity.seal.transport import KeySource
 from privity.statement import Model
-from privity.wording import printable
+from privity.wording import failure_words, printable
 
 if TYPE_CHECKING:
     from privity.infer.engines.engine import Engine
@@ -119,7 +119,7 @@ class _EngineTransport(httpx.AsyncBaseTransport):
                 response = await self._send(request)
         except httpx.HTTPError as error:
             raise EngineError(
-                f"the {self._engine.kind} engine did not answer: {type(error).__name__}",
+                f"the {self._engine.kind} engine did not answer: {failure_words(error)}",
                 hint="is it still running?",
             ) from error
         response.stream = _EngineStream(response.stream, self._engine.kind)
@@ -187,7 +187,7 @@ class _EngineStream(httpx.AsyncByteStream):
                 yield chunk
         except httpx.HTTPError as error:
             raise TruncatedError(
-                f"the {self._kind} engine broke off its answer: {type(error).__name__}",
+                f"the {self._kind} engine broke off its answer: {failure_words(error)}",
                 hint="what came so far is not the whole; is the engine still running?",
             ) from error
 

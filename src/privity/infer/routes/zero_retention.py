@@ -31,6 +31,7 @@ from privity.infer.providers.standing import provider_disclosure, terms_at
 from privity.policy import Kind, Mode, Policy, Terms
 from privity.seal.transport import KeySource
 from privity.statement import Model
+from privity.wording import failure_words
 
 if TYPE_CHECKING:
     from privity.infer.pseudonyms.pseudonymiser import Departure, Pseudonymiser
@@ -264,7 +265,7 @@ class _ProviderTransport(httpx.AsyncBaseTransport):
             return await self._inner.handle_async_request(request)
         except httpx.HTTPError as error:
             raise PeerError(
-                f"{title} could not be reached: {type(error).__name__}",
+                f"{title} could not be reached: {failure_words(error)}",
                 hint="is the network there, and the provider's URL right?",
             ) from None
 
