@@ -46,5 +46,5 @@ def recovering(
 ) -> str:
     """Return how what spends did not cost is got back, and from when all of it."""
     left = max((YOUNG_S - (now - one.time) for one in spends if one.time <= now), default=0.0)
-    when = f"in {math.ceil(left / 60)} min" if left > 0 else "now"
-    return f"{command} gets back {when} what was not used"
+    when = f"in {math.ceil(left / 60)} min " if left > 0 else ""
+    return f"{when}{command} gets back what was not used"

@@ -62,7 +62,7 @@ def balance(as_json: JsonOption = False) -> None:
     if unfinished:
         output.note(
             "where an answer never came, a running `privity up` gets its credits back in time; "
-            "`privity wallet recover` does sooner"
+            "`privity wallet recover` does from 5 min on"
         )
     if waiting:
         output.note("`privity wallet top-up`, without an amount, finishes them and buys no more")
