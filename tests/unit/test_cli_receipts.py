@@ -185,11 +185,20 @@ def test_verify_refuses_a_root_that_is_not_trusted(
     assert document["dev"] is True
 
 
+@pytest.mark.parametrize("device", ["bogus", "did:key:bogus", "did:web:example"])
+def test_a_device_that_is_no_key_is_a_wrong_argument(
+    device: str, stored: str, capsys: Capture
+) -> None:
+    assert app.run(["receipts", "verify", stored, "--device", device]) == output.USAGE
+    assert f"--device '{device}' is no did:key" in capsys.readouterr().err
+
+
 def test_an_export_verifies_elsewhere_and_holds_no_salt(
     stored: str, tmp_path: Path, capsys: Capture
 ) -> None:
     path = tmp_path / "receipt.json"
     assert app.run(["receipts", "export", stored, "--output", str(path)]) == 0
+    assert str(path) in capsys.readouterr().err
     assert ReceiptFile.parse(path.read_bytes()).salt is None
     ReceiptStore().folder.rename(tmp_path / "elsewhere")
     assert app.run(["receipts", "verify", str(path)]) == 0

@@ -177,6 +177,15 @@ def test_an_engines_words_do_not_drive_the_terminal(run: Run) -> None:
         assert not any(line.strip().startswith("zdr/") for line in out.splitlines())
 
 
+def test_a_policy_file_in_a_hint_can_be_copied(run: Run) -> None:
+    hint = 'keep a policy file of your own:\n\nname = "mine"\n[host]\nprompt = { view = "size" }'
+    refused = Shelf("confidential", "home", (), None, PolicyRefusal("no", hint=hint, report={}))
+    _, out, _ = run((refused,))
+    lines = [line.removeprefix("  ") for line in out.splitlines()]
+    at = lines.index('name = "mine"')
+    assert lines[at : at + 3] == ['name = "mine"', "[host]", 'prompt = { view = "size" }']
+
+
 def ollama_app(pull: str, tags: str) -> Starlette:
     """Return a stand-in for an Ollama that answers as was recorded from a real one."""
 

@@ -86,10 +86,22 @@ def _write(found: Sequence[Shelf]) -> None:
             word = "refused:" if _is_refused(shelf) else "not reachable:"
             output.out(f"  {output.style(word, 'red')} {_line(shelf.problem.message)}")
             if shelf.problem.hint:
-                output.out(f"  {output.style('hint:', 'cyan')} {_line(shelf.problem.hint)}")
+                _write_hint(shelf)
         elif not shelf.offers:
             output.out("  no models")
         _write_offers(shelf)
+
+
+def _write_hint(shelf: Shelf) -> None:
+    """Write what to do: our own lines of a policy file as lines, what a peer may have said as one.
+
+    A line of a peer's could pass for a route.
+    """
+    hint = shelf.problem.hint if shelf.problem else ""
+    first, *rest = hint.splitlines() if _is_refused(shelf) else [hint]
+    output.out(f"  {output.style('hint:', 'cyan')} {_line(first)}")
+    for line in rest:
+        output.out(f"  {_line(line)}".rstrip())
 
 
 def _write_aliases() -> None:

@@ -114,6 +114,8 @@ def verify(
     from privity.errors import ReceiptError
     from privity.receipt import check_receipt_file
 
+    if device is not None:
+        _check_did(device)
     name, file = _read(receipt)
     checks = check_receipt_file(
         file,
@@ -142,6 +144,20 @@ def verify(
         output.out(output.style(what, "yellow", "bold") + f": {plays}")
     if file.receipt is None:
         output.out("signed by this device alone: nobody else vouches for what was answered")
+
+
+def _check_did(device: str) -> None:
+    """Refuse what is no did:key, which no record could be signed by."""
+    from privity.errors import InputError, MalformedError
+    from privity.identity.did_key import parse_did
+
+    try:
+        parse_did(device)
+    except MalformedError as error:
+        hint = "`privity receipts show` names who signed a record, such as did:key:z6Mk…"
+        raise InputError(
+            f"--device {output.harmless(device)!r:.80} is no did:key: {error.message}", hint=hint
+        ) from None
 
 
 def _write_checks(checks: Sequence[Check], *, every: bool) -> None:
@@ -182,6 +198,7 @@ def export(
         to.write_bytes(data)
     except OSError as error:
         raise InputError(f"cannot write {to}: {error.strerror}") from error
+    output.note(f"written into {to}, without the secret that lets contents be guessed")
 
 
 def print_receipt(name: str, file: ReceiptFile) -> None:
