@@ -338,9 +338,6 @@ def _acted(
         async with open_teller(policy, told=say, between_s=between_s) as teller:
             return await act(teller)
 
-    def say(step: str) -> None:
-        if not quiet:
-            output.note(step)
-
+    say: Callable[[str], None] = (lambda step: None) if quiet else output.steps()
     with output.waiting("asking the ledger and the enclave", quiet=quiet, interrupted=interrupted):
         return anyio.run(run)
