@@ -96,6 +96,8 @@ def test_the_ledger_has_members_and_purchases_and_its_node_an_address() -> None:
 
 def test_among_one_member_nobody_is_hidden() -> None:
     disclosure = table(members=1)
+    told = {one.why for one in disclosure.cells[Party.RELAY, Asset.IDENTITY].basis}
+    assert told == {"a zero-knowledge proof says: the only member"}
     assert disclosure[Party.HOST, Asset.IDENTITY].view is View.EVERYTHING
     assert refused(disclosure)
     assert not refused(table(members=2))
