@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
@@ -28,6 +28,7 @@ from privity.ledger.client import Ledger
 from privity.ledger.credits import DepositState, sign_exit
 from privity.ledger.deploy import UNIT, DevTerms, deploy_all
 from privity.ledger.history import MemberHistory
+from privity.ledger.journal import Journal
 from privity.ledger.local_chain import LocalChain
 from privity.ledger.members import LeafAdded, LeafRemoved, MemberEvent, Standing
 from privity.ledger.providers import ProviderKind
@@ -342,6 +343,18 @@ async def test_a_process_killed_at_any_moment_registers_once(world: World) -> No
             assert page is not None
             assert len(page.events) == number
         assert await person.token.balance(world.person.address) == before - 6 * stake
+
+
+async def test_an_allowance_of_a_killed_process_is_not_counted_twice(world: World) -> None:
+    """It was mined, the process died before it noted so, and a later act used it up."""
+    async with world.ledger(world.person) as person:
+        await person.register_member((1).to_bytes(32, "little"), LIMIT)
+        journal = Journal(world.folder / f"{world.person.address}.json")
+        async with journal.held():
+            approval, *rest = journal.read()
+            journal.write([replace(approval, finished=False), *rest])
+        added = await person.register_member((2).to_bytes(32, "little"), LIMIT)
+        assert added.index == 1
 
 
 CHILD = """
