@@ -121,7 +121,7 @@ def test_each_answer_cost_what_the_tariff_says_and_the_rest_comes_back(net: Net)
     assert left["credits"] == 1000 - sum(charged) and left["spends_waiting"] == 0
     before = int(json.loads(run(["wallet", "account", "--json"], net.home).stdout)["tokens"])
     paid = run(["wallet", "exit", "--policy", "dev", "--json"], net.home).stdout
-    assert json.loads(paid) == {"paid_out": left["credits"]}
+    assert json.loads(paid) == {"paid_out": left["credits"], "in_use": 0}
     after = json.loads(run(["wallet", "account", "--json"], net.home).stdout)
     assert int(after["tokens"]) == before + left["credits"]
     assert json.loads(run(["wallet", "balance", "--json"], net.home).stdout)["credits"] == 0
@@ -170,7 +170,8 @@ def test_who_leaves_has_the_stake_back(net: Net, other: Path) -> None:
     chain.ask("evm_increaseTime", 30)
     chain.ask("anvil_mine", "0x1")
     last = json.loads(run([*leave, "--json"], other).stdout)
-    assert last == {"paid_out": 0, "stake": first["stake"], "stake_back": True, "stake_from": None}
+    paid = {"paid_out": 0, "in_use": 0}
+    assert last == paid | {"stake": first["stake"], "stake_back": True, "stake_from": None}
     after = int(json.loads(run(["wallet", "account", "--json"], other).stdout)["tokens"])
     assert after == before + first["stake"] + first["paid_out"]
     assert json.loads(run(["wallet", "balance", "--json"], other).stdout)["member"] is None
