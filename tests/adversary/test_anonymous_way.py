@@ -6,8 +6,9 @@ Each sentence is in spec/anonymous.md or spec/relays.md.
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -76,6 +77,31 @@ async def test_one_second_relay_that_is_down_does_not_cost_a_guard() -> None:
     for _ in range(10):
         registry.failed(first)
     assert (await registry.choose()).first.did == first.first.did
+
+
+async def test_who_cuts_a_device_off_walks_it_through_no_guards(tmp_path: Path) -> None:
+    """Nor does an evening offline: who was told nothing cannot have chosen by the second relay."""
+    now, given, file = [1000.0], cast("Any", Ledger()), tmp_path / "guards.json"
+
+    def opened() -> RegistryView:  # as each command does
+        return RegistryView(given, guards=file, clock=lambda: now[0])
+
+    first = (await opened().choose()).first.did
+    for _ in range(200):
+        now[0] += 400
+        registry = opened()
+        chosen = await registry.choose()
+        assert chosen.first.did == first
+        registry.unreached(chosen)
+    registry = opened()
+    registry.reached(await registry.choose())
+    now[0] += 8000
+    registry.unreached(await registry.choose())
+    assert (await opened().choose()).first.did == first, "it is counted from the last success"
+
+    now[0] += 24 * 3600
+    registry.unreached(await registry.choose())
+    assert all([(await registry.choose()).first.did != first for _ in range(20)])
 
 
 async def test_choosing_a_way_reads_nothing_where_a_rhythm_does() -> None:

@@ -5,6 +5,7 @@ Each sentence is in spec/relays.md.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,7 +20,7 @@ from privity.attest.log.memory import LogMemory
 from privity.attest.trust import Trust
 from privity.errors import InputError, PeerError, PrivityError
 from privity.identity.keys import SigningKey
-from privity.infer.anonymous.heard import Heard
+from privity.infer.anonymous.heard import Heard, is_unconnected
 from privity.infer.anonymous.network import Network
 from privity.infer.anonymous.registry import Chosen
 from privity.infer.peers import EnclavePeer
@@ -78,11 +79,14 @@ class Answers(httpx.AsyncByteStream):
 class Way(httpx.AsyncBaseTransport):
     """A chain of relays whose guard and second relay do what a test says."""
 
-    def __init__(self, *, refuses: bool, cuts: bool) -> None:
+    def __init__(self, *, refuses: bool, cuts: bool, offline: bool) -> None:
         self._refuses = refuses
         self._cuts = cuts
+        self._offline = offline
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self._offline:
+            raise PeerError("not reached") from httpx.ConnectError("no route to host")
         if self._refuses:
             raise PeerError("the first relay could not reach the second")
         return httpx.Response(502, stream=Answers(self._cuts))
@@ -91,7 +95,14 @@ class Way(httpx.AsyncBaseTransport):
 class Device:
     """A device's network, over ways that a test scripts; notes which were taken."""
 
-    def __init__(self, gateways: int, *, refuses: bool = False, cuts: bool = False) -> None:
+    def __init__(
+        self,
+        gateways: int,
+        *,
+        refuses: bool = False,
+        cuts: bool = False,
+        offline: bool = False,
+    ) -> None:
         wallet: Any = SimpleNamespace(membership=None)
         closed: Any = SimpleNamespace(aclose=Ledger(0).aclose)
         self.network = Network(cast("Any", Ledger(gateways)), wallet, closed)
@@ -100,7 +111,7 @@ class Device:
 
         def chain(chosen: Chosen) -> httpx.AsyncBaseTransport:
             self.taken.append(chosen)
-            return Way(refuses=refuses, cuts=cuts)
+            return Way(refuses=refuses, cuts=cuts, offline=offline)
 
         self.network._chain = chain  # type: ignore[method-assign]
 
@@ -171,6 +182,16 @@ async def test_a_guard_that_lets_nothing_through_has_no_other_way_tried(how: str
             break
         await device.find()
     assert device.taken[-1].first.did != guard, "and after a few it is left"
+
+
+async def test_who_is_offline_loses_no_guard() -> None:
+    device = Device(5, offline=True)
+    for _ in range(50):
+        error = await device.find()
+        assert isinstance(error, PeerError)
+        assert "are you online?" in (error.hint or "")
+    assert len(device.taken) == 50, "no other gateway is tried: none would be reached"
+    assert len({one.first.did for one in device.taken}) == 1
 
 
 async def test_gateways_that_are_down_cost_no_guard() -> None:
@@ -247,6 +268,34 @@ async def test_an_answer_that_the_first_relay_cuts_off_is_none(
 
 async def test_a_second_relay_that_is_down_has_said_nothing(serve: Serve, tmp_path: Path) -> None:
     async with relays(serve, tmp_path, middle=dead_url()) as (_, way):
-        with pytest.raises(PeerError):
+        with pytest.raises(PeerError) as told:
             await fetched(way)
         assert not way.whole
+        assert not is_unconnected(told.value), "the guard says so, and was told which one"
+
+
+async def unfound(guard: str) -> PeerError:
+    """Return why there is no way by a guard at this URL."""
+    connections = Connections()
+    keys = RelayKeys(connections, guard, "second", bytes(32))
+    way = Heard(through_relay(connections, guard, "second", keys, "gateway"))
+    peer = EnclavePeer("https://gateway.example", exit_url("gateway"), "")
+    with pytest.raises(PeerError) as told:
+        await discover(peer, Trust(), way)
+    await connections.aclose()
+    return told.value
+
+
+async def test_a_guard_that_nothing_connects_to_was_told_nothing() -> None:
+    assert is_unconnected(await unfound(dead_url()))
+
+
+async def test_a_guard_that_hangs_up_once_it_was_told_is_no_unconnected_one() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert b"/second" in await reader.readline()
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        assert not is_unconnected(await unfound(f"http://127.0.0.1:{port}"))

@@ -16,7 +16,7 @@ import json
 import re
 import secrets
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -136,11 +136,14 @@ class Guard:
         operator: the account that listed it. With the DID alone, whoever stakes for an entry of
             that DID would become everybody's guard. Its keys may change: operators rotate them.
         until: seconds since the epoch; drawn, so that not all change theirs at one time.
+        unreached: since when nothing could connect to it, in seconds since the epoch; None where
+            something last could.
     """
 
     did: str
     operator: str
     until: int
+    unreached: int | None = None
 
 
 @dataclass(frozen=True)
@@ -190,6 +193,16 @@ class Guards:
         until = int(now) + _SHORTEST_S + rng(_SPREAD_S)
         return chosen, Guards((*held, Guard(chosen.did, chosen.operator, until))[-_MOST:])
 
+    def noted(self, did: str, unreached: int | None) -> Guards:
+        """Return them with what is noted of one, if it is among them."""
+        return Guards(
+            tuple(replace(one, unreached=unreached) if one.did == did else one for one in self.held)
+        )
+
+    def without(self, did: str) -> Guards:
+        """Return the others."""
+        return Guards(tuple(one for one in self.held if one.did != did))
+
 
 def load_guards(path: Path) -> Guards:
     """Return the guards in a device's file; none where there is no file.
@@ -214,7 +227,7 @@ def load_guards(path: Path) -> Guards:
 def save_guards(path: Path, guards: Guards) -> None:
     """Write the guards to a device's file, 0600; raises `InputError`."""
     entries = [
-        {"did": guard.did, "operator": guard.operator, "until": guard.until}
+        {name: value for name, value in asdict(guard).items() if value is not None}
         for guard in guards.held
     ]
     try:
@@ -225,9 +238,12 @@ def save_guards(path: Path, guards: Guards) -> None:
 
 def _guard(entry: dict[str, object]) -> Guard:
     did, operator, until = entry["did"], entry["operator"], entry["until"]
-    if not isinstance(did, str) or not isinstance(operator, str) or type(until) is not int:
-        raise ValueError("a guard has a DID, an account and a time")
-    return Guard(did, operator, until)
+    unreached = entry.get("unreached", 0)
+    if not isinstance(did, str) or not isinstance(operator, str):
+        raise ValueError("a guard has a DID and an account")
+    if type(until) is not int or type(unreached) is not int:
+        raise ValueError("a guard's times are seconds")
+    return Guard(did, operator, until, unreached or None)
 
 
 def _by_operator(

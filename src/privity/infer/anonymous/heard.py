@@ -1,7 +1,8 @@
-"""Whether a second relay has answered, whole: only then is it certain that a guard let it through.
+"""How far a message came: to its guard, or to the second relay and back.
 
-What comes out of the chain of relays is under the second one's seal (`seal/hops.py`). A first relay
-can cut an answer off after its head, so the head says nothing yet.
+Only where a second relay has answered, whole, is it certain that the guard let it through. What
+comes out of the chain of relays is under the second one's seal (`seal/hops.py`). A first relay can
+cut an answer off after its head, so the head says nothing yet.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import httpx
 
 from privity.errors import PeerError
 
-__all__ = ["Heard"]
+__all__ = ["Heard", "is_unconnected"]
+
+_UNCONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
 
 
 class Heard(httpx.AsyncBaseTransport):
@@ -43,6 +46,19 @@ class Heard(httpx.AsyncBaseTransport):
             stream=_Stream(self, response),
             extensions=response.extensions,
         )
+
+
+def is_unconnected(error: BaseException) -> bool:
+    """Tell whether a way failed as nothing could connect to its guard, which then was told nothing.
+
+    The guard is the only one that a device connects to. What another cannot reach is said in words.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, _UNCONNECTED):
+            return True
+        cause = cause.__cause__
+    return False
 
 
 class _Stream(httpx.AsyncByteStream):

@@ -36,7 +36,7 @@ from privity.home import create_private_once, home
 from privity.identity.jcs import canonical
 from privity.infer.anonymous.device_members import DeviceMembers
 from privity.infer.anonymous.edge_prover import Edge, configured_queries
-from privity.infer.anonymous.heard import Heard
+from privity.infer.anonymous.heard import Heard, is_unconnected
 from privity.infer.anonymous.job import AnonymousJob, asked, whole_minute
 from privity.infer.anonymous.makers import QueryMakers
 from privity.infer.anonymous.member import MemberProver, no_member
@@ -181,11 +181,17 @@ class Network:
                 inner = await find(peer, heard)
                 check_registered(inner.enclave, chosen.gateway.keys_digest)
             except PeerError as error:
-                if not heard.whole:
+                if heard.whole:
+                    self.registry.reached(chosen)
+                    if chosen.others and len(tried) < _MOST_TRIED:
+                        logger.warning("a gateway of the provider did not answer: trying another")
+                        continue
+                elif is_unconnected(error):
+                    self.registry.unreached(chosen)
+                    _tell_guard(error, chosen, self.registry.guards_file)
+                    raise
+                else:
                     self.registry.failed(chosen)
-                elif chosen.others and len(tried) < _MOST_TRIED:
-                    logger.warning("a gateway of the provider did not answer: trying another")
-                    continue
                 _tell_way(error, chosen, len(tried))
                 raise
             except PrivityError:
@@ -300,6 +306,18 @@ def _tell_way(error: PeerError, chosen: Chosen, tried: int) -> None:
     if tried > 1:
         way = f"{tried} gateways of the provider were tried; {way}"
     error.hint = f"{error.hint}; {way}" if error.hint else way
+
+
+def _tell_guard(error: PeerError, chosen: Chosen, file: Path | None) -> None:
+    """Have an error's hint say that the guard cannot be connected to, and what helps."""
+    error.hint = (
+        f"your first relay, {chosen.first.url}, cannot be connected to: are you online? Another "
+        "takes its place after a day of that"
+    )
+    if file is not None:
+        error.hint += (
+            f", or once you remove {file}; who cuts you off from this one may be waiting for that"
+        )
 
 
 def _way(chosen: Chosen) -> Way:

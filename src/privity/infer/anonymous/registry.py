@@ -4,6 +4,10 @@ A guard that lets only its accomplices through would get every request, if failu
 by drawing another second relay until one works. So a second relay that failed is counted against
 the guard, and after a few different ones the guard is left. A second relay that answered, under its
 own seal, that the gateway did not, was let through: nothing is counted then.
+
+Nor is anything where the guard itself cannot be connected to, as it was told no second relay yet.
+Else whoever cuts a device off could walk it from guard to guard, and so would each hour offline.
+Such a guard is left after a day.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from pathlib import Path
 
 import anyio
 
-from privity.anon.relays import Guard, Guards, RelayEntry, choose_relays, load_guards, save_guards
+from privity.anon.relays import Guards, RelayEntry, choose_relays, load_guards, save_guards
 from privity.errors import InputError, MalformedError
 from privity.ledger.client import Ledger
 from privity.ledger.credits import KeyRotation
@@ -27,6 +31,8 @@ __all__ = ["Chosen", "RegistryView"]
 _OLDEST_S = 300.0
 """Seconds a reading is used where nothing reads on a rhythm, such as in a single command."""
 _STRIKES = 3
+_UNREACHED_S = 24 * 3600.0
+"""Seconds for which a guard is kept that cannot be connected to, where the ledger can be read."""
 _SHOWN = 8  # accounts in an error
 
 
@@ -71,10 +77,13 @@ class RegistryView:
         guards: the file of the first relays; None to keep none.
         clock: seconds since the epoch.
 
+    Attributes:
+        guards_file: as it was given.
+
     Guarantees:
-        A guard behind which different second relays fail is left
-        (tests/adversary/test_anonymous_way.py). Where `read` is called on a rhythm, choosing reads
-        nothing (tests/adversary/test_anonymous_way.py).
+        A guard behind which different second relays fail is left, and who only cuts a device off
+        costs it no guard in a day. Where `read` is called on a rhythm, choosing reads nothing
+        (tests/adversary/test_anonymous_way.py).
     """
 
     def __init__(
@@ -87,7 +96,7 @@ class RegistryView:
     ) -> None:
         self._ledger = ledger
         self._provider = provider
-        self._path = guards
+        self.guards_file = guards
         self._guards = Guards() if guards is None else load_guards(guards)
         self._clock = clock
         self._read: _Read | None = None
@@ -122,19 +131,31 @@ class RegistryView:
         relays = _relays(listing.entries)
         able = [one for one in relays if one.did not in self._left]
         first, held = self._guards.first(able, enclave_operator=gateway.owner, now=self._clock())
-        if held != self._guards:
-            self._guards = held
-            if self._path is not None:
-                save_guards(self._path, held)
+        self._keep(held)
         first, second = choose_relays(relays, enclave_operator=gateway.owner, first=first)
         return Chosen(gateway, first, second, len(gateways) - 1)
 
     def worked(self, chosen: Chosen) -> None:
         """Note that a way led to its enclave."""
         self._strikes.pop(chosen.first.did, None)
+        self.reached(chosen)
+
+    def reached(self, chosen: Chosen) -> None:
+        """Note that a way's guard could be connected to."""
+        self._keep(self._guards.noted(chosen.first.did, None))
+
+    def unreached(self, chosen: Chosen) -> None:
+        """Note that nothing could connect to a way's guard; after a day of that it is left."""
+        now, did = int(self._clock()), chosen.first.did
+        since = next((one.unreached for one in self._guards.held if one.did == did), None)
+        if since is None or since > now:  # a clock was put back
+            self._keep(self._guards.noted(did, now))
+        elif now - since >= _UNREACHED_S:
+            self._leave(did)
 
     def failed(self, chosen: Chosen) -> None:
         """Note that a way led not even to its second relay; after a few of them a guard is left."""
+        self.reached(chosen)
         strikes = self._strikes.setdefault(chosen.first.did, _Strikes())
         strikes.failed.add(chosen.second.did)
         if len(strikes.failed) >= _STRIKES:
@@ -143,10 +164,13 @@ class RegistryView:
     def _leave(self, did: str) -> None:
         self._left.add(did)
         self._strikes.pop(did, None)
-        kept: tuple[Guard, ...] = tuple(one for one in self._guards.held if one.did != did)
-        self._guards = Guards(kept)
-        if self._path is not None:
-            save_guards(self._path, self._guards)
+        self._keep(self._guards.without(did))
+
+    def _keep(self, guards: Guards) -> None:
+        if guards != self._guards:
+            self._guards = guards
+            if self.guards_file is not None:
+                save_guards(self.guards_file, guards)
 
     def forget(self) -> None:
         """Have the next choice read anew: what is listed did not hold."""
