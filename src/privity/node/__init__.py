@@ -17,8 +17,8 @@ edge prover. How an enclave is paid: `payments.load_payments`, `withdrawals.with
 joins a network: `registry_entry.fetch_digest`, `registry_targets.FollowSettings`. How one is run:
 `listen.bind`, `listen.serve_app`, `access.AccessControl`, `live.live_state`,
 `attestation.AttestationSettings`, `publication.LogSubmission`. Several at once:
-`devnet.run_devnet`, enclave and relay as child processes; `train_here.train_here`, a private run on
-one machine. For an owner of grants: `owner_client.local_broker`, `owner_client.send`,
+`devnet.run_devnet`, enclave and relay as child processes, once `devnet_needs.need_parts` is
+content; `train_here.train_here`, a private run on one machine. For an owner of grants: `owner_client.local_broker`, `owner_client.send`,
 `broker.GrantState`, `broker_log.read_log`. For who deploys: `deploy.TARGETS`, `deploy.Rendered`,
 `deploy.request.Boot`.
 """
