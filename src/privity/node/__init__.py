@@ -18,7 +18,7 @@ joins a network: `registry_entry.fetch_digest`, `registry_targets.FollowSettings
 `listen.bind`, `listen.serve_app`, `access.AccessControl`, `live.live_state`,
 `attestation.AttestationSettings`, `publication.LogSubmission`. Several at once:
 `devnet.run_devnet`, enclave and relay as child processes, once `devnet_needs.need_parts` is
-content; `train_here.train_here`, a private run on one machine. For an owner of grants: `owner_client.local_broker`, `owner_client.send`,
-`broker.GrantState`, `broker_log.read_log`. For who deploys: `deploy.TARGETS`, `deploy.Rendered`,
-`deploy.request.Boot`.
+content; `train_here.train_here`, a private run on one machine. For an owner of grants:
+`owner_client.local_broker`, `owner_client.send`, `broker.GrantState`, `broker_log.read_log`. For
+who deploys: `deploy.TARGETS`, `deploy.Rendered`, `deploy.request.Boot`.
 """
