@@ -217,19 +217,14 @@ async def _broken_off(folder: Path, deadly: int, *, fails: bool) -> bool:
 
 
 @pytest.mark.slow
-async def test_who_is_killed_at_any_step_loses_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("fails", "least"), [(False, 100), (True, 50)], ids=["killed", "disk"])
+async def test_what_breaks_at_any_step_loses_nothing(
+    fails: bool, least: int, tmp_path: Path
+) -> None:
     deadly = 1
-    while await _broken_off(tmp_path / str(deadly), deadly, fails=False):
+    while await _broken_off(tmp_path / str(deadly), deadly, fails=fails):
         deadly += 1
-    assert deadly > 100
-
-
-@pytest.mark.slow
-async def test_a_disk_that_fails_at_any_step_loses_nothing(tmp_path: Path) -> None:
-    deadly = 1
-    while await _broken_off(tmp_path / str(deadly), deadly, fails=True):
-        deadly += 1
-    assert deadly > 50
+    assert deadly > least
 
 
 async def test_a_wallet_that_stays_open_on_a_failing_disk_keeps_what_it_gave(

@@ -89,7 +89,7 @@ class Ledger:
             confirmations=confirmations,
             sender=self.sender,
         )
-        self.credits = Credits(self._credits, sender=self.sender)
+        self.credits = Credits(self._credits, first=addresses.block, sender=self.sender)
         self.registry = Registry(self.rpc, self._providers, sender=self.sender)
 
     async def __aenter__(self) -> Self:

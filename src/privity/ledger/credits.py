@@ -145,11 +145,13 @@ class Credits:
 
     Args:
         contract: the contract.
+        first: the block of its deployment; nothing earlier is asked for.
         sender: signs what changes something; None to only read.
     """
 
-    def __init__(self, contract: Contract, *, sender: Sender | None) -> None:
+    def __init__(self, contract: Contract, *, first: int, sender: Sender | None) -> None:
         self._contract = contract
+        self._first = first
         self._sender = sender
 
     async def issuer_key(self, block: Block | None = None) -> KeyRotation:
@@ -271,8 +273,8 @@ class Credits:
         if not await self._contract.call("exitPaid", nonce, block=block):
             return None
         last, span = block.number, _SPAN
-        while last >= 0:
-            first = max(0, last - span + 1)
+        while last >= self._first:
+            first = max(self._first, last - span + 1)
             try:
                 events = await self._contract.events(first, last)
             except (Refused, TooLarge):

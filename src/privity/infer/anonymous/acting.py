@@ -11,6 +11,7 @@ from anyio import to_thread
 from privity.anon.credits import CreditTerms
 from privity.anon.wallet import Wallet
 from privity.errors import InputError
+from privity.infer.anonymous.desk import Desk
 from privity.infer.anonymous.purse import SharedWallet
 from privity.ledger.client import Ledger
 
@@ -26,6 +27,7 @@ class Acting:
     Args:
         wallet: the person's.
         ledger: with the person's account as its signer.
+        desk: returns the anonymous way to the enclave's desk, verified and admitted.
         told: is told of each step, for a person who waits.
         clock: seconds since the epoch.
     """
@@ -34,12 +36,14 @@ class Acting:
         self,
         wallet: SharedWallet,
         ledger: Ledger,
+        desk: Desk,
         told: Told = lambda step: None,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._wallet = wallet
         self._ledger = ledger
+        self._desk = desk
         self._told = told
         self._clock = clock
 

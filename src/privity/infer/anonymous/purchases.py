@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import time
-from collections.abc import Callable
 from functools import partial
 
 from privity.anon.credits import PendingPurchase
@@ -17,37 +15,15 @@ from privity.anon.payment_terms import ISSUE_PATH
 from privity.anon.wallet import Wallet
 from privity.errors import InputError, PaymentError, PrivityError
 from privity.identity.multibase import encode_base64url
-from privity.infer.anonymous.acting import Acting, Told
-from privity.infer.anonymous.desk import MAX_ANSWER, Desk, said
-from privity.infer.anonymous.purse import SharedWallet
-from privity.ledger.client import Ledger
+from privity.infer.anonymous.acting import Acting
+from privity.infer.anonymous.desk import MAX_ANSWER, said
 from privity.ledger.credits import DepositState
 
 __all__ = ["Purchases"]
 
 
 class Purchases(Acting):
-    """Buys credits for a person. Run by the device.
-
-    Args:
-        wallet: the person's.
-        ledger: with the person's account as its signer.
-        desk: returns the anonymous way to the enclave's desk, verified and admitted.
-        told: is told of each step, for a person who waits.
-        clock: seconds since the epoch.
-    """
-
-    def __init__(
-        self,
-        wallet: SharedWallet,
-        ledger: Ledger,
-        desk: Desk,
-        told: Told = lambda step: None,
-        *,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        super().__init__(wallet, ledger, told, clock=clock)
-        self._desk = desk
+    """Buys credits for a person. Run by the device."""
 
     async def top_up(self, amount: int | None) -> int:
         """Buy credits, having finished what was begun before, and return how many came.
